@@ -1,0 +1,74 @@
+"""The builder of build-vae: data, model, training, and the `build-vae` command.
+
+```python
+from vae_builder import TrainConfig, export_trained, load_dataset, train
+
+trained = train(load_dataset("digits"), TrainConfig(epochs=30))
+exported = export_trained(trained, "digits-vae")
+print(exported.report)
+```
+
+TensorFlow is imported by the first name that needs it, not by `import vae_builder`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from vae_builder.config import TrainConfig
+from vae_builder.data import Dataset, load_array, load_dataset
+from vae_runtime.errors import MissingExtraError
+from vae_runtime.loss import LossSpec
+
+if TYPE_CHECKING:
+    from vae_builder.build import export_trained
+    from vae_builder.models import PRESETS, build_models
+    from vae_builder.run import load_run, save_run
+    from vae_builder.train import Epoch, Progress, Trained, evaluate, train
+    from vae_builder.vae import VAE
+
+_NEEDS_TENSORFLOW = {
+    "PRESETS": "models",
+    "build_models": "models",
+    "VAE": "vae",
+    "Epoch": "train",
+    "Progress": "train",
+    "Trained": "train",
+    "evaluate": "train",
+    "train": "train",
+    "load_run": "run",
+    "save_run": "run",
+    "export_trained": "build",
+}
+
+__all__ = [
+    "PRESETS",
+    "VAE",
+    "Dataset",
+    "Epoch",
+    "LossSpec",
+    "Progress",
+    "TrainConfig",
+    "Trained",
+    "build_models",
+    "evaluate",
+    "export_trained",
+    "load_array",
+    "load_dataset",
+    "load_run",
+    "save_run",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NEEDS_TENSORFLOW:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = importlib.import_module(f"{__name__}.{_NEEDS_TENSORFLOW[name]}")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("building a model", str(error.name), "build") from None
+    value = getattr(module, name)
+    globals()[name] = value  # over a submodule of the same name, such as train
+    return value

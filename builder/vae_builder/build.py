@@ -1,0 +1,68 @@
+"""From a trained model to a bundle: the builder's side of the export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from vae_builder.train import Trained
+from vae_export import Curve, Exported, Provenance, export
+from vae_runtime.manifest import TrainingSpec
+
+
+def export_trained(
+    trained: Trained,
+    path: str | Path,
+    *,
+    name: str | None = None,
+    opset: int = 18,
+    force: bool = False,
+    on_step: Callable[[str], None] | None = None,
+) -> Exported:
+    """Exports a trained model as a bundle.
+
+    Args:
+        trained: from `train` or `load_run`.
+        path: folder of the bundle.
+        name: of the model; the folder's where left out.
+        opset: ONNX operator set, 17 or 18.
+        force: replace a bundle that is there.
+        on_step: called with a few words before each step.
+
+    Returns:
+        The published bundle, verified.
+
+    Raises:
+        ExportError: as `vae_export.export`.
+        OptionError: an unknown opset.
+    """
+    return export(
+        trained.vae.encoder,
+        trained.vae.decoder,
+        trained.held_out,
+        path,
+        loss=trained.config.loss,
+        provenance=_provenance(trained),
+        name=name,
+        opset=opset,
+        force=force,
+        on_step=on_step,
+    )
+
+
+def _provenance(trained: Trained) -> Provenance:
+    config = trained.config
+    training = TrainingSpec(
+        preset=config.preset,
+        hidden=config.hidden or (),
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        seed=config.seed,
+        parameters=trained.vae.count_params(),
+        seconds=round(trained.seconds, 2),
+        validation=trained.validation,
+        test=trained.test,
+    )
+    curve = Curve([e.train for e in trained.history], [e.validation for e in trained.history])
+    return Provenance(data=trained.data, training=training, curve=curve)

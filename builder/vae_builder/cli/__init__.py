@@ -1,0 +1,104 @@
+"""The `build-vae` command: each subcommand parses, calls the library once, and prints.
+
+Exit status: 0 done; 1 a check failed; 2 wrong command line; 3 data, bundle, option or machine not
+fit for it (one line says what to do); 4 a defect of build-vae; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from vae_builder.cli.build import export_command, train_command
+from vae_builder.cli.use import (
+    inspect_command,
+    reconstruct_command,
+    sample_command,
+    score_command,
+    verify_command,
+)
+from vae_runtime.errors import BuildVaeError
+
+CHECK_FAILED = 1
+UNFIT = 3
+DEFECT = 4
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="build-vae")
+def build_vae() -> None:
+    """Train a VAE, ship it as SavedModel and ONNX, and prove that the loss stayed the same.
+
+    \b
+    Example:
+        build-vae export digits-vae
+        build-vae verify digits-vae
+    """
+
+
+for command in (
+    export_command,
+    train_command,
+    verify_command,
+    score_command,
+    reconstruct_command,
+    sample_command,
+    inspect_command,
+):
+    build_vae.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        arguments: the words behind `build-vae`; those of this process where left out.
+
+    Returns:
+        The exit status.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    state = {"debug": False}
+    try:
+        result = build_vae.main(words, prog_name="build-vae", standalone_mode=False, obj=state)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted: nothing was written.", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe went away, as `head` does
+        return 0
+    except Exception as error:
+        if state["debug"]:
+            traceback.print_exc()
+        else:
+            click.echo(_one_line(error), err=True)
+        return UNFIT if isinstance(error, BuildVaeError | OSError | MemoryError) else DEFECT
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, BuildVaeError):
+        return f"Error: {text}"
+    if isinstance(error, OSError):
+        return f"Error: {error.filename or 'input or output'}: {error.strerror or text}"
+    if isinstance(error, MemoryError):
+        return f"Error: out of memory ({text}): lower --batch-size"
+    return (
+        f"Error: {type(error).__name__}: {text}: this is a defect of build-vae; run again with "
+        "--debug to see where"
+    )

@@ -1,0 +1,200 @@
+"""The commands that build: `train` and `export`. TensorFlow is imported when one runs."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vae_builder.cli.options import (
+    data_options,
+    debug_option,
+    force_option,
+    model_options,
+    quiet_option,
+)
+from vae_builder.cli.tensorflow import import_tensorflow
+from vae_builder.config import TrainConfig
+from vae_builder.data import Dataset, load_dataset
+from vae_runtime.errors import OptionError
+from vae_runtime.loss import Losses, LossSpec
+
+if TYPE_CHECKING:
+    from vae_builder.train import Progress, Trained
+
+DATA_OPTIONS = (
+    "key",
+    "image_size",
+    "channels",
+    "validation_fraction",
+    "test_fraction",
+    "split_seed",
+)
+
+
+@click.command("train")
+@click.argument("output", type=click.Path(path_type=Path))
+@data_options
+@model_options
+@force_option
+@quiet_option
+@debug_option
+def train_command(output: Path, force: bool, quiet: bool, **options: Any) -> None:
+    """Train a VAE and keep it in the run folder OUTPUT, to be exported later.
+
+    \b
+    Example:
+        build-vae train digits-run --data digits --epochs 30
+        build-vae export digits-vae --run digits-run
+    """
+    import_tensorflow()
+    from vae_builder.run import RUN, save_run
+    from vae_export.publish import check_target
+
+    check_target(output, force=force, marker=RUN)
+    trained = _train(options, quiet=quiet)
+    save_run(trained, output, force=force)
+    click.echo(f"wrote {output}; next: build-vae export NAME --run {output}")
+
+
+@click.command("export")
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--run",
+    "run_folder",
+    type=click.Path(path_type=Path),
+    help="Export this run of build-vae train instead of training first.",
+)
+@data_options
+@model_options
+@click.option("--name", help="Name of the model [default: the folder's].")
+@click.option(
+    "--opset", type=click.IntRange(17, 18), default=18, show_default=True, help="ONNX operator set."
+)
+@force_option
+@quiet_option
+@debug_option
+@click.pass_context
+def export_command(
+    ctx: click.Context,
+    /,
+    output: Path,
+    run_folder: Path | None,
+    name: str | None,
+    opset: int,
+    force: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Train a VAE and export it as the bundle OUTPUT: SavedModel, ONNX and proof.
+
+    \b
+    Example:
+        build-vae export digits-vae
+        build-vae export faces-vae --data faces/ --image-size 64x64 --preset conv --loss mse
+        build-vae export digits-vae --run digits-run --force
+    """
+    if run_folder:
+        _refuse_training_options(ctx, options)
+    import_tensorflow()
+    from vae_builder.build import export_trained
+    from vae_builder.run import load_run
+    from vae_export.publish import check_target
+
+    check_target(output, force=force)
+    trained = load_run(run_folder) if run_folder else _train(options, quiet=quiet)
+    with _spoken_steps(quiet) as on_step:
+        exported = export_trained(
+            trained, output, name=name, opset=opset, force=force, on_step=on_step
+        )
+    click.echo(str(exported.report))
+    size = sum(entry.size for entry in exported.manifest.files.values())
+    click.echo(f"wrote {output} ({size / 1e6:.1f} MB); next: build-vae verify {output}")
+
+
+def _train(options: dict[str, Any], *, quiet: bool) -> Trained:
+    from vae_builder.train import train
+
+    options = dict(options)
+    source = options.pop("data")
+    reading = {name: options.pop(name) for name in DATA_OPTIONS}
+    loss = LossSpec(options.pop("reconstruction"), options.pop("kl_weight"))
+    config = TrainConfig(loss=loss, **options)
+    dataset = load_dataset(source, seed=reading.pop("split_seed"), **reading)
+    if not quiet:
+        click.echo(_describe(dataset), err=True)
+    with _progress_bar(quiet) as on_progress:
+        trained = train(dataset, config, on_progress=on_progress)
+    unit = "nats" if loss.reconstruction == "bce" else ""
+    click.echo(f"test loss {_in_parts(trained.test)} {unit}".rstrip())
+    return trained
+
+
+def _refuse_training_options(ctx: click.Context, options: dict[str, Any]) -> None:
+    for name in options:
+        source = ctx.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            flag = next(p.opts[0] for p in ctx.command.params if p.name == name)
+            raise OptionError(
+                f"{flag} cannot be given with --run: the run was trained already; leave one out"
+            )
+
+
+def _describe(dataset: Dataset) -> str:
+    counts = ", ".join(f"{count} {split}" for split, count in dataset.counts.items())
+    return f"{dataset.name}: {counts} samples of shape {dataset.input_shape}"
+
+
+def _in_parts(losses: Losses[float]) -> str:
+    return (
+        f"{losses.loss:.2f} = {losses.reconstruction_loss:.2f} reconstruction "
+        f"+ {losses.kl_loss:.2f} KL"
+    )
+
+
+@contextlib.contextmanager
+def _progress_bar(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
+    """A bar on standard error with time left and losses; nothing where that is no terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    bar: Any = None
+
+    def on_progress(progress: Progress) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = click.progressbar(
+                length=progress.steps,
+                label="training",
+                file=sys.stderr,
+                item_show_func=_status,
+                width=24,
+            )
+            bar.__enter__()
+        bar.update(progress.step - bar.pos, progress)
+
+    try:
+        yield on_progress
+    finally:
+        if bar is not None:
+            bar.__exit__(None, None, None)
+
+
+def _status(progress: Progress | None) -> str:
+    if progress is None:
+        return ""
+    losses = progress.train
+    text = (
+        f"epoch {progress.epoch}: {losses.loss:.1f} = {losses.reconstruction_loss:.1f} "
+        f"+ {losses.kl_loss:.1f} KL"
+    )
+    return text if progress.validation is None else f"{text}, val. {progress.validation.loss:.1f}"
+
+
+@contextlib.contextmanager
+def _spoken_steps(quiet: bool) -> Iterator[Callable[[str], None] | None]:
+    yield None if quiet else lambda step: click.echo(f"exporting: {step}", err=True)

@@ -1,0 +1,127 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _image_size(_: click.Context, __: click.Parameter, value: str | None) -> Any:
+    """Parses `64x48`, height x width, into (64, 48)."""
+    if value is None:
+        return None
+    parts = value.lower().split("x")
+    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise click.BadParameter(f"{value!r} is not height x width, such as 64x64")
+    return int(parts[0]), int(parts[1])
+
+
+def _sizes(_: click.Context, __: click.Parameter, value: str | None) -> Any:
+    """Parses `512,256` into (512, 256)."""
+    if value is None:
+        return None
+    parts = [part.strip() for part in value.split(",")]
+    if not all(part.isdigit() for part in parts):
+        raise click.BadParameter(f"{value!r} is not a list of sizes, such as 512,256")
+    return tuple(map(int, parts))
+
+
+def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and isinstance(ctx.obj, dict):
+        ctx.obj["debug"] = True
+
+
+def combined(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """One decorator from several, in the order in which help lists them."""
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+debug_option = click.option(
+    "--debug", is_flag=True, expose_value=False, callback=_set_debug, help="Show tracebacks."
+)
+
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print results only.")
+
+force_option = click.option(
+    "--force", is_flag=True, help="Replace the folder if it is there; the old one stays until then."
+)
+
+bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
+
+source_options = combined(
+    click.option("--key", help="Array to take from an npz that holds several."),
+    click.option(
+        "--image-size",
+        callback=_image_size,
+        metavar="HxW",
+        help="Resize pictures to height x width.",
+    ),
+    click.option(
+        "--channels", type=click.IntRange(1, 4), help="1 reads pictures as grey, 3 as RGB."
+    ),
+)
+
+data_options = combined(
+    click.option(
+        "--data",
+        default="digits",
+        show_default=True,
+        help="digits, mnist, fashion_mnist, or a path: .npz, .npy, IDX, a folder of pictures.",
+    ),
+    source_options,
+    click.option(
+        "--validation-fraction", default=0.05, show_default=True, help="Of the training samples."
+    ),
+    click.option(
+        "--test-fraction", default=0.1, show_default=True, help="Where the data has no test split."
+    ),
+    click.option("--split-seed", default=0, show_default=True, help="Seed of the splits."),
+)
+
+model_options = combined(
+    click.option("--preset", default="dense", show_default=True, help="dense or conv."),
+    click.option(
+        "--hidden", callback=_sizes, metavar="N,N,...", help="Sizes of the encoder's hidden layers."
+    ),
+    click.option("--latent-dim", default=20, show_default=True, help="Length of z."),
+    click.option(
+        "--loss",
+        "reconstruction",
+        type=click.Choice(["bce", "mse"]),
+        default="bce",
+        show_default=True,
+        help="Reconstruction loss; bce needs data in [0, 1].",
+    ),
+    click.option("--kl-weight", default=1.0, show_default=True, help="Factor of the KL loss."),
+    click.option("--epochs", default=30, show_default=True, help="Passes over the training data."),
+    click.option("--batch-size", default=64, show_default=True, help="Samples per step."),
+    click.option("--learning-rate", default=2e-3, show_default=True, help="Peak of Adam's."),
+    click.option("--seed", default=0, show_default=True, help="Of weights, noise and order."),
+)
+
+runtime_options = combined(
+    click.option(
+        "--provider",
+        "providers",
+        multiple=True,
+        default=("cpu",),
+        show_default=True,
+        help="cpu, cuda, tensorrt, coreml, openvino, ...; again for a second choice.",
+    ),
+    click.option(
+        "--allow-fallback", is_flag=True, help="Run on the CPU where the provider cannot."
+    ),
+    click.option("--threads", type=click.IntRange(1), help="Threads [default: all processors]."),
+    click.option("--batch-size", type=click.IntRange(1), help="Samples computed at once."),
+)

@@ -1,0 +1,124 @@
+"""What commands write: scores as CSV or npz, samples as PNG, npz or npy; whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_runtime import picture, png
+from vae_runtime.errors import OptionError
+from vae_runtime.inputs import to_float
+from vae_runtime.loss import Losses
+
+MAX_TILES = 400
+"""Samples in one picture; the rest would make it too large to look at."""
+
+
+def check_output(output: Path | None, *suffixes: str) -> None:
+    """Checks an output's name before the work is done.
+
+    Raises:
+        OptionError: the suffix is not one of these, or the folder is not there.
+    """
+    if output is None:
+        return
+    if output.suffix not in suffixes:
+        raise OptionError(
+            f"{output} has the suffix {output.suffix!r}, expected one of {', '.join(suffixes)}"
+        )
+    if not output.absolute().parent.is_dir():
+        raise OptionError(f"{output.absolute().parent} is not a folder: make it first")
+
+
+def write_scores(output: Path | None, losses: Losses[NDArray[np.float32]]) -> None:
+    """Writes per-sample losses, one row a sample.
+
+    Args:
+        output: a .csv or .npz file; CSV to standard output where None.
+        losses: arrays of shape `(batch,)`.
+    """
+    columns = {
+        "reconstruction_loss": losses.reconstruction_loss,
+        "kl_loss": losses.kl_loss,
+        "loss": losses.loss,
+    }
+    if output is None:
+        _write_csv(sys.stdout, columns)
+        return
+    with _replacing(output) as file:
+        if output.suffix == ".npz":
+            np.savez(file, **columns)  # type: ignore[arg-type]
+        else:
+            with tempfile.SpooledTemporaryFile(mode="w+", newline="", encoding="utf-8") as text:
+                _write_csv(text, columns)
+                text.seek(0)
+                file.writelines(line.encode() for line in text)
+
+
+def write_samples(
+    output: Path,
+    images: NDArray[np.float32],
+    *,
+    name: str,
+    above: NDArray[Any] | None = None,
+) -> None:
+    """Writes samples as a picture or as an array.
+
+    Args:
+        output: a .png, .npz or .npy file.
+        images: samples, shape `(n, ...)`; a picture needs `(n, height, width, 1 or 3)`.
+        name: of the array in an npz.
+        above: in a picture, show these above the samples, pair by pair.
+
+    Raises:
+        OptionError: a picture of something that is no image.
+        InputError: more pixels than a picture may have.
+    """
+    if output.suffix != ".png":
+        with _replacing(output) as file:
+            if output.suffix == ".npz":
+                np.savez(file, **{name: images})  # type: ignore[arg-type]
+            else:
+                np.save(file, images)
+        return
+    if images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise OptionError(
+            f"samples of shape {images.shape[1:]} are no pictures: write .npz or .npy instead"
+        )
+    tiles = picture.to_uint8(images[:MAX_TILES])
+    if above is not None:
+        inputs = picture.to_uint8(to_float(np.asarray(above[:MAX_TILES])).reshape(tiles.shape))
+        tiles = np.concatenate([inputs, tiles], axis=1)
+    with _replacing(output) as file:
+        file.write(png.encode(picture.grid(tiles)))
+
+
+@contextlib.contextmanager
+def _replacing(output: Path) -> Iterator[IO[bytes]]:
+    """Opens a temporary file beside the output that takes its place if the block ends well."""
+    with tempfile.NamedTemporaryFile(
+        dir=output.absolute().parent, prefix=f".{output.name}.", delete=False
+    ) as file:
+        temporary = Path(file.name)
+        try:
+            yield file
+            file.close()
+            temporary.chmod(0o644)
+            temporary.replace(output)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _write_csv(file: Any, columns: dict[str, NDArray[np.float32]]) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["index", *columns])
+    writer.writerows(zip(range(len(columns["loss"])), *columns.values(), strict=True))

@@ -1,0 +1,47 @@
+"""TensorFlow for the commands that build: imported once, without its start-up messages."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from vae_runtime.errors import MissingExtraError
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow and what exporting needs, quietly.
+
+    Raises:
+        MissingExtraError: a package of the `build` extra is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        with _quiet_stderr():
+            import tensorflow as tf
+            import tf2onnx  # noqa: F401
+
+            tf.constant(0.0)  # the device libraries speak up with the first tensor
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("training and exporting", str(error.name), "build") from None
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Holds back what is written to standard error, from C++ too; shows it if the block raises."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        original = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(original, 2)
+            held.seek(0)
+            os.write(2, held.read())
+            raise
+        finally:
+            os.dup2(original, 2)
+            os.close(original)

@@ -1,0 +1,180 @@
+"""The commands that use a bundle; they need the `cpu` or the `gpu` extra and no TensorFlow."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from numpy.typing import NDArray
+
+from vae_builder.cli.options import (
+    bundle_argument,
+    debug_option,
+    runtime_options,
+    source_options,
+)
+from vae_builder.cli.outputs import check_output, write_samples, write_scores
+from vae_builder.data import is_pictures, load_array
+from vae_runtime import strict_json
+from vae_runtime.bundle import Bundle
+from vae_runtime.describe import describe
+from vae_runtime.manifest import manifest_schema
+from vae_runtime.runtime import VAERuntime, load
+
+
+@click.command("verify")
+@bundle_argument
+@click.option(
+    "--against",
+    type=click.Choice(["parity", "saved-model"]),
+    default="parity",
+    show_default=True,
+    help="TensorFlow's stored values, or the SavedModels computed anew (needs TensorFlow).",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@runtime_options
+@debug_option
+def verify_command(bundle: Path, against: str, as_json: bool, **options: Any) -> int:
+    """Compare what BUNDLE computes here with what TensorFlow computed; exit 1 if it differs.
+
+    \b
+    Example:
+        build-vae verify digits-vae
+        build-vae verify digits-vae --provider cuda --json
+    """
+    vae = load(bundle, **options)
+    reference = _recomputed(vae) if against == "saved-model" else None
+    report = vae.verify(reference)
+    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else str(report))
+    return 0 if report.passed else 1
+
+
+@click.command("score")
+@bundle_argument
+@click.argument("data")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="A .csv or .npz file [default: CSV to standard output].",
+)
+@source_options
+@runtime_options
+@debug_option
+def score_command(bundle: Path, data: str, output: Path | None, **options: Any) -> None:
+    """Compute the loss of each sample of DATA, in its parts, at z = z_mean.
+
+    \b
+    Example:
+        build-vae score digits-vae digits -o scores.csv
+    """
+    check_output(output, ".csv", ".npz")
+    x, vae = _open(bundle, data, options)
+    losses = vae.loss(x)
+    write_scores(output, losses)
+    mean = losses.mean()
+    click.echo(
+        f"{len(losses.loss)} samples: mean loss {mean.loss:.4f} = {mean.reconstruction_loss:.4f} "
+        f"reconstruction, {mean.kl_loss:.4f} KL",
+        err=True,
+    )
+
+
+@click.command("reconstruct")
+@bundle_argument
+@click.argument("data")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A .png picture (several samples: a grid), .npz or .npy file.",
+)
+@click.option("--compare", is_flag=True, help="In a picture, show each input above.")
+@source_options
+@runtime_options
+@debug_option
+def reconstruct_command(
+    bundle: Path, data: str, output: Path, compare: bool, **options: Any
+) -> None:
+    """Reconstruct the samples of DATA (array, folder or picture) from their mean codes.
+
+    \b
+    Example:
+        build-vae reconstruct digits-vae digit.png -o reconstruction.png
+        build-vae reconstruct digits-vae digits -o reconstructions.npz
+    """
+    check_output(output, ".png", ".npz", ".npy")
+    x, vae = _open(bundle, data, options)
+    images = vae.reconstruct(x)
+    write_samples(output, images, name="reconstruction", above=x if compare else None)
+    click.echo(f"wrote {output}: {len(images)} reconstructions of shape {images.shape[1:]}")
+
+
+@click.command("sample")
+@bundle_argument
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A .png grid, .npz or .npy file.",
+)
+@click.option("-n", "--count", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@runtime_options
+@debug_option
+def sample_command(bundle: Path, output: Path, count: int, seed: int, **options: Any) -> None:
+    """Decode draws from the prior N(0, I).
+
+    \b
+    Example:
+        build-vae sample digits-vae -n 64 -o samples.png
+    """
+    check_output(output, ".png", ".npz", ".npy")
+    vae = load(bundle, **options)
+    images = vae.sample(count, seed=seed)
+    write_samples(output, images, name="sample")
+    click.echo(f"wrote {output}: {count} samples of shape {images.shape[1:]}, seed {seed}")
+
+
+@click.command("inspect")
+@click.argument("bundle", type=click.Path(path_type=Path), required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest as it is.")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of manifests and end.")
+@debug_option
+def inspect_command(bundle: Path | None, as_json: bool, schema: bool) -> None:
+    """Show what is in BUNDLE: shapes, loss, training, files.
+
+    \b
+    Example:
+        build-vae inspect digits-vae
+        build-vae inspect digits-vae --json
+    """
+    if schema:
+        click.echo(json.dumps(manifest_schema(), indent=2))
+        return
+    if bundle is None:
+        raise click.UsageError("Missing argument 'BUNDLE'.")
+    manifest = Bundle(bundle).manifest
+    click.echo(strict_json.encode(manifest) if as_json else describe(manifest), nl=not as_json)
+
+
+def _open(bundle: Path, source: str, options: dict[str, Any]) -> tuple[NDArray[Any], VAERuntime]:
+    reading = {name: options.pop(name) for name in ("key", "image_size", "channels")}
+    vae = load(bundle, **options)
+    shape = vae.manifest.input.shape
+    if reading["channels"] is None and len(shape) == 3 and is_pictures(source):
+        reading["channels"] = shape[-1]
+    return load_array(source, **reading), vae
+
+
+def _recomputed(vae: VAERuntime) -> dict[str, NDArray[Any]]:
+    from vae_builder.cli.tensorflow import import_tensorflow
+
+    import_tensorflow()
+    from vae_export.reference import recompute
+
+    return recompute(vae.bundle)

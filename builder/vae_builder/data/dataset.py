@@ -1,0 +1,182 @@
+"""`Dataset`: samples in three disjoint splits, with how they came about.
+
+Splits that a source does not bring are drawn from its training samples without replacement, by a
+generator seeded with `[seed, SPLIT_STREAM]`; within a split the samples keep their order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vae_builder.data.samples import as_samples
+from vae_runtime.errors import InputError, OptionError
+from vae_runtime.inputs import check_values
+
+VALIDATION_FRACTION = 0.05
+"""Share of the samples that becomes the validation split where the source has none."""
+TEST_FRACTION = 0.1
+"""Share of the samples that becomes the test split where the source has none."""
+SPLIT_STREAM = 0x5B117
+"""Second word of the seed, so that no other use of the same seed draws the same numbers."""
+
+_CHUNK_BYTES = 1 << 24
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Samples to train, to validate and to test on.
+
+    `Dataset.from_arrays` and `load_dataset` make one from arrays of any accepted dtype.
+
+    Attributes:
+        name: short name for people, such as "digits" or "faces.npz".
+        train: samples, shape `(n, *input_shape)`, uint8 (standing for [0, 1]) or float32.
+        validation: samples of the same shape and dtype, disjoint from `train`.
+        test: samples of the same shape and dtype, disjoint from both.
+        split_seed: seed of the splits that were drawn; `None` where the source brought all.
+    """
+
+    name: str
+    train: NDArray[np.generic]
+    validation: NDArray[np.generic]
+    test: NDArray[np.generic]
+    split_seed: int | None
+
+    def __post_init__(self) -> None:
+        for split, x in self._splits.items():
+            if x.shape[1:] != self.input_shape or x.dtype != self.train.dtype:
+                raise InputError(
+                    f"{self.name}: {split} samples have shape {x.shape[1:]} and dtype {x.dtype}, "
+                    f"train samples {self.input_shape} and {self.train.dtype}: make them the same"
+                )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        name: str,
+        train: ArrayLike,
+        *,
+        validation: ArrayLike | None = None,
+        test: ArrayLike | None = None,
+        validation_fraction: float = VALIDATION_FRACTION,
+        test_fraction: float = TEST_FRACTION,
+        seed: int = 0,
+    ) -> Dataset:
+        """Makes a data set and draws the splits that are not given from `train`.
+
+        Args:
+            name: short name, also for messages.
+            train: samples, shape `(n, d)`, `(n, height, width)` or
+                `(n, height, width, channels)`; see `vae_builder.data.samples` for dtypes.
+            validation: samples to validate on; drawn from `train` where left out.
+            test: samples to test on; drawn from `train` where left out.
+            validation_fraction: share of `train` to draw, above 0; unused with `validation`.
+            test_fraction: share of `train` to draw, above 0; unused with `test`.
+            seed: seed of the draw, at least 0.
+
+        Returns:
+            The data set; each split has at least one sample.
+
+        Raises:
+            InputError: the samples are empty, not finite, of an unknown shape or dtype, too few
+                to split, or differ between the splits.
+            OptionError: a fraction outside (0, 1), two that add up to 1 or more, or a seed
+                below 0.
+
+        >>> dataset = Dataset.from_arrays("ramp", np.linspace(0, 1, 80).reshape(20, 4))
+        >>> dataset.counts
+        {'train': 17, 'validation': 1, 'test': 2}
+        """
+        _check_split_options(validation_fraction, test_fraction, seed)
+        whole = validation is None and test is None
+        x = as_samples(train, name=name, what="sample" if whole else "train sample")
+        given = {
+            split: as_samples(array, name=name, what=f"{split} sample")
+            for split, array in {"validation": validation, "test": test}.items()
+            if array is not None
+        }
+        fractions = {"validation": validation_fraction, "test": test_fraction}
+        missing = {split: value for split, value in fractions.items() if split not in given}
+        if not missing:
+            return cls(name, x, given["validation"], given["test"], None)
+        splits = given | _draw(name, x, missing, seed)
+        return cls(name, splits["train"], splits["validation"], splits["test"], seed)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample: `(height, width, channels)` or `(d,)`."""
+        return self.train.shape[1:]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of samples in "train", "validation" and "test"."""
+        return {split: len(x) for split, x in self._splits.items()}
+
+    @cached_property
+    def digest(self) -> str:
+        """Hex SHA-256 over dtype, shape and bytes (little-endian) of the three splits in order."""
+        sha = hashlib.sha256()
+        for x in self._splits.values():
+            sha.update(f"{x.dtype.name} {x.shape}\n".encode())
+            rows = max(1, _CHUNK_BYTES // (x.dtype.itemsize * int(np.prod(self.input_shape))))
+            for i in range(0, len(x), rows):
+                chunk = np.ascontiguousarray(x[i : i + rows], x.dtype.newbyteorder("<"))
+                sha.update(chunk.reshape(-1).view(np.uint8).data)
+        return sha.hexdigest()
+
+    def require_range(self, value_range: tuple[float, float] | None) -> None:
+        """Checks that all values lie in the range that a loss needs.
+
+        Args:
+            value_range: lowest and highest value, both inclusive; `None` for no bounds.
+
+        Raises:
+            InputError: names the split and the first sample in it that is out of range.
+        """
+        for split, x in self._splits.items():
+            check_values(x, value_range, what=f"{split} sample")
+
+    @property
+    def _splits(self) -> dict[str, NDArray[np.generic]]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def _check_split_options(validation_fraction: float, test_fraction: float, seed: int) -> None:
+    for name, value in [
+        ("validation_fraction", validation_fraction),
+        ("test_fraction", test_fraction),
+    ]:
+        if not 0 < value < 1:
+            raise OptionError(f"{name} is {value}, expected a share above 0 and below 1")
+    if validation_fraction + test_fraction >= 1:
+        raise OptionError(
+            f"validation_fraction {validation_fraction} and test_fraction {test_fraction} leave "
+            "nothing to train on: their sum must stay below 1"
+        )
+    if seed < 0:
+        raise OptionError(f"seed is {seed}, expected 0 or more")
+
+
+def _draw(
+    name: str, x: NDArray[np.generic], fractions: dict[str, float], seed: int
+) -> dict[str, NDArray[np.generic]]:
+    """Draws a split for each fraction; "train" keeps the rest, and at least one sample."""
+    n = len(x)
+    if n <= len(fractions):
+        raise InputError(
+            f"{name}: {n} samples, expected at least {len(fractions) + 1} to draw the "
+            f"{' and '.join(fractions)} split: give more samples"
+        )
+    order = np.random.default_rng([seed, SPLIT_STREAM]).permutation(n)
+    splits = {}
+    for still_to_draw, (split, fraction) in zip(
+        reversed(range(len(fractions))), fractions.items(), strict=True
+    ):
+        count = min(max(1, round(n * fraction)), len(order) - 1 - still_to_draw)
+        splits[split], order = x[np.sort(order[:count])], order[count:]
+    return splits | {"train": x[np.sort(order)]}

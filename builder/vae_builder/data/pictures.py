@@ -1,0 +1,197 @@
+"""Pictures: a folder of them, or one file, as uint8 pixels of one or three channels.
+
+Conventions, those of `vae_runtime.png` where it reads the same picture without Pillow:
+    - Grey if all pictures are grey (a palette too, if its entries are), otherwise RGB.
+    - Transparency is composited onto black; of 16 bits the high byte is kept.
+    - A photograph stands as its Exif orientation says; a picture of many frames gives its first.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_builder.data.reading import reading
+from vae_runtime.errors import InputError, MissingExtraError, OptionError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+EXTENSIONS = frozenset(["png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm"])
+"""Extensions that are read as pictures, in any case."""
+
+_GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"}
+_ALPHA_MODES = {"LA", "La", "PA", "RGBA", "RGBa"}
+_MODES = {1: "L", 3: "RGB"}
+
+
+def is_picture(path: Path) -> bool:
+    """Tells by its extension whether a file is read as a picture."""
+    return path.suffix.lower().removeprefix(".") in EXTENSIONS
+
+
+def read_folder(
+    folder: Path, image_size: tuple[int, int] | None = None, channels: int | None = None
+) -> NDArray[np.uint8]:
+    """Reads all pictures in a folder and the folders in it, ordered by relative path.
+
+    Hidden files and folders, and files with other extensions, are left out.
+
+    Args:
+        folder: the folder.
+        image_size: height and width that every picture is resized to; `None` keeps their size.
+        channels: 1 for grey, 3 for RGB; `None` for grey if all pictures are grey.
+
+    Returns:
+        Pixels, shape `(n, height, width, channels)`.
+
+    Raises:
+        InputError: no pictures, one that cannot be read, or sizes that differ.
+        MissingExtraError: Pillow is not installed.
+        OptionError: `image_size` below 1, or `channels` not 1 or 3.
+    """
+    _check_options(image_size, channels)
+    _require_pillow()
+    files = _picture_files(folder)
+    if channels is None:
+        channels = 1 if all(_is_grey(file) for file in files) else 3
+    first = _read(files[0], image_size, channels)
+    with reading(folder, "folder of pictures"):
+        pixels = np.empty((len(files), *first.shape), np.uint8)
+    for i, file in enumerate(files):
+        picture = first if i == 0 else _read(file, image_size, channels)
+        if picture.shape != first.shape:
+            raise InputError(
+                f"{file} is {_size(picture)} (height x width), {files[0].name} is {_size(first)}, "
+                "expected pictures of one size: resize them, e.g. with --image-size "
+                f"{_size(first)}"
+            )
+        pixels[i] = picture
+    return pixels
+
+
+def read_picture(
+    path: Path, image_size: tuple[int, int] | None = None, channels: int | None = None
+) -> NDArray[np.uint8]:
+    """Reads one picture as a batch of one; a PNG as it is needs no Pillow.
+
+    Args:
+        path: the file.
+        image_size: height and width to resize to; `None` keeps its size.
+        channels: 1 for grey, 3 for RGB; `None` keeps what it is.
+
+    Returns:
+        Pixels, shape `(1, height, width, channels)`.
+
+    Raises:
+        InputError: the picture cannot be read.
+        MissingExtraError: Pillow is needed and not installed.
+        OptionError: `image_size` below 1, or `channels` not 1 or 3.
+    """
+    _check_options(image_size, channels)
+    if path.suffix.lower() == ".png" and image_size is None and channels is None:
+        return _read_png(path)
+    _require_pillow()
+    if channels is None:
+        channels = 1 if _is_grey(path) else 3
+    return _read(path, image_size, channels)[np.newaxis]
+
+
+def _check_options(image_size: tuple[int, int] | None, channels: int | None) -> None:
+    if image_size is not None and min(image_size) < 1:
+        height, width = image_size
+        raise OptionError(f"image size is {height}x{width}, expected at least 1x1")
+    if channels is not None and channels not in _MODES:
+        raise OptionError(f"channels is {channels}, expected 1 (grey) or 3 (RGB)")
+
+
+def _require_pillow() -> None:
+    try:
+        import PIL.Image  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("reading pictures", "pillow", "build") from error
+
+
+def _picture_files(folder: Path) -> list[Path]:
+    with reading(folder, "folder"):
+        files = sorted(
+            path.relative_to(folder)
+            for path in folder.rglob("*")
+            if is_picture(path) and path.is_file()
+        )
+    visible = [folder / f for f in files if not any(part.startswith(".") for part in f.parts)]
+    if not visible:
+        raise InputError(
+            f"{folder} has no pictures ({', '.join(sorted(EXTENSIONS))}) and is not a folder of "
+            "MNIST's IDX files: give a folder of pictures, or a file"
+        )
+    return visible
+
+
+def _is_grey(path: Path) -> bool:
+    """Whether a picture has no colour; reads its header and palette only."""
+    from PIL import Image
+
+    with reading(path, "picture"), Image.open(path) as image:
+        if image.mode not in ("P", "PA"):
+            return image.mode in _GREY_MODES
+        entries = np.reshape(image.getpalette("RGB") or [], (-1, 3))
+        return bool((entries == entries[:, :1]).all())
+
+
+def _read(path: Path, image_size: tuple[int, int] | None, channels: int) -> NDArray[np.uint8]:
+    """One picture, shape `(height, width, channels)`."""
+    from PIL import Image, ImageOps
+
+    with reading(path, "picture"), Image.open(path) as image:
+        # PNG is left as it is stored, as `vae_runtime.png` does.
+        upright = image if image.format == "PNG" else ImageOps.exif_transpose(image)
+        picture = _over_black(_to_8_bits(upright, path)).convert(_MODES[channels])
+        if image_size is not None:
+            height, width = image_size
+            picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+        pixels = np.asarray(picture, np.uint8)
+    return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def _to_8_bits(image: Image.Image, path: Path) -> Image.Image:
+    """The high byte of 16-bit grey; Pillow's own conversion cuts off at 255 in some versions."""
+    from PIL import Image
+
+    if not image.mode.startswith(("I", "F")):
+        return image
+    words = np.asarray(image)
+    if words.dtype.kind == "f" or words.min() < 0 or words.max() > 0xFFFF:
+        raise InputError(
+            f"{path} has pixels of mode {image.mode} that are not 8 or 16 bits: "
+            "save the data as .npy instead"
+        )
+    return Image.fromarray((words >> 8).astype(np.uint8))
+
+
+def _over_black(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    if image.mode not in _ALPHA_MODES and "transparency" not in image.info:
+        return image
+    pixels = np.asarray(image.convert("RGBA")).astype(np.uint16)
+    return Image.fromarray(((pixels[..., :3] * pixels[..., 3:] + 127) // 255).astype(np.uint8))
+
+
+def _read_png(path: Path) -> NDArray[np.uint8]:
+    from vae_runtime import png
+
+    with reading(path, "picture"):
+        data = path.read_bytes()
+    try:
+        return png.decode(data)[np.newaxis]
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _size(picture: NDArray[np.uint8]) -> str:
+    height, width, _ = picture.shape
+    return f"{height}x{width}"

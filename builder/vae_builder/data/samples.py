@@ -1,0 +1,74 @@
+"""From any array to samples: uint8 or float32, images with a channel axis, every value finite.
+
+Conventions:
+    - uint8 stays uint8; it stands for [0, 1] and is divided by 255 when a batch is made.
+    - Other integers become uint8 where all values lie in 0 to 255.
+    - Booleans and floats become float32; booleans are 0.0 and 1.0.
+    - `(n, d)` are vectors, `(n, height, width)` and `(n, height, width, channels)` images.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vae_runtime.errors import InputError
+from vae_runtime.inputs import check_values, to_float
+
+
+def as_samples(x: ArrayLike, *, name: str, what: str = "sample") -> NDArray[np.generic]:
+    """Checks an array and brings it to the dtype and the axes that a `Dataset` holds.
+
+    Args:
+        x: samples, shape `(n, d)`, `(n, height, width)` or `(n, height, width, channels)`.
+        name: the data set or file, for the message.
+        what: what to call a sample in the message.
+
+    Returns:
+        uint8 or float32, shape `(n, d)` or `(n, height, width, channels)`; a view of `x` where
+        that is possible.
+
+    Raises:
+        InputError: no samples, a shape or dtype that is not one of the above, integers outside
+            0 to 255, or a value that is not finite; names the first sample that offends.
+    """
+    array = np.asarray(x)
+    _check_shape(array.shape, f"{name}: {what}s have")
+    if array.dtype.kind not in "biuf":
+        raise InputError(
+            f"{name}: {what}s have dtype {array.dtype}, expected uint8 or float: "
+            "convert them to numbers first"
+        )
+    if array.dtype.kind in "iu":
+        array = _as_pixels(array, f"{name}: {what}")
+    else:
+        array = to_float(array)
+        check_values(array, None, what=f"{name}: {what}")
+    return array[..., np.newaxis] if array.ndim == 3 else array
+
+
+def _check_shape(shape: tuple[int, ...], subject: str) -> None:
+    expected = "expected (n, d), (n, height, width) or (n, height, width, channels)"
+    if not 2 <= len(shape) <= 4:
+        remedy = "reshape the data" if len(shape) > 4 else "give samples, not labels"
+        raise InputError(f"{subject} shape {shape}, {expected}: {remedy}")
+    if 0 in shape:
+        raise InputError(f"{subject} shape {shape}, which is empty: give at least one sample")
+    if len(shape) == 4 and shape[1] in (1, 3) and shape[3] > 4:
+        raise InputError(
+            f"{subject} shape {shape}, which looks like channels first, {expected}: "
+            "move the channels to the end with np.moveaxis(x, 1, -1)"
+        )
+
+
+def _as_pixels(x: NDArray[np.generic], what: str) -> NDArray[np.generic]:
+    """Integers as uint8, or an error that names the first sample outside 0 to 255."""
+    if x.dtype == np.uint8:
+        return x
+    if x.min() < 0 or x.max() > 255:
+        i = next(i for i, sample in enumerate(x) if sample.min() < 0 or sample.max() > 255)
+        raise InputError(
+            f"{what} {i} has integers from {x[i].min()} to {x[i].max()}, expected 0 to 255: "
+            "scale the data to [0, 1], or convert it to float32 if these are not pixels"
+        )
+    return x.astype(np.uint8)

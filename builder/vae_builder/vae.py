@@ -1,0 +1,144 @@
+"""The model that is trained: a Keras model that owns the combined loss.
+
+It works in the recipe that everyone knows,
+
+```python
+vae = VAE(encoder, decoder)
+vae.compile(optimizer="adam")
+vae.fit(x_train, x_train, epochs=50, batch_size=128, validation_data=(x_test, x_test))
+```
+
+and `vae_builder.train` runs the same loss in a faster loop. The loss itself stands in
+`vae_runtime.loss`; noise is a pure function of (seed, step), so training holds no random state.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from vae_runtime.loss import Losses, LossSpec, draw, losses
+
+TEST_STEP = -1
+"""The step whose noise evaluation uses: one that training never reaches."""
+
+
+class VAE(keras.Model):
+    """A variational autoencoder with its loss.
+
+    Attributes:
+        encoder: x to a dict of z_mean and z_log_var.
+        decoder: z to logits (bce) or to the reconstruction (mse).
+        spec: which loss.
+        seed: of the noise.
+    """
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        decoder: keras.Model,
+        spec: LossSpec | None = None,
+        *,
+        seed: int = 0,
+        name: str = "vae",
+    ) -> None:
+        """Joins an encoder and a decoder; both stay usable by themselves."""
+        super().__init__(name=name)
+        self.encoder = encoder
+        self.decoder = decoder
+        self.spec = spec or LossSpec()
+        self.seed = seed
+        self._means = [
+            keras.metrics.Mean(name=name) for name in ("loss", "reconstruction_loss", "kl_loss")
+        ]
+        self.built = True
+
+    @property
+    def latent_dim(self) -> int:
+        """Length of z."""
+        return int(self.decoder.input_shape[-1])
+
+    @property
+    def metrics(self) -> list[Any]:
+        """Running means of the loss and its parts."""
+        return self._means
+
+    def noise(self, step: Any, count: Any) -> Any:
+        """Noise of one training step: a pure function of (seed, step).
+
+        Args:
+            step: number of the step, int32 or int64 scalar.
+            count: number of samples.
+
+        Returns:
+            N(0, I) draws, shape `(count, latent_dim)`, float32; the same on every device.
+        """
+        seed = tf.stack([tf.cast(self.seed, tf.int32), tf.cast(step, tf.int32)])
+        return tf.random.stateless_normal((count, self.latent_dim), seed, alg="philox")
+
+    def losses_of(self, x: Any, eps: Any, *, training: bool = False) -> Losses[Any]:
+        """The loss of each sample, in its parts.
+
+        Args:
+            x: samples, shape `(batch, *input_shape)`, float32.
+            eps: noise, shape `(batch, latent_dim)`.
+            training: passed on to the layers.
+
+        Returns:
+            Three tensors of shape `(batch,)`.
+        """
+        code = self.encoder(x, training=training)
+        z_mean, z_log_var = code["z_mean"], code["z_log_var"]
+        output = self.decoder(draw(keras.ops, z_mean, z_log_var, eps), training=training)
+        return losses(keras.ops, self.spec, x, output, z_mean, z_log_var)
+
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    def test_losses(self, x: Any, eps: Any) -> Any:
+        """`losses_of` as one TensorFlow function, stacked to shape `(3, batch)`."""
+        parts = self.losses_of(x, eps)
+        return tf.stack([parts.reconstruction_loss, parts.kl_loss, parts.loss])
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        """The reconstruction of x from its mean code, shape `(batch, *input_shape)`."""
+        output = self.decoder(self.encoder(x, training=training)["z_mean"], training=training)
+        return keras.ops.sigmoid(output) if self.spec.reconstruction == "bce" else output
+
+    def update(self, x: Any) -> Losses[Any]:
+        """One step of the optimizer on one batch.
+
+        Args:
+            x: samples, shape `(batch, *input_shape)`, float32.
+
+        Returns:
+            The mean losses of the batch before the step, three scalars.
+        """
+        eps = self.noise(self.optimizer.iterations, tf.shape(x)[0])
+        with tf.GradientTape() as tape:
+            parts = _mean(self.losses_of(x, eps, training=True))
+        gradients = tape.gradient(parts.loss, self.trainable_variables)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        return parts
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """Keras's hook for `fit`."""
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return self._record(self.update(x), tf.shape(x)[0])
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """Keras's hook for `evaluate`; every batch meets the same noise."""
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        count = tf.shape(x)[0]
+        return self._record(_mean(self.losses_of(x, self.noise(TEST_STEP, count))), count)
+
+    def _record(self, parts: Losses[Any], count: Any) -> dict[str, Any]:
+        for metric in self._means:
+            metric.update_state(getattr(parts, metric.name), sample_weight=count)
+        return {metric.name: metric.result() for metric in self._means}
+
+
+def _mean(parts: Losses[Any]) -> Losses[Any]:
+    return Losses(
+        *(tf.reduce_mean(part) for part in (parts.reconstruction_loss, parts.kl_loss, parts.loss))
+    )

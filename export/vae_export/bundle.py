@@ -1,0 +1,261 @@
+"""From a trained encoder and decoder to a published bundle that has been verified."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_export import card, figures
+from vae_export.functions import exported_functions
+from vae_export.onnx_graphs import OPSETS, convert
+from vae_export.publish import publishing
+from vae_export.reference import npz_bytes, parity_inputs, reference_values
+from vae_export.saved_models import SIGNATURE, weights_sha256, write_saved_model
+from vae_runtime import strict_json
+from vae_runtime.errors import ExportError, OptionError
+from vae_runtime.loss import Losses, LossSpec
+from vae_runtime.manifest import (
+    FORMAT,
+    FORMAT_VERSION,
+    MANIFEST,
+    DataSpec,
+    FileEntry,
+    Graphs,
+    GraphSpec,
+    InputSpec,
+    Manifest,
+    ParitySpec,
+    SavedModels,
+    SavedModelSpec,
+    Tolerances,
+    TrainingSpec,
+    graph_tensors,
+)
+from vae_runtime.runtime import load
+from vae_runtime.verify import VerifyReport
+
+TOLERANCES = Tolerances(tensor_atol=1e-5, tensor_rtol=1e-5, loss_atol=1e-5, loss_rtol=1e-5)
+"""What a difference from TensorFlow may be on any processor."""
+
+PACKAGES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "build-vae")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a model comes from, as far as it is known.
+
+    Attributes:
+        data: what it was trained on.
+        training: how it was trained and what it reached.
+        curve: losses after each epoch, for the card.
+    """
+
+    data: DataSpec | None = None
+    training: TrainingSpec | None = None
+    curve: figures.Curve | None = None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A published bundle.
+
+    Attributes:
+        path: its folder.
+        manifest: what it says of itself.
+        report: ONNX Runtime held against TensorFlow, before it was published.
+    """
+
+    path: Path
+    manifest: Manifest
+    report: VerifyReport
+
+
+def export(
+    encoder: keras.Model,
+    decoder: keras.Model,
+    samples: NDArray[np.generic],
+    path: str | Path,
+    *,
+    loss: LossSpec | None = None,
+    provenance: Provenance | None = None,
+    name: str | None = None,
+    opset: int = 18,
+    force: bool = False,
+    on_step: Callable[[str], None] | None = None,
+) -> Exported:
+    """Exports a model as a bundle.
+
+    Args:
+        encoder: x, shape `(batch, *input_shape)`, to a dict of `z_mean` and `z_log_var`.
+        decoder: z, shape `(batch, latent_dim)`, to logits (bce) or to the reconstruction (mse).
+        samples: held-out samples for the proof, shape `(n, *input_shape)`, uint8 or float32.
+        path: folder of the bundle.
+        loss: which loss; bce with kl_weight 1 where left out.
+        provenance: data and training, for the manifest and the card.
+        name: of the model; the folder's where left out.
+        opset: ONNX operator set, 17 or 18.
+        force: replace a bundle that is there.
+        on_step: called with a few words before each step.
+
+    Returns:
+        The published bundle, verified.
+
+    Raises:
+        ExportError: the model cannot be exported, ONNX Runtime does not agree with TensorFlow, or
+            the folder cannot be written. What was at `path` is still there, unchanged.
+        OptionError: an unknown opset.
+    """
+    if opset not in OPSETS:
+        raise OptionError(f"opset is {opset}, expected one of {', '.join(map(str, OPSETS))}")
+    path = Path(path)
+    job = _Job(encoder, decoder, loss or LossSpec(), provenance or Provenance(), opset)
+    say = on_step or (lambda step: None)
+    with publishing(path, force=force) as folder:
+        say("SavedModels")
+        job.write_saved_models(folder)
+        say("ONNX graphs")
+        job.write_graphs(folder)
+        say("reference values by TensorFlow")
+        parity = job.write_reference(folder, samples)
+        say("model card")
+        manifest = job.write_card_and_manifest(folder, name or path.absolute().name, parity)
+        say("verification by ONNX Runtime")
+        report = load(folder).verify()
+        if not report.passed:
+            worst = max(report.differences, key=lambda d: d.of_tolerance)
+            raise ExportError(
+                f"ONNX Runtime does not compute what TensorFlow computed: {worst.graph} "
+                f"{worst.output} differs by {worst.max_absolute:.3g}, {worst.of_tolerance:.3g} "
+                "times what is allowed: a layer is converted wrongly; nothing was published"
+            )
+    return Exported(path, manifest, report)
+
+
+class _Job:
+    """One export: what is known before the first file is written."""
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        decoder: keras.Model,
+        loss: LossSpec,
+        provenance: Provenance,
+        opset: int,
+    ) -> None:
+        self.models = {"encoder": encoder, "decoder": decoder}
+        self.loss = loss
+        self.provenance = provenance
+        self.opset = opset
+        self.input_shape = tuple(int(n) for n in encoder.input_shape[1:])
+        self.latent_dim = int(decoder.input_shape[-1])
+        self.functions = exported_functions(encoder, decoder, loss)
+        self.tensors = graph_tensors(self.input_shape, self.latent_dim, loss)
+
+    def write_saved_models(self, folder: Path) -> None:
+        for name, model in self.models.items():
+            write_saved_model(model, self.functions[name], folder / "saved_model" / name)
+
+    def write_graphs(self, folder: Path) -> None:
+        properties = {
+            "build_vae.format_version": str(FORMAT_VERSION),
+            "build_vae.input_shape": str(list(self.input_shape)),
+            "build_vae.latent_dim": str(self.latent_dim),
+            "build_vae.reconstruction": self.loss.reconstruction,
+            "build_vae.kl_weight": repr(float(self.loss.kl_weight)),
+        }
+        for name, (inputs, outputs) in self.tensors.items():
+            data = convert(
+                self.functions[name], name, inputs, outputs, opset=self.opset, metadata=properties
+            )
+            (folder / f"{name}.onnx").write_bytes(data)
+
+    def write_reference(
+        self, folder: Path, samples: NDArray[np.generic]
+    ) -> dict[str, NDArray[np.float32]]:
+        x, eps = parity_inputs(samples, self.latent_dim)
+        values = reference_values(folder / "saved_model", self.loss, x, eps)
+        (folder / "parity.npz").write_bytes(npz_bytes(values))
+        return values
+
+    def write_card_and_manifest(
+        self, folder: Path, name: str, parity: dict[str, NDArray[np.float32]]
+    ) -> Manifest:
+        manifest = self._manifest(name, parity)
+        (folder / "README.md").write_text(
+            card.model_card(manifest, self._draw_figures(folder, manifest, parity)), "utf-8"
+        )
+        manifest = replace(manifest, files=_file_entries(folder))
+        (folder / MANIFEST).write_bytes(strict_json.encode(manifest))
+        return manifest
+
+    def _draw_figures(
+        self, folder: Path, manifest: Manifest, parity: dict[str, NDArray[np.float32]]
+    ) -> set[str]:
+        (folder / "figures").mkdir()
+        drawn = set()
+        if self.provenance.curve:
+            target = folder / card.TRAINING_FIGURE
+            figures.draw_training(self.provenance.curve, card.unit(manifest), target)
+            drawn.add(card.TRAINING_FIGURE)
+        if len(self.input_shape) == 3 and self.input_shape[-1] in (1, 3):
+            held_out = parity["x"][: figures.PAIRS]
+            code = self.functions["encoder"](held_out)
+            decoded = self.functions["decoder"](code["z_mean"])["reconstruction"].numpy()
+            target = folder / card.RECONSTRUCTIONS_FIGURE
+            figures.draw_reconstructions(held_out, decoded, target)
+            drawn.add(card.RECONSTRUCTIONS_FIGURE)
+        return drawn
+
+    def _manifest(self, name: str, parity: dict[str, NDArray[np.float32]]) -> Manifest:
+        graphs = {
+            graph: GraphSpec(f"{graph}.onnx", self.opset, inputs, outputs)
+            for graph, (inputs, outputs) in self.tensors.items()
+        }
+        saved = {
+            model: SavedModelSpec(f"saved_model/{model}", SIGNATURE, weights_sha256(keras_model))
+            for model, keras_model in self.models.items()
+        }
+        mean = Losses(parity["reconstruction_loss"], parity["kl_loss"], parity["loss"]).mean()
+        return Manifest(
+            format=FORMAT,
+            format_version=FORMAT_VERSION,
+            name=name,
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            input=InputSpec(self.input_shape, "float32", self.loss.value_range),
+            latent_dim=self.latent_dim,
+            loss=self.loss,
+            graphs=Graphs(**graphs),
+            saved_models=SavedModels(**saved),
+            parity=ParitySpec("parity.npz", len(parity["x"]), mean),
+            tolerances=TOLERANCES,
+            data=self.provenance.data,
+            training=self.provenance.training,
+            versions=_versions(),
+            files={},
+        )
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        **{package: metadata.version(package) for package in PACKAGES},
+    }
+
+
+def _file_entries(folder: Path) -> dict[str, FileEntry]:
+    entries = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            data = path.read_bytes()
+            digest = hashlib.sha256(data).hexdigest()
+            entries[path.relative_to(folder).as_posix()] = FileEntry(len(data), digest)
+    return entries

@@ -1,0 +1,135 @@
+"""The model card: the README.md inside a bundle."""
+
+from __future__ import annotations
+
+from vae_runtime.manifest import Manifest
+
+TRAINING_FIGURE = "figures/training.png"
+RECONSTRUCTIONS_FIGURE = "figures/reconstructions.png"
+
+
+def model_card(manifest: Manifest, figures: set[str]) -> str:
+    """Writes the card.
+
+    Args:
+        manifest: what the bundle says of itself.
+        figures: which of the figures there are.
+
+    Returns:
+        Markdown.
+    """
+    parts = [
+        _headline(manifest),
+        _what(manifest),
+        _training(manifest, figures),
+        _usage(manifest),
+        _files(manifest),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def unit(manifest: Manifest) -> str:
+    """Unit of the reconstruction loss."""
+    return "nats" if manifest.loss.reconstruction == "bce" else "squared error"
+
+
+def _headline(m: Manifest) -> str:
+    return f"""# {m.name}
+
+A variational autoencoder for samples of shape {_shape(m.input.shape)} with {m.latent_dim} latent
+dimensions, exported by build-vae: TensorFlow SavedModel and ONNX, with the loss that TensorFlow
+computed on {m.parity.samples} fixed inputs, so that any runtime can be held against it.
+"""
+
+
+def _what(m: Manifest) -> str:
+    term = {
+        "bce": "binary cross-entropy of the decoder's logits, summed over the elements",
+        "mse": "squared error, summed over the elements",
+    }[m.loss.reconstruction]
+    values = "in [0, 1]" if m.input.range else "of any finite value"
+    return f"""## The loss
+
+`loss = reconstruction_loss + {m.loss.kl_weight:g} * kl_loss`, per sample: the {term}, plus the KL
+divergence from N(0, I), summed over the latent dimensions. The loss of a data set is the mean over
+its samples. Inputs are float32 {values}; uint8 pixels are divided by 255 first.
+"""
+
+
+def _training(m: Manifest, figures: set[str]) -> str:
+    lines = ["## Training", ""]
+    if t := m.training:
+        data = f" on {m.data.train} samples of `{m.data.name}`" if m.data else ""
+        lines += [
+            f"Preset `{t.preset}` {list(t.hidden)}, {t.parameters:,} weights, {t.epochs} epochs"
+            f"{data}, batch {t.batch_size}, Adam at {t.learning_rate:g}, seed {t.seed}, "
+            f"{t.seconds:.0f} s.",
+            "",
+            f"| mean per sample, {unit(m)} | reconstruction_loss | kl_loss | loss |",
+            "|---|---|---|---|",
+        ]
+        for name, losses in (("validation", t.validation), ("test", t.test)):
+            lines.append(
+                f"| {name} | {losses.reconstruction_loss:.2f} | {losses.kl_loss:.2f} | "
+                f"{losses.loss:.2f} |"
+            )
+        lines += ["", "One z was drawn for each sample, as in training.", ""]
+    if TRAINING_FIGURE in figures:
+        lines += [f"![loss and its parts over the epochs]({TRAINING_FIGURE})", ""]
+    if RECONSTRUCTIONS_FIGURE in figures:
+        lines += [
+            f"![held-out inputs above their reconstructions]({RECONSTRUCTIONS_FIGURE})",
+            "",
+            "Held-out inputs above, their reconstructions (z = z_mean) below.",
+            "",
+        ]
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def _usage(m: Manifest) -> str:
+    shape = _shape(("n", *m.input.shape))
+    return f"""## Use
+
+```python
+import vae_runtime                            # pip install "build-vae[cpu]"
+
+vae = vae_runtime.load("{m.name}")            # this folder
+print(vae.verify())                           # holds this machine against TensorFlow
+losses = vae.loss(x)                          # x: {shape}, uint8 or float32
+images = vae.reconstruct(x)
+```
+
+Without build-vae, with ONNX Runtime alone:
+
+```python
+import numpy as np, onnxruntime as ort
+
+session = ort.InferenceSession("{m.graphs.loss.file}")
+eps = np.zeros((len(x), {m.latent_dim}), np.float32)
+reconstruction_loss, kl_loss, loss = session.run(None, {{"x": x, "eps": eps}})
+```
+"""
+
+
+def _files(m: Manifest) -> str:
+    rows = ["## Files", "", "| graph | file | inputs | outputs |", "|---|---|---|---|"]
+    for name in ("encoder", "decoder", "loss"):
+        graph = getattr(m.graphs, name)
+        inputs, outputs = (
+            ", ".join(f"`{t.name}` {_shape(t.shape)}" for t in tensors)
+            for tensors in (graph.inputs, graph.outputs)
+        )
+        rows.append(f"| {name} | `{graph.file}` | {inputs} | {outputs} |")
+    return "\n".join(
+        [
+            *rows,
+            "",
+            f"All tensors are float32. `{m.parity.file}` holds the reference inputs and values, "
+            "`manifest.json` everything else.",
+            "",
+        ]
+    )
+
+
+def _shape(shape: tuple[int | str, ...]) -> str:
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"

@@ -1,0 +1,202 @@
+"""TensorFlow function to ONNX: converted by tf2onnx, put into canonical form, checked.
+
+tf2onnx does not raise where it meets an operator that it cannot convert: it logs, and writes a
+graph that no runtime loads. So nothing that comes from it is believed before it was checked.
+
+Canonical form: one node order that follows from the outputs, names that follow from that order,
+initializers sorted by name, `batch` as the first dimension of every input and output. The same
+weights give the same bytes, whatever else the process did before.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import onnx
+import onnxruntime
+import tf2onnx
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+
+from vae_runtime.errors import ExportError
+from vae_runtime.manifest import TensorSpec
+
+OPSETS = (17, 18)
+DOMAINS = ("", "ai.onnx")
+IR_VERSION = 8
+"""The file format of opset 17 and 18: the oldest runtimes that know these operators read it."""
+
+
+def convert(
+    function: Any,
+    name: str,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    *,
+    opset: int,
+    metadata: dict[str, str],
+) -> bytes:
+    """Converts a TensorFlow function to a checked ONNX file.
+
+    Args:
+        function: a `tf.function` with an input signature that returns a dict of tensors.
+        name: name of the graph.
+        inputs: what the graph must take.
+        outputs: what the graph must give.
+        opset: ONNX operator set.
+        metadata: stored in the file as `metadata_props`.
+
+    Returns:
+        Bytes of the ONNX file; the same for the same weights.
+
+    Raises:
+        ExportError: the function cannot be expressed in ONNX as stated.
+    """
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    try:
+        model, _ = tf2onnx.convert.from_function(
+            function, input_signature=list(function.input_signature), opset=opset
+        )
+    except Exception as error:  # tf2onnx raises whatever its handlers raise
+        raise ExportError(f"{name} cannot be converted to ONNX: {_one_line(error)}") from error
+    _check_operators(model, name)
+    _check_signature(model, name, inputs, outputs)
+    canonical = canonicalize(model, name, inputs, outputs, opset=opset, metadata=metadata)
+    data: bytes = canonical.SerializeToString(deterministic=True)
+    check(data, name)
+    return data
+
+
+def canonicalize(
+    model: ModelProto,
+    name: str,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    *,
+    opset: int,
+    metadata: dict[str, str],
+) -> ModelProto:
+    """The same computation in canonical form; see the module's text."""
+    nodes = list(_from_outputs(model.graph, [spec.name for spec in outputs]))
+    names = {spec.name: spec.name for spec in (*inputs, *outputs)}
+    initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+    kept: dict[str, TensorProto] = {}
+    renamed: list[NodeProto] = []
+    for i, node in enumerate(nodes):
+        copy = NodeProto()
+        copy.CopyFrom(node)
+        copy.name = f"{node.op_type}_{i}"
+        copy.doc_string = ""
+        for j, source in enumerate(node.input):
+            if source in initializers and source not in names:
+                names[source] = f"{copy.name}.{j}"
+                kept[source] = _renamed_tensor(initializers[source], names[source])
+            copy.input[j] = names[source] if source else ""
+        for j, target in enumerate(node.output):
+            names.setdefault(target, copy.name if j == 0 else f"{copy.name}.out{j}")
+            copy.output[j] = names[target] if target else ""
+        copy.ClearField("attribute")
+        copy.attribute.extend(sorted(node.attribute, key=lambda a: a.name))
+        renamed.append(copy)
+    graph = helper.make_graph(
+        renamed,
+        name,
+        [_value_info(spec) for spec in inputs],
+        [_value_info(spec) for spec in outputs],
+        sorted(kept.values(), key=lambda tensor: tensor.name),
+    )
+    result = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=IR_VERSION,
+        producer_name="build-vae",
+    )
+    helper.set_model_props(result, dict(sorted(metadata.items())))
+    return result
+
+
+def check(data: bytes, name: str) -> None:
+    """Checks an ONNX file with ONNX's own checker and by loading it in ONNX Runtime.
+
+    Raises:
+        ExportError: one of the two refuses it.
+    """
+    try:
+        onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # neither library has a common base for what it raises
+        raise ExportError(
+            f"{name} was converted to an ONNX graph that does not load: {_one_line(error)}: "
+            "a Conv2DTranspose whose stride is larger than its kernel is a known cause"
+        ) from error
+
+
+def _from_outputs(graph: GraphProto, outputs: list[str]) -> Iterator[NodeProto]:
+    """Nodes in the order in which a walk from the outputs towards the inputs completes them."""
+    producer = {target: node for node in graph.node for target in node.output}
+    done: set[int] = set()
+    for output in outputs:
+        stack = [(producer.get(output), False)]
+        while stack:
+            node, complete = stack.pop()
+            if node is None or id(node) in done:
+                continue
+            if complete:
+                done.add(id(node))
+                yield node
+                continue
+            stack.append((node, True))
+            stack.extend((producer.get(source), False) for source in reversed(node.input))
+
+
+def _check_operators(model: ModelProto, name: str) -> None:
+    for node in model.graph.node:
+        if node.domain not in DOMAINS:
+            raise ExportError(
+                f"{name} holds the operator {node.domain}:{node.op_type} (from {node.name}), which "
+                "is not part of ONNX: replace the layer it comes from"
+            )
+        if not onnx.defs.has(node.op_type):
+            raise ExportError(
+                f"{name} holds the TensorFlow operator {node.op_type} (from {node.name}), which "
+                "has no ONNX form: replace the layer it comes from"
+            )
+
+
+def _check_signature(
+    model: ModelProto, name: str, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+) -> None:
+    for kind, values, specs in (
+        ("inputs", model.graph.input, inputs),
+        ("outputs", model.graph.output, outputs),
+    ):
+        found = {value.name: _shape(value) for value in values}
+        expected = {spec.name: spec.shape[1:] for spec in specs}
+        if found != expected:
+            raise ExportError(
+                f"{name} has the {kind} {found}, expected {expected} behind the batch dimension: a "
+                "layer that captures a constant, or whose output shape is not fixed, is a known "
+                "cause"
+            )
+        if any(v.type.tensor_type.elem_type != TensorProto.FLOAT for v in values):
+            raise ExportError(f"{name} has {kind} that are not float32: use float32 throughout")
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)[1:]
+
+
+def _value_info(spec: TensorSpec) -> Any:
+    return helper.make_tensor_value_info(spec.name, TensorProto.FLOAT, spec.shape)
+
+
+def _renamed_tensor(tensor: TensorProto, name: str) -> TensorProto:
+    array = onnx.numpy_helper.to_array(tensor)
+    return onnx.numpy_helper.from_array(array, name)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:400]

@@ -1,0 +1,119 @@
+"""Reference values: what TensorFlow computes from the SavedModels read back from disk.
+
+The inputs are held-out samples, a sample of all zeros, one of all ones and one of uniform noise,
+so that weights of pixels which are always black in the data are under test too. The noise `eps`
+is drawn once and stored.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from vae_export.functions import loss_outputs
+from vae_export.saved_models import read_saved_model
+from vae_runtime.bundle import Bundle
+from vae_runtime.inputs import to_float
+from vae_runtime.loss import LossSpec, draw
+from vae_runtime.verify import read_reference
+
+Float32 = NDArray[np.float32]
+
+MAX_SAMPLES = 64
+MAX_BYTES = 8 << 20
+SEED = 20140501
+"""Of eps and of the noise image; any number would do, this one is the paper's month."""
+
+
+def parity_inputs(samples: NDArray[np.generic], latent_dim: int) -> tuple[Float32, Float32]:
+    """Chooses the inputs that reference values are computed for.
+
+    Args:
+        samples: held-out samples, shape `(n, *input_shape)`, uint8 or float32; the first ones
+            are taken.
+        latent_dim: length of z.
+
+    Returns:
+        `x`, shape `(m, *input_shape)`, and `eps`, shape `(m, latent_dim)`.
+    """
+    shape = samples.shape[1:]
+    count = min(MAX_SAMPLES, max(4, MAX_BYTES // (12 * math.prod(shape))))
+    rng = np.random.default_rng(SEED)
+    made = [np.zeros(shape), np.ones(shape), rng.random(shape)]
+    x = np.concatenate([to_float(samples[: count - 3]), np.asarray(made, np.float32)])
+    return x, rng.standard_normal((len(x), latent_dim), dtype=np.float32)
+
+
+def reference_values(
+    saved_models: Path, loss: LossSpec, x: Float32, eps: Float32
+) -> dict[str, Float32]:
+    """Computes every tensor and every loss with TensorFlow.
+
+    Args:
+        saved_models: folder with the SavedModels `encoder` and `decoder`.
+        loss: which loss.
+        x: samples, shape `(m, *input_shape)`.
+        eps: noise, shape `(m, latent_dim)`.
+
+    Returns:
+        Arrays by name: the inputs, z_mean, z_log_var, z, logits (bce only), reconstruction and
+        the losses.
+    """
+    encoder = read_saved_model(saved_models / "encoder")
+    decoder = read_saved_model(saved_models / "decoder")
+    code = encoder(x=tf.constant(x))
+    z_mean, z_log_var = code["z_mean"], code["z_log_var"]
+    z = draw(keras.ops, z_mean, z_log_var, tf.constant(eps))
+    decoded = decoder(z=z)
+    output = decoded[loss.decoder_output]
+    values: dict[str, Any] = {
+        "x": x,
+        "eps": eps,
+        "z_mean": z_mean,
+        "z_log_var": z_log_var,
+        "z": z,
+        **decoded,
+        **loss_outputs(loss, tf.constant(x), output, z_mean, z_log_var),
+    }
+    return {name: np.asarray(value, np.float32) for name, value in values.items()}
+
+
+def recompute(bundle: Bundle) -> dict[str, Float32]:
+    """Reference values computed anew from a bundle's SavedModels and its parity inputs.
+
+    Opening a SavedModel trusts whoever made it; the files are checked against the manifest first.
+
+    Args:
+        bundle: where the SavedModels are.
+
+    Returns:
+        As `reference_values`.
+
+    Raises:
+        BundleError: a file is missing or was changed.
+    """
+    bundle.check_files()
+    stored = read_reference(bundle)
+    loss = bundle.manifest.loss
+    return reference_values(bundle.path / "saved_model", loss, stored["x"], stored["eps"])
+
+
+def npz_bytes(arrays: dict[str, Float32]) -> bytes:
+    """An npz whose bytes follow from the arrays alone: no times in it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            content = io.BytesIO()
+            np.lib.format.write_array(content, np.ascontiguousarray(array), version=(1, 0))
+            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, content.getvalue())
+    return buffer.getvalue()

@@ -1,0 +1,41 @@
+"""The light runtime of build-vae: NumPy and ONNX Runtime, no TensorFlow.
+
+`load` opens a bundle; the object it returns encodes, decodes, scores and verifies.
+"""
+
+from vae_runtime.bundle import Bundle
+from vae_runtime.errors import (
+    BuildVaeError,
+    BundleError,
+    ExportError,
+    InputError,
+    MissingExtraError,
+    OptionError,
+    ProviderError,
+    TrainingError,
+)
+from vae_runtime.loss import Losses, LossSpec
+from vae_runtime.manifest import Manifest, manifest_schema
+from vae_runtime.runtime import Encoding, VAERuntime, load
+from vae_runtime.verify import Difference, VerifyReport
+
+__all__ = [
+    "BuildVaeError",
+    "Bundle",
+    "BundleError",
+    "Difference",
+    "Encoding",
+    "ExportError",
+    "InputError",
+    "LossSpec",
+    "Losses",
+    "Manifest",
+    "MissingExtraError",
+    "OptionError",
+    "ProviderError",
+    "TrainingError",
+    "VAERuntime",
+    "VerifyReport",
+    "load",
+    "manifest_schema",
+]

@@ -1,0 +1,61 @@
+"""A bundle's manifest as text for a person."""
+
+from __future__ import annotations
+
+from vae_runtime.manifest import GraphSpec, Manifest, TensorSpec
+
+
+def describe(manifest: Manifest) -> str:
+    """Describes a bundle in a few lines.
+
+    Args:
+        manifest: what the bundle says of itself.
+
+    Returns:
+        Aligned text, one fact a line.
+    """
+    m = manifest
+    values = f"in [{m.input.range[0]:g}, {m.input.range[1]:g}]" if m.input.range else "any finite"
+    facts = {
+        "name": m.name,
+        "created": f"{m.created}, format {m.format_version}",
+        "input": f"{_shape(m.input.shape)} {m.input.dtype}, {values}",
+        "latent_dim": str(m.latent_dim),
+        "loss": f"{m.loss.reconstruction} + {m.loss.kl_weight:g} * kl, "
+        f"{m.loss.elements} over elements, {m.loss.samples} over samples",
+        "encoder": _graph(m.graphs.encoder),
+        "decoder": _graph(m.graphs.decoder),
+        "loss graph": _graph(m.graphs.loss),
+        "parity": f"{m.parity.samples} samples, mean loss {m.parity.mean.loss:.4f} by TensorFlow",
+    }
+    if m.data:
+        facts["data"] = (
+            f"{m.data.name}: {m.data.train} train, {m.data.validation} validation, "
+            f"{m.data.test} test"
+        )
+    if t := m.training:
+        facts["training"] = (
+            f"{t.preset} {list(t.hidden)}, {t.parameters:,} weights, {t.epochs} epochs, "
+            f"batch {t.batch_size}, seed {t.seed}, {t.seconds:.0f} s"
+        )
+        facts["test loss"] = (
+            f"{t.test.loss:.2f} = {t.test.reconstruction_loss:.2f} reconstruction + "
+            f"{t.test.kl_loss:.2f} KL"
+        )
+    facts["made with"] = ", ".join(f"{name} {version}" for name, version in m.versions.items())
+    facts["files"] = f"{len(m.files)}, {sum(f.size for f in m.files.values()) / 1e6:.1f} MB"
+    lines = [f"{name:12}{fact}" for name, fact in facts.items()]
+    return "\n".join([*lines, *(f"  {f.size:>10,}  {name}" for name, f in m.files.items())])
+
+
+def _graph(graph: GraphSpec) -> str:
+    inputs, outputs = (", ".join(map(_tensor, specs)) for specs in (graph.inputs, graph.outputs))
+    return f"{inputs} -> {outputs}  ({graph.file}, opset {graph.opset})"
+
+
+def _tensor(spec: TensorSpec) -> str:
+    return f"{spec.name} {_shape(spec.shape)}"
+
+
+def _shape(shape: tuple[int | str, ...]) -> str:
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"

@@ -1,0 +1,112 @@
+"""From the arrays that users hold to the float32 batches that the graphs take.
+
+Conventions:
+    - uint8 pixels are divided by 255, as the builder does before training.
+    - Booleans become 0.0 and 1.0; every other integer or float is converted to float32 as it is.
+    - Images have shape `(batch, height, width, channels)`; where the model has one channel, the
+      channel axis may be left out. One sample without its batch axis is an error, not a guess.
+    - Values must be finite and inside the range that the loss needs; the first sample that is not
+      is named.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vae_runtime.errors import InputError
+
+UNIT_RANGE = (0.0, 1.0)
+"""The range that binary cross-entropy needs: a pixel is the probability of a one."""
+
+
+def to_float(x: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Converts samples to float32; uint8 becomes [0, 1].
+
+    Args:
+        x: samples of any shape; bool, integer or floating dtype.
+
+    Returns:
+        The same shape as float32, without a copy where `x` is float32 already.
+
+    Raises:
+        InputError: the dtype is complex, object, text or another that has no numbers.
+    """
+    if x.dtype == np.float32:
+        return x  # type: ignore[return-value]
+    if x.dtype == np.uint8:
+        scaled: NDArray[np.float32] = x.astype(np.float32)
+        scaled /= np.float32(255)
+        return scaled
+    if x.dtype.kind in "biuf":
+        with np.errstate(over="ignore"):  # the check for finite values reports it by sample
+            return x.astype(np.float32)
+    raise InputError(
+        f"samples have dtype {x.dtype}, expected uint8 or float: convert them to numbers first"
+    )
+
+
+def check_values(
+    x: NDArray[np.generic],
+    value_range: tuple[float, float] | None,
+    *,
+    what: str = "sample",
+    first: int = 0,
+) -> None:
+    """Checks that all values are finite and in range.
+
+    Args:
+        x: samples, shape `(batch, ...)`.
+        value_range: lowest and highest value allowed, both inclusive; `None` for no bounds.
+        what: what to call a sample in the message.
+        first: the number of `x[0]` in the message, where `x` is a part of something larger.
+
+    Raises:
+        InputError: names the first sample with a value that is not finite or out of range.
+    """
+    if x.dtype.kind in "bu" or x.size == 0:
+        return
+    low, high = (-np.inf, np.inf) if value_range is None else value_range
+    # NaN propagates through min and max, so two reductions decide the common case.
+    lowest, highest = x.min(), x.max()
+    if np.isfinite(lowest) and np.isfinite(highest) and low <= lowest and highest <= high:
+        return
+    for i, sample in enumerate(x):
+        finite = np.isfinite(sample)
+        if not finite.all():
+            raise InputError(
+                f"{what} {first + i} has {int((~finite).sum())} values that are NaN or infinite "
+                f"(of {sample.size}): remove or repair it"
+            )
+        if sample.min() < low or sample.max() > high:
+            raise InputError(
+                f"{what} {first + i} has values from {sample.min():.6g} to {sample.max():.6g}, "
+                f"expected {low:g} to {high:g}: scale the data to that range, give uint8 pixels, "
+                "or use a model with the mse loss"
+            )
+
+
+def as_batch(x: ArrayLike, shape: tuple[int, ...], *, name: str = "x") -> NDArray[np.generic]:
+    """Brings an array to shape `(batch, *shape)` without changing its dtype.
+
+    Args:
+        x: samples, shape `(batch, *shape)`, or `(batch, height, width)` for one channel.
+        shape: shape of one sample.
+        name: what to call the array in a message.
+
+    Returns:
+        The array with shape `(batch, *shape)`; a view where that is possible.
+
+    Raises:
+        InputError: the shape does not fit.
+    """
+    array = np.asarray(x)
+    if array.shape[1:] == shape:
+        return array
+    if len(shape) == 3 and shape[-1] == 1 and array.shape[1:] == shape[:-1]:
+        return array[..., np.newaxis]
+    expected = ", ".join(["batch", *map(str, shape)])
+    hint = "reshape or resize the data"
+    if array.shape == shape or (shape[-1:] == (1,) and array.shape == shape[:-1]):
+        hint = f"add the batch axis, {name}[None]"
+    raise InputError(f"{name} has shape {array.shape}, expected ({expected}): {hint}")

@@ -1,0 +1,166 @@
+r"""The loss of a variational autoencoder: one definition for NumPy, TensorFlow and ONNX.
+
+For a sample x of D elements, encoder outputs `z_mean` and `z_log_var` of length L, noise
+`eps` ~ N(0, I) and `z = z_mean + exp(z_log_var / 2) * eps`, per sample:
+
+    reconstruction_loss, bce   sum over D of  max(l, 0) - l * x + log(1 + exp(-|l|))
+    reconstruction_loss, mse   sum over D of  (x - r)^2
+    kl_loss                    -1/2 * sum over L of  1 + z_log_var - z_mean^2 - exp(z_log_var)
+    loss                       reconstruction_loss + kl_weight * kl_loss
+
+with l the decoder's logits and r its output. Elements and latent dimensions are *summed*; the
+loss of a data set is the *mean* over its samples. bce and kl_loss are in nats, mse in squared
+units of the data.
+
+The bce form is `-x log(p) - (1 - x) log(1 - p)` at p = sigmoid(l), rearranged so that it is exact
+where p rounds to 0 or 1. Keras's `binary_crossentropy(x, p) * D` is the same number as long as no
+p is clipped; beyond that it has two values of its own, one clipped at 1e-7 (eager), one computed
+from the logits (inside a `tf.function`). Hence decoders here end in logits.
+
+Each function takes an array namespace `xp`: `numpy`, or `keras.ops` whose names are NumPy's, so
+that the same lines are run by NumPy, trained by TensorFlow and traced into the ONNX graph.
+
+Sources: Kingma and Welling, Auto-Encoding Variational Bayes (2014), appendix B for the KL term.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_runtime.inputs import UNIT_RANGE
+from vae_runtime.strict_json import Limit
+
+T = TypeVar("T")
+
+Reconstruction = Literal["bce", "mse"]
+
+
+@dataclass(frozen=True)
+class Losses(Generic[T]):
+    """The loss in its parts: per sample with shape `(batch,)`, or as means over samples."""
+
+    reconstruction_loss: Annotated[T, "summed over the elements"]
+    kl_loss: Annotated[T, "KL(q(z|x) || N(0, I)), summed over the latent dimensions, in nats"]
+    loss: Annotated[T, "reconstruction_loss + kl_weight * kl_loss"]
+
+    def mean(self) -> Losses[float]:
+        """Means over the samples, computed in float64.
+
+        Returns:
+            One number for each part; NaN where there are no samples.
+        """
+        reconstruction_loss, kl_loss, loss = (
+            float(np.mean(np.asarray(part), dtype=np.float64))
+            for part in (self.reconstruction_loss, self.kl_loss, self.loss)
+        )
+        return Losses(reconstruction_loss, kl_loss, loss)
+
+
+@dataclass(frozen=True)
+class LossSpec:
+    """Which loss: all that is needed to compute it again."""
+
+    reconstruction: Annotated[
+        Reconstruction, "bce: binary cross-entropy of logits; mse: squared error"
+    ] = "bce"
+    kl_weight: Annotated[float, "factor of kl_loss in loss", Limit(0)] = 1.0
+    elements: Annotated[Literal["sum"], "reduction over the elements of a sample"] = "sum"
+    samples: Annotated[Literal["mean"], "reduction over the samples of a data set"] = "mean"
+
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        """The range that inputs must lie in: [0, 1] for bce, `None` (any finite value) for mse."""
+        return UNIT_RANGE if self.reconstruction == "bce" else None
+
+    @property
+    def decoder_output(self) -> str:
+        """The decoder's output that the reconstruction loss is computed from."""
+        return "logits" if self.reconstruction == "bce" else "reconstruction"
+
+
+def bce(xp: Any, x: Any, logits: Any) -> Any:
+    """Binary cross-entropy of logits, summed over the elements.
+
+    Args:
+        xp: array namespace, `numpy` or `keras.ops`.
+        x: samples in [0, 1], shape `(batch, D)`.
+        logits: decoder logits, shape `(batch, D)`.
+
+    Returns:
+        Nats per sample, shape `(batch,)`.
+    """
+    softplus = xp.log(1.0 + xp.exp(-xp.abs(logits)))
+    return xp.sum(xp.maximum(logits, 0.0) - logits * x + softplus, axis=1)
+
+
+def mse(xp: Any, x: Any, reconstruction: Any) -> Any:
+    """Squared error, summed over the elements.
+
+    Args:
+        xp: array namespace, `numpy` or `keras.ops`.
+        x: samples, shape `(batch, D)`.
+        reconstruction: decoder output, shape `(batch, D)`.
+
+    Returns:
+        Squared error per sample, shape `(batch,)`.
+    """
+    return xp.sum(xp.square(x - reconstruction), axis=1)
+
+
+def kl(xp: Any, z_mean: Any, z_log_var: Any) -> Any:
+    """KL divergence of N(z_mean, exp(z_log_var)) from N(0, I).
+
+    Args:
+        xp: array namespace, `numpy` or `keras.ops`.
+        z_mean: means, shape `(batch, L)`.
+        z_log_var: logarithms of the variances, shape `(batch, L)`.
+
+    Returns:
+        Nats per sample, shape `(batch,)`.
+    """
+    return -0.5 * xp.sum(1.0 + z_log_var - xp.square(z_mean) - xp.exp(z_log_var), axis=1)
+
+
+def draw(xp: Any, z_mean: Any, z_log_var: Any, eps: Any) -> Any:
+    """The latent sample `z = z_mean + exp(z_log_var / 2) * eps`; all shapes `(batch, L)`."""
+    return z_mean + xp.exp(0.5 * z_log_var) * eps
+
+
+def losses(
+    xp: Any, spec: LossSpec, x: Any, output: Any, z_mean: Any, z_log_var: Any
+) -> Losses[Any]:
+    """The loss per sample, in its parts.
+
+    Args:
+        xp: array namespace, `numpy` or `keras.ops`.
+        spec: which loss.
+        x: samples, shape `(batch, *input_shape)`.
+        output: decoder logits for bce, decoder output for mse, shaped as `x`.
+        z_mean: means, shape `(batch, L)`.
+        z_log_var: logarithms of the variances, shape `(batch, L)`.
+
+    Returns:
+        Three arrays of shape `(batch,)`.
+    """
+    # Flat first: elementwise work on a trailing axis of length 1 costs ONNX Runtime fifty-fold.
+    elements = int(np.prod(x.shape[1:]))
+    flat_x, flat_output = (xp.reshape(a, (-1, elements)) for a in (x, output))
+    term = {"bce": bce, "mse": mse}[spec.reconstruction]
+    reconstruction_loss = term(xp, flat_x, flat_output)
+    kl_loss = kl(xp, z_mean, z_log_var)
+    return Losses(reconstruction_loss, kl_loss, reconstruction_loss + spec.kl_weight * kl_loss)
+
+
+def numpy_losses(
+    spec: LossSpec,
+    x: NDArray[np.floating[Any]],
+    output: NDArray[np.floating[Any]],
+    z_mean: NDArray[np.floating[Any]],
+    z_log_var: NDArray[np.floating[Any]],
+) -> Losses[NDArray[np.floating[Any]]]:
+    """`losses` in NumPy; float32 or float64, as the arrays are."""
+    return losses(np, spec, x, output, z_mean, z_log_var)

@@ -1,0 +1,258 @@
+"""The manifest: what a bundle is, in strict JSON (`manifest.json`, format 1).
+
+The dataclasses here are the format: the parser, the JSON Schema (`manifest_schema`) and the table
+in the README all follow from their fields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+from vae_runtime import strict_json
+from vae_runtime.errors import BundleError
+from vae_runtime.loss import Losses, LossSpec
+from vae_runtime.strict_json import Limit, Pattern, StrictJsonError
+
+FORMAT: Final = "build-vae"
+FORMAT_VERSION: Final = 1
+MANIFEST = "manifest.json"
+
+RelativePath = Annotated[
+    str, Pattern(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
+]
+Digest = Annotated[str, Pattern("[0-9a-f]{64}")]
+Size = Annotated[int, Limit(1, 2**31)]
+Count = Annotated[int, Limit(0, 2**53)]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of a graph."""
+
+    name: Annotated[str, "name of the tensor in the graph", Pattern("[a-z][a-z0-9_]*")]
+    dtype: Annotated[Literal["float32"], "element type"]
+    shape: Annotated[
+        tuple[Literal["batch"] | Size, ...], "`batch` stands for any number of samples"
+    ]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a sample is."""
+
+    shape: Annotated[tuple[Size, ...], "(height, width, channels) for images, (D,) for vectors"]
+    dtype: Annotated[Literal["float32"], "element type; uint8 pixels are divided by 255 before"]
+    range: Annotated[
+        tuple[float, float] | None, "lowest and highest value allowed; null for any finite value"
+    ]
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """One ONNX graph."""
+
+    file: Annotated[RelativePath, "the ONNX file"]
+    opset: Annotated[int, "version of the ONNX operator set", Limit(13, 30)]
+    inputs: Annotated[tuple[TensorSpec, ...], "in the order of the graph"]
+    outputs: Annotated[tuple[TensorSpec, ...], "in the order of the graph"]
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """The three ONNX graphs."""
+
+    encoder: Annotated[GraphSpec, "x to z_mean and z_log_var"]
+    decoder: Annotated[GraphSpec, "z to logits (bce only) and reconstruction"]
+    loss: Annotated[GraphSpec, "x and eps to the loss in its parts"]
+
+
+@dataclass(frozen=True)
+class SavedModelSpec:
+    """One TensorFlow SavedModel."""
+
+    path: Annotated[RelativePath, "its folder"]
+    signature: Annotated[Literal["serving_default"], "signature with the graph's tensor names"]
+    weights_sha256: Annotated[
+        Digest, "digest of its variables: dtype, shape and bytes, in the order of the Keras model"
+    ]
+
+
+@dataclass(frozen=True)
+class SavedModels:
+    """Encoder and decoder as TensorFlow SavedModels."""
+
+    encoder: Annotated[SavedModelSpec, "x to z_mean and z_log_var"]
+    decoder: Annotated[SavedModelSpec, "z to logits (bce only) and reconstruction"]
+
+
+@dataclass(frozen=True)
+class ParitySpec:
+    """The reference inputs and TensorFlow's values for them."""
+
+    file: Annotated[RelativePath, "npz with x, eps and every tensor that TensorFlow computed"]
+    samples: Annotated[int, "number of samples", Limit(1, 2**31)]
+    mean: Annotated[Losses[float], "means of TensorFlow's losses over these samples"]
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """Largest differences from TensorFlow's values: `|a - ref| <= atol + rtol * |ref|`."""
+
+    tensor_atol: Annotated[float, "absolute, for z_mean, z_log_var, z, logits, ...", Limit(0)]
+    tensor_rtol: Annotated[float, "relative, for the same", Limit(0)]
+    loss_atol: Annotated[float, "absolute, for each loss of each sample", Limit(0)]
+    loss_rtol: Annotated[float, "relative, for the same", Limit(0)]
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """The data that the model was trained on."""
+
+    name: Annotated[str, "name of the data set, or of the file"]
+    sha256: Annotated[Digest, "digest of the three splits: dtype, shape and bytes"]
+    train: Annotated[Count, "number of training samples"]
+    validation: Annotated[Count, "number of validation samples"]
+    test: Annotated[Count, "number of test samples"]
+    split_seed: Annotated[int | None, "seed of the splits; null where the source has its own"]
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """How the model was trained and what it reached."""
+
+    preset: Annotated[str, "architecture by name"]
+    hidden: Annotated[tuple[Size, ...], "hidden sizes of the encoder; the decoder mirrors them"]
+    epochs: Annotated[int, "passes over the training samples", Limit(1)]
+    batch_size: Annotated[int, "samples per step", Limit(1)]
+    learning_rate: Annotated[float, "peak learning rate of Adam", Limit(0)]
+    seed: Annotated[int, "seed of weights, noise and order", Limit(0)]
+    parameters: Annotated[int, "trainable weights of encoder and decoder", Limit(0)]
+    seconds: Annotated[float, "wall time of training", Limit(0)]
+    validation: Annotated[Losses[float], "means over the validation samples, one z per sample"]
+    test: Annotated[Losses[float], "means over the test samples, one z per sample"]
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file of the bundle."""
+
+    size: Annotated[int, "bytes", Limit(0, 2**53)]
+    sha256: Annotated[Digest, "digest of its bytes"]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All that a bundle says of itself."""
+
+    format: Annotated[Literal["build-vae"], "always `build-vae`"]
+    format_version: Annotated[Literal[1], "version of this format"]
+    name: Annotated[str, "name of the model", Pattern("[^\x00-\x1f\x7f/]{1,200}")]
+    created: Annotated[str, "time of export, UTC, ISO 8601"]
+    input: Annotated[InputSpec, "what a sample is"]
+    latent_dim: Annotated[int, "length L of z", Limit(1, 2**31)]
+    loss: Annotated[LossSpec, "the loss, exactly"]
+    graphs: Annotated[Graphs, "the ONNX graphs"]
+    saved_models: Annotated[SavedModels, "the TensorFlow SavedModels"]
+    parity: Annotated[ParitySpec, "the proof"]
+    tolerances: Annotated[Tolerances, "when a difference is a failure"]
+    data: Annotated[DataSpec | None, "training data; null where it is not known"]
+    training: Annotated[TrainingSpec | None, "training; null where it is not known"]
+    versions: Annotated[dict[str, str], "libraries that made the bundle"]
+    files: Annotated[dict[RelativePath, FileEntry], "every file but the manifest itself"]
+
+
+def read_manifest(data: bytes, where: str) -> Manifest:
+    """Parses and checks a manifest.
+
+    Args:
+        data: the bytes of `manifest.json`.
+        where: its path, for messages.
+
+    Returns:
+        The manifest, consistent in itself: graphs, shapes and loss agree.
+
+    Raises:
+        BundleError: it is not strict JSON, not of this format or version, or contradicts itself.
+    """
+    try:
+        value = strict_json.decode(data)
+        _check_version(value, where)
+        manifest = strict_json.parse(Manifest, value)
+    except StrictJsonError as error:
+        raise BundleError(
+            f"{where}: {error}: the manifest is damaged or was edited; export the bundle again"
+        ) from None
+    _check_consistency(manifest, where)
+    return manifest
+
+
+def manifest_schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of `manifest.json`."""
+    return strict_json.json_schema(Manifest, f"build-vae bundle manifest, format {FORMAT_VERSION}")
+
+
+def graph_tensors(
+    input_shape: tuple[int, ...], latent_dim: int, loss: LossSpec
+) -> dict[str, tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]]:
+    """Inputs and outputs of each graph: the one place where their names and shapes stand.
+
+    Args:
+        input_shape: shape of one sample.
+        latent_dim: length of z.
+        loss: bce models have `logits` beside `reconstruction`.
+
+    Returns:
+        For `encoder`, `decoder` and `loss`, the inputs and the outputs.
+    """
+
+    def named(shape: tuple[int, ...], *names: str) -> tuple[TensorSpec, ...]:
+        return tuple(TensorSpec(name, "float32", ("batch", *shape)) for name in names)
+
+    sample, latent = input_shape, (latent_dim,)
+    decoded = ("logits", "reconstruction") if loss.reconstruction == "bce" else ("reconstruction",)
+    return {
+        "encoder": (named(sample, "x"), named(latent, "z_mean", "z_log_var")),
+        "decoder": (named(latent, "z"), named(sample, *decoded)),
+        "loss": (
+            named(sample, "x") + named(latent, "eps"),
+            named((), "reconstruction_loss", "kl_loss", "loss"),
+        ),
+    }
+
+
+def _check_version(value: Any, where: str) -> None:
+    version = value.get("format_version") if isinstance(value, dict) else None
+    if type(version) is int and version > FORMAT_VERSION:
+        raise BundleError(
+            f"{where} has format version {version}, this build-vae reads up to {FORMAT_VERSION}: "
+            "pip install --upgrade build-vae"
+        )
+
+
+def _check_consistency(manifest: Manifest, where: str) -> None:
+    for name, (inputs, outputs) in graph_tensors(
+        manifest.input.shape, manifest.latent_dim, manifest.loss
+    ).items():
+        graph: GraphSpec = getattr(manifest.graphs, name)
+        if (graph.inputs, graph.outputs) != (inputs, outputs):
+            raise BundleError(
+                f"{where}: graphs.{name} does not fit input.shape {manifest.input.shape}, "
+                f"latent_dim {manifest.latent_dim} and loss {manifest.loss.reconstruction}: "
+                "the manifest was edited; export the bundle again"
+            )
+        if graph.file not in manifest.files:
+            raise BundleError(
+                f"{where}: graphs.{name}.file {graph.file!r} is not among files: "
+                "the manifest was edited; export the bundle again"
+            )
+    if manifest.input.range != manifest.loss.value_range:
+        raise BundleError(
+            f"{where}: input.range is {manifest.input.range}, the {manifest.loss.reconstruction} "
+            f"loss needs {manifest.loss.value_range}: the manifest was edited; export it again"
+        )
+    if manifest.parity.file not in manifest.files:
+        raise BundleError(
+            f"{where}: parity.file {manifest.parity.file!r} is not among files: "
+            "the manifest was edited; export the bundle again"
+        )

@@ -1,0 +1,137 @@
+"""Execution providers of ONNX Runtime, by short name, and never another than the one asked for.
+
+ONNX Runtime warns and runs on the CPU where a provider does not start; here that is an error,
+unless the caller allows the fall-back.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from vae_runtime.errors import MissingExtraError, OptionError, ProviderError
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "nvtensorrtrtx": "NvTensorRTRTXExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "migraphx": "MIGraphXExecutionProvider",
+    "rocm": "ROCMExecutionProvider",
+    "qnn": "QNNExecutionProvider",
+    "xnnpack": "XnnpackExecutionProvider",
+    "nnapi": "NnapiExecutionProvider",
+    "webgpu": "WebGpuExecutionProvider",
+    "acl": "ACLExecutionProvider",
+    "dnnl": "DnnlExecutionProvider",
+    "cann": "CANNExecutionProvider",
+    "vitisai": "VitisAIExecutionProvider",
+}
+"""Short names of ONNX Runtime's providers."""
+
+_SHORT = {full: short for short, full in PROVIDERS.items()}
+
+
+def onnxruntime() -> Any:
+    """The onnxruntime module.
+
+    Raises:
+        MissingExtraError: ONNX Runtime is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        raise MissingExtraError("running a bundle", "ONNX Runtime", "cpu") from None
+    return onnxruntime
+
+
+def short_name(provider: str) -> str:
+    """The short name of one of ONNX Runtime's providers; its own name where it has none."""
+    return _SHORT.get(provider, provider)
+
+
+def resolve(providers: str | Sequence[str], *, allow_fallback: bool = False) -> list[str]:
+    """Turns provider names into ONNX Runtime's, and checks that they are there.
+
+    Args:
+        providers: one name or several in the order of preference; short (`cuda`) or ONNX
+            Runtime's own (`CUDAExecutionProvider`).
+        allow_fallback: leave out those that are not there, and end with the CPU.
+
+    Returns:
+        ONNX Runtime's names, at least one.
+
+    Raises:
+        OptionError: no name was given.
+        ProviderError: a provider is not in this build of ONNX Runtime.
+        MissingExtraError: ONNX Runtime is not installed.
+    """
+    names = [providers] if isinstance(providers, str) else list(providers)
+    if not names:
+        raise OptionError("no provider was given: name one, such as cpu")
+    available: list[str] = onnxruntime().get_available_providers()
+    resolved = []
+    for name in names:
+        full = PROVIDERS.get(name.lower(), name)
+        if full in available:
+            resolved.append(full)
+        elif not allow_fallback:
+            there = ", ".join(short_name(provider) for provider in available)
+            raise ProviderError(
+                f"provider {name!r} is not in this ONNX Runtime, which has {there}: choose one of "
+                "these, or install the build of onnxruntime that has it"
+            )
+    return resolved or [PROVIDERS["cpu"]]
+
+
+def open_session(
+    model: bytes, providers: Sequence[str], *, threads: int, allow_fallback: bool, where: str
+) -> Any:
+    """Opens an ONNX Runtime session on exactly these providers.
+
+    Args:
+        model: bytes of an ONNX file.
+        providers: ONNX Runtime's names, from `resolve`.
+        threads: threads that one operator may use.
+        allow_fallback: accept the CPU where the first provider does not start.
+        where: what the model is, for messages.
+
+    Returns:
+        An `onnxruntime.InferenceSession`.
+
+    Raises:
+        ProviderError: the provider did not start, or cannot run this model.
+    """
+    ort = onnxruntime()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors only; what matters of a warning is checked below
+    # A waiting thread that spins takes a whole core from a small device.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = ort.InferenceSession(model, options, providers=list(providers))
+    except Exception as error:  # ONNX Runtime's exceptions share no base but this
+        reason = " ".join(str(error).split())[:300]
+        raise ProviderError(
+            f"{where} does not start on {', '.join(map(short_name, providers))}: {reason}"
+        ) from error
+    running = session.get_providers()
+    if running[0] != providers[0] and not allow_fallback:
+        raise ProviderError(
+            f"provider {short_name(providers[0])} did not start for {where} (ONNX Runtime would "
+            f"run on {short_name(running[0])}): check its driver and libraries, or allow the "
+            "fall-back"
+        )
+    return session
+
+
+def default_threads() -> int:
+    """The number of processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,332 @@
+"""The light runtime: a loaded bundle that encodes, decodes, scores and proves itself.
+
+```python
+import vae_runtime
+
+vae = vae_runtime.load("digits-vae")
+scores = vae.loss(images).loss      # nats per image, shape (batch,)
+print(vae.verify())                 # the table of differences from TensorFlow
+```
+
+NumPy in, NumPy out. Batches of any size run in chunks, so memory stays bounded, and one object
+may be shared between threads.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vae_runtime.bundle import Bundle
+from vae_runtime.errors import InputError, OptionError
+from vae_runtime.inputs import as_batch, check_values, to_float
+from vae_runtime.loss import Losses
+from vae_runtime.manifest import Manifest
+from vae_runtime.providers import default_threads, open_session, resolve, short_name
+from vae_runtime.verify import VerifyReport, read_reference, verify_runtime
+
+Float32 = NDArray[np.float32]
+
+CHUNK_ELEMENTS = 256 * 784
+"""Elements of x in one chunk: what stays in a processor's cache between operators."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What the encoder says of each sample: q(z|x) = N(z_mean, exp(z_log_var)).
+
+    Attributes:
+        z_mean: means, shape `(batch, latent_dim)`.
+        z_log_var: logarithms of the variances, shape `(batch, latent_dim)`.
+    """
+
+    z_mean: Float32
+    z_log_var: Float32
+
+
+class VAERuntime:
+    """A bundle, loaded. Made by `load`.
+
+    Attributes:
+        bundle: the folder and its manifest.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        providers: Sequence[str],
+        *,
+        threads: int,
+        chunk: int,
+        allow_fallback: bool,
+    ) -> None:
+        self.bundle = bundle
+        self._providers = list(providers)
+        self._threads = threads
+        self._chunk = chunk
+        self._allow_fallback = allow_fallback
+        self._lock = threading.Lock()
+        self._sessions: dict[str, Any] = {}
+        # Read and hashed now, so that a damaged bundle fails here; opened when first used, so
+        # that a device which only scores does not keep the encoder and the decoder as well.
+        self._graphs = {
+            name: bundle.read(getattr(self.manifest.graphs, name).file)
+            for name in ("encoder", "decoder", "loss")
+        }
+
+    def __repr__(self) -> str:
+        m = self.manifest
+        return (
+            f"<VAERuntime {m.name!r}: {m.input.shape} -> {m.latent_dim}, {m.loss.reconstruction}, "
+            f"on {', '.join(map(short_name, self._providers))}>"
+        )
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says of itself."""
+        return self.bundle.manifest
+
+    @property
+    def providers(self) -> list[str]:
+        """ONNX Runtime's names of the providers that really run, the first one preferred."""
+        running: list[str] = self._session("loss").get_providers()
+        return running
+
+    def encode(self, x: ArrayLike) -> Encoding:
+        """Encodes samples.
+
+        Args:
+            x: samples, shape `(batch, *input_shape)`, uint8 or float in the model's range; the
+                channel axis may be left out where there is one channel.
+
+        Returns:
+            Means and log variances, each of shape `(batch, latent_dim)`.
+
+        Raises:
+            InputError: wrong shape or dtype, not finite, or out of range.
+        """
+        samples = as_batch(x, self.manifest.input.shape)
+        outputs = self._run_chunks("encoder", len(samples), self._samples_feed(samples))
+        return Encoding(outputs["z_mean"], outputs["z_log_var"])
+
+    def decode(self, z: ArrayLike) -> Float32:
+        """Decodes latent vectors.
+
+        Args:
+            z: latent vectors, shape `(batch, latent_dim)`.
+
+        Returns:
+            Reconstructions, shape `(batch, *input_shape)`: probabilities for bce, values for mse.
+
+        Raises:
+            InputError: wrong shape or dtype, or not finite.
+        """
+        latents = self._latents(z, "z")
+        outputs = self._run_chunks("decoder", len(latents), lambda part: {"z": latents[part]})
+        return outputs["reconstruction"]
+
+    def reconstruct(self, x: ArrayLike) -> Float32:
+        """Encodes samples and decodes their means (`eps` = 0).
+
+        Args:
+            x: samples, as for `encode`.
+
+        Returns:
+            Reconstructions, shape `(batch, *input_shape)`.
+
+        Raises:
+            InputError: as for `encode`.
+        """
+        return self.decode(self.encode(x).z_mean)
+
+    def loss(self, x: ArrayLike, eps: ArrayLike | None = None) -> Losses[Float32]:
+        """The loss of each sample, in its parts.
+
+        Args:
+            x: samples, as for `encode`.
+            eps: noise, shape `(batch, latent_dim)`; zeros where it is left out, which gives the
+                deterministic z = z_mean. Draw it from N(0, I) for the loss as in training.
+
+        Returns:
+            Three arrays of shape `(batch,)`; `.mean()` gives the loss of the data set.
+
+        Raises:
+            InputError: wrong shape or dtype, not finite, or out of range.
+        """
+        samples = as_batch(x, self.manifest.input.shape)
+        noise = None if eps is None else self._latents(eps, "eps")
+        if noise is not None and len(noise) != len(samples):
+            raise InputError(
+                f"eps has {len(noise)} rows, x has {len(samples)} samples: give one row a sample"
+            )
+        feed_samples = self._samples_feed(samples)
+
+        def feed(part: slice) -> dict[str, Float32]:
+            inputs = feed_samples(part)
+            shape = (len(inputs["x"]), self.manifest.latent_dim)
+            inputs["eps"] = np.zeros(shape, np.float32) if noise is None else noise[part]
+            return inputs
+
+        return Losses(**self._run_chunks("loss", len(samples), feed))
+
+    def sample(self, count: int, *, seed: int = 0) -> Float32:
+        """Decodes draws from the prior N(0, I).
+
+        Args:
+            count: how many.
+            seed: of the draws; the same seed gives the same z on every machine.
+
+        Returns:
+            Samples, shape `(count, *input_shape)`.
+
+        Raises:
+            OptionError: `count` or `seed` is negative.
+        """
+        if count < 0 or seed < 0:
+            raise OptionError(f"count {count} and seed {seed} must be 0 or more")
+        z = np.random.default_rng(seed).standard_normal((count, self.manifest.latent_dim))
+        return self.decode(z.astype(np.float32))
+
+    def interpolate(self, first: ArrayLike, last: ArrayLike, steps: int = 10) -> Float32:
+        """Decodes the straight line between the codes of two samples.
+
+        Args:
+            first: one sample, shape `input_shape`.
+            last: another.
+            steps: number of points on the line, both ends included.
+
+        Returns:
+            Samples, shape `(steps, *input_shape)`.
+
+        Raises:
+            InputError: as for `encode`.
+            OptionError: fewer than two steps.
+        """
+        if steps < 2:
+            raise OptionError(f"steps is {steps}, expected 2 or more: both ends are included")
+        ends = np.concatenate(
+            [self.encode(np.asarray(x)[np.newaxis]).z_mean for x in (first, last)]
+        )
+        weight = np.linspace(0, 1, steps, dtype=np.float32)[:, np.newaxis]
+        return self.decode((1 - weight) * ends[0] + weight * ends[1])
+
+    def verify(self, reference: dict[str, Float32] | None = None) -> VerifyReport:
+        """Compares every tensor and every loss with TensorFlow's values.
+
+        Args:
+            reference: values to hold against, as `read_reference` gives them; those in the
+                bundle where it is left out.
+
+        Returns:
+            The differences, and whether all are within the manifest's tolerances.
+
+        Raises:
+            BundleError: the bundle's files are not those that the manifest lists.
+        """
+        self.bundle.check_files()
+        return verify_runtime(self, reference or read_reference(self.bundle))
+
+    def run(self, graph: str, inputs: dict[str, Float32]) -> dict[str, Float32]:
+        """Runs one graph as it is, in one call: all of its outputs, by name.
+
+        Args:
+            graph: `encoder`, `decoder` or `loss`.
+            inputs: float32 arrays by name, shapes as in the manifest.
+
+        Returns:
+            float32 arrays by name.
+        """
+        session = self._session(graph)
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, inputs), strict=True))
+
+    def _session(self, name: str) -> Any:
+        with self._lock:
+            if name not in self._sessions:
+                self._sessions[name] = open_session(
+                    self._graphs[name],
+                    self._providers,
+                    threads=self._threads,
+                    allow_fallback=self._allow_fallback,
+                    where=getattr(self.manifest.graphs, name).file,
+                )
+                del self._graphs[name]
+            return self._sessions[name]
+
+    def _samples_feed(self, samples: NDArray[np.generic]) -> Callable[[slice], dict[str, Float32]]:
+        def feed(part: slice) -> dict[str, Float32]:
+            x = to_float(samples[part])
+            check_values(x, self.manifest.input.range, first=part.start)
+            return {"x": np.ascontiguousarray(x)}
+
+        return feed
+
+    def _latents(self, z: ArrayLike, name: str) -> Float32:
+        array = to_float(as_batch(z, (self.manifest.latent_dim,), name=name))
+        check_values(array, None, what=f"{name} row")
+        return np.ascontiguousarray(array)
+
+    def _run_chunks(
+        self, graph: str, count: int, feed: Callable[[slice], dict[str, Float32]]
+    ) -> dict[str, Float32]:
+        spec = getattr(self.manifest.graphs, graph)
+        outputs = {
+            tensor.name: np.empty((count, *tensor.shape[1:]), np.float32) for tensor in spec.outputs
+        }
+        for part in _chunks(count, self._chunk):
+            for name, value in self.run(graph, feed(part)).items():
+                outputs[name][part] = value
+        return outputs
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    providers: str | Sequence[str] = "cpu",
+    threads: int | None = None,
+    batch_size: int | None = None,
+    allow_fallback: bool = False,
+) -> VAERuntime:
+    """Loads a bundle.
+
+    Args:
+        path: the bundle's folder.
+        providers: execution providers in the order of preference: short names (`cpu`, `cuda`,
+            `tensorrt`, `coreml`, `openvino`, ...) or ONNX Runtime's own.
+        threads: threads that one operator may use; as many as there are processors by default.
+        batch_size: samples in one run of a graph; larger batches run in chunks of it. The
+            default suits a processor's cache; a GPU wants more.
+        allow_fallback: run on the CPU where a provider is not there or does not start, instead
+            of an error; `VAERuntime.providers` says which one runs.
+
+    Returns:
+        The loaded bundle.
+
+    Raises:
+        BundleError: there is no bundle here, or it is damaged.
+        ProviderError: a provider is not there.
+        OptionError: an argument lies outside its choices.
+        MissingExtraError: ONNX Runtime is not installed.
+    """
+    for name, number in (("threads", threads), ("batch_size", batch_size)):
+        if number is not None and number < 1:
+            raise OptionError(f"{name} is {number}, expected 1 or more")
+    bundle = Bundle(path)
+    elements = int(np.prod(bundle.manifest.input.shape))
+    return VAERuntime(
+        bundle,
+        resolve(providers, allow_fallback=allow_fallback),
+        threads=threads or default_threads(),
+        chunk=batch_size or max(1, CHUNK_ELEMENTS // elements),
+        allow_fallback=allow_fallback,
+    )
+
+
+def _chunks(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))

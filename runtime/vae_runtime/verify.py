@@ -1,0 +1,270 @@
+"""The parity check: does this runtime compute what TensorFlow computed?
+
+The bundle carries inputs `x` and noise `eps` together with every tensor that TensorFlow computed
+from them, out of the SavedModels read back from disk. Each graph is run on TensorFlow's own
+inputs of that graph, and each output is held against TensorFlow's:
+
+    encoder   x        -> z_mean, z_log_var
+    decoder   z        -> logits (bce only), reconstruction
+    loss      x, eps   -> reconstruction_loss, kl_loss, loss, per sample
+    numpy     z and the three losses once more, by NumPy from the encoder's and decoder's outputs
+
+A value agrees if `|value - reference| <= atol + rtol * |reference|` for the tolerances of the
+manifest; NaN never agrees. The mean loss must agree as each loss must.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_runtime.bundle import Bundle
+from vae_runtime.errors import BundleError
+from vae_runtime.loss import LossSpec, draw, numpy_losses
+from vae_runtime.manifest import Manifest, Tolerances, graph_tensors
+from vae_runtime.providers import short_name
+
+Float32 = NDArray[np.float32]
+
+LOSS_NAMES = ("reconstruction_loss", "kl_loss", "loss")
+
+
+class GraphRunner(Protocol):
+    """What a parity check needs of a runtime."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle says of itself."""
+
+    @property
+    def providers(self) -> list[str]:
+        """ONNX Runtime's names of the providers that run."""
+
+    def run(self, graph: str, inputs: dict[str, Float32]) -> dict[str, Float32]:
+        """Runs one graph: all of its outputs, by name."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far one output is from its reference.
+
+    Attributes:
+        graph: `encoder`, `decoder`, `loss`, or `numpy` for what NumPy computed.
+        output: name of the tensor.
+        max_absolute: largest `|value - reference|`.
+        max_relative: largest `|value - reference| / |reference|` where the reference is not 0.
+        of_tolerance: largest difference as a share of what is allowed; at most 1 agrees.
+        agrees: whether every value is within the tolerance.
+    """
+
+    graph: str
+    output: str
+    max_absolute: float
+    max_relative: float
+    of_tolerance: float
+    agrees: bool
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """The result of a parity check.
+
+    Attributes:
+        name: the model.
+        provider: the execution provider that ran, by short name.
+        reference: where the reference values come from.
+        samples: number of samples compared.
+        differences: one entry for each output.
+        mean_loss: mean of `loss` over the samples, by this runtime.
+        mean_loss_reference: the same, by TensorFlow.
+        passed: whether all agree.
+    """
+
+    name: str
+    provider: str
+    reference: str
+    samples: int
+    differences: tuple[Difference, ...]
+    mean_loss: float
+    mean_loss_reference: float
+    passed: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON types; numbers that are not finite become None."""
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, float) and not np.isfinite(value):
+                return None
+            if isinstance(value, dict):
+                return {key: plain(item) for key, item in value.items()}
+            if isinstance(value, list | tuple):
+                return [plain(item) for item in value]
+            return value
+
+        result: dict[str, Any] = plain(asdict(self))
+        return result
+
+    def __str__(self) -> str:
+        """The report as a table."""
+        header = f"{'graph':8} {'output':20} {'max |diff|':>10} {'max rel.':>10} {'of allowed':>10}"
+        rows = [
+            f"{d.graph:8} {d.output:20} {d.max_absolute:10.2e} {d.max_relative:10.2e} "
+            f"{d.of_tolerance:10.1%}  {'ok' if d.agrees else 'DIFFERS'}"
+            for d in self.differences
+        ]
+        mean = (
+            f"mean loss {self.mean_loss:.6f} here, {self.mean_loss_reference:.6f} by "
+            f"{self.reference}, difference {self.mean_loss - self.mean_loss_reference:+.1e}"
+        )
+        verdict = (
+            f"{self.name}: {self.samples} samples on {self.provider}: "
+            f"{'PASSED' if self.passed else 'FAILED'}"
+        )
+        return "\n".join([header, *rows, mean, verdict])
+
+
+def reference_shapes(
+    input_shape: tuple[int, ...], latent_dim: int, loss: LossSpec, samples: int
+) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the arrays in `parity.npz`, all float32."""
+    graphs = graph_tensors(input_shape, latent_dim, loss)
+    shapes = {
+        tensor.name: (samples, *tensor.shape[1:])
+        for inputs, outputs in (graphs["loss"], graphs["encoder"], graphs["decoder"])
+        for tensor in (*inputs, *outputs)
+    }
+    return {name: tuple(int(n) for n in shape) for name, shape in shapes.items()}
+
+
+def read_reference(bundle: Bundle) -> dict[str, Float32]:
+    """Reads the reference inputs and TensorFlow's values from a bundle.
+
+    Returns:
+        Arrays by name: x, eps, z_mean, z_log_var, z, logits (bce only), reconstruction,
+        reconstruction_loss, kl_loss, loss.
+
+    Raises:
+        BundleError: the file is damaged, or its arrays are not those that the manifest implies.
+    """
+    manifest = bundle.manifest
+    where = bundle.path / manifest.parity.file
+    data = bundle.read(manifest.parity.file)
+    shapes = reference_shapes(
+        manifest.input.shape, manifest.latent_dim, manifest.loss, manifest.parity.samples
+    )
+    try:
+        return _read_arrays(data, shapes)
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise BundleError(
+            f"{where}: {' '.join(str(error).split())}: the bundle is damaged; export it again"
+        ) from None
+
+
+def verify_runtime(vae: GraphRunner, reference: dict[str, Float32]) -> VerifyReport:
+    """Runs the parity check that this module describes.
+
+    Args:
+        vae: the runtime under test.
+        reference: inputs and TensorFlow's values, as `read_reference` gives them.
+
+    Returns:
+        The differences, and whether all are within the manifest's tolerances.
+    """
+    manifest = vae.manifest
+    values = _run_graphs(vae, reference)
+    differences = tuple(
+        _difference(graph, name, value, reference[name], manifest.tolerances)
+        for graph, outputs in values.items()
+        for name, value in outputs.items()
+    )
+    mean = float(np.mean(values["loss"]["loss"], dtype=np.float64))
+    mean_reference = float(np.mean(reference["loss"], dtype=np.float64))
+    allowed = manifest.tolerances.loss_atol + manifest.tolerances.loss_rtol * abs(mean_reference)
+    return VerifyReport(
+        name=manifest.name,
+        provider=short_name(vae.providers[0]),
+        reference=f"TensorFlow {manifest.versions.get('tensorflow', '')}".strip(),
+        samples=len(reference["x"]),
+        differences=differences,
+        mean_loss=mean,
+        mean_loss_reference=mean_reference,
+        passed=all(d.agrees for d in differences) and abs(mean - mean_reference) <= allowed,
+    )
+
+
+def _run_graphs(vae: GraphRunner, ref: dict[str, Float32]) -> dict[str, dict[str, Float32]]:
+    encoder = vae.run("encoder", {"x": ref["x"]})
+    decoder = vae.run("decoder", {"z": ref["z"]})
+    loss = vae.run("loss", {"x": ref["x"], "eps": ref["eps"]})
+    return {
+        "encoder": encoder,
+        "decoder": decoder,
+        "loss": loss,
+        "numpy": _numpy_values(vae.manifest, ref, {**encoder, **decoder}),
+    }
+
+
+def _numpy_values(
+    manifest: Manifest, ref: dict[str, Float32], outputs: dict[str, Float32]
+) -> dict[str, Any]:
+    z_mean, z_log_var = outputs["z_mean"], outputs["z_log_var"]
+    decoded = outputs[manifest.loss.decoder_output]
+    losses = numpy_losses(manifest.loss, ref["x"], decoded, z_mean, z_log_var)
+    return {
+        "z": draw(np, z_mean, z_log_var, ref["eps"]),
+        **{name: getattr(losses, name) for name in LOSS_NAMES},
+    }
+
+
+def _difference(
+    graph: str, name: str, value: Float32, reference: Float32, tolerances: Tolerances
+) -> Difference:
+    is_loss = name in LOSS_NAMES
+    atol = tolerances.loss_atol if is_loss else tolerances.tensor_atol
+    rtol = tolerances.loss_rtol if is_loss else tolerances.tensor_rtol
+    expected = reference.astype(np.float64)
+    if value.shape != expected.shape:
+        return Difference(graph, name, np.inf, np.inf, np.inf, False)
+    absolute = np.abs(value.astype(np.float64) - expected)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = np.where(expected == 0, 0, absolute / np.abs(expected))
+        share = np.where(absolute == 0, 0, absolute / (atol + rtol * np.abs(expected)))
+    of_tolerance = float(share.max())
+    return Difference(
+        graph, name, float(absolute.max()), float(relative.max()), of_tolerance, of_tolerance <= 1
+    )
+
+
+def _read_arrays(data: bytes, shapes: dict[str, tuple[int, ...]]) -> dict[str, Float32]:
+    """Reads an npz, checking each header before its array is allocated."""
+    arrays = {}
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        names = [entry.filename for entry in archive.infolist()]
+        if sorted(names) != sorted(f"{name}.npy" for name in shapes):
+            raise ValueError(f"holds {', '.join(names)}, expected {', '.join(shapes)}")
+        for name, shape in shapes.items():
+            with archive.open(f"{name}.npy") as file:
+                arrays[name] = _read_array(file, name, shape)
+    return arrays
+
+
+def _read_array(file: Any, name: str, shape: tuple[int, ...]) -> Float32:
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):
+        raise ValueError(f"{name} has npy version {version}, expected (1, 0)")
+    found, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    if (found, fortran, dtype) != (shape, False, np.dtype("<f4")):
+        raise ValueError(f"{name} has shape {found} and dtype {dtype}, expected {shape} float32")
+    size = 4 * int(np.prod(shape))
+    content = file.read(size + 1)
+    if len(content) != size:
+        raise ValueError(f"{name} has {len(content)} bytes, expected {size}")
+    array = np.frombuffer(content, "<f4").reshape(shape)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds values that are not finite")
+    return array

@@ -1,0 +1,248 @@
+"""The laws of `Dataset`: dtypes and axes, splits, digest, and what it refuses."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vae_builder.data import Dataset
+from vae_runtime.errors import InputError, OptionError
+
+
+def numbered(n, shape=(2, 3)):
+    """Samples that carry their own number, so that splits can be told apart."""
+    x = np.zeros((n, *shape), np.float32)
+    x.reshape(n, -1)[:, 0] = np.arange(n)
+    return x
+
+
+def numbers(x):
+    return x.reshape(len(x), -1)[:, 0].astype(int).tolist()
+
+
+@pytest.mark.parametrize(
+    ("shape", "input_shape"),
+    [((9, 5), (5,)), ((9, 4, 6), (4, 6, 1)), ((9, 4, 6, 1), (4, 6, 1)), ((9, 4, 6, 7), (4, 6, 7))],
+)
+def test_images_get_a_channel_axis_and_vectors_stay(shape, input_shape):
+    dataset = Dataset.from_arrays("x", np.zeros(shape, np.uint8))
+    assert dataset.input_shape == input_shape
+    assert dataset.train.shape[1:] == dataset.validation.shape[1:] == input_shape
+    assert dataset.test.shape[1:] == input_shape
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kept"),
+    [
+        ("u1", "uint8"),
+        ("i8", "uint8"),
+        ("u2", "uint8"),
+        ("?", "float32"),
+        ("f2", "float32"),
+        (">f4", "float32"),
+        ("f8", "float32"),
+    ],
+)
+def test_dtypes(dtype, kept):
+    x = np.array([[0, 1], [1, 0], [1, 1], [0, 0]], dtype)
+    dataset = Dataset.from_arrays("x", x[:2], validation=x[2:3], test=x[3:])
+    assert dataset.train.dtype.name == kept
+    assert dataset.train.tolist() == [[0, 1], [1, 0]]
+    assert dataset.validation.tolist() == [[1, 1]]
+    assert dataset.test.tolist() == [[0, 0]]
+
+
+@given(
+    n=st.integers(3, 200),
+    validation_fraction=st.floats(0.001, 0.499),
+    test_fraction=st.floats(0.001, 0.5),
+    seed=st.integers(0, 2**70),
+)
+def test_splits_are_a_partition_and_none_is_empty(n, validation_fraction, test_fraction, seed):
+    dataset = Dataset.from_arrays(
+        "x",
+        numbered(n),
+        validation_fraction=validation_fraction,
+        test_fraction=test_fraction,
+        seed=seed,
+    )
+    splits = [dataset.train, dataset.validation, dataset.test]
+    assert sorted(i for x in splits for i in numbers(x)) == list(range(n))
+    assert min(map(len, splits)) >= 1
+    assert dataset.counts == dict(
+        zip(["train", "validation", "test"], map(len, splits), strict=True)
+    )
+
+
+def test_counts_follow_the_fractions():
+    dataset = Dataset.from_arrays("x", numbered(200), validation_fraction=0.2, test_fraction=0.3)
+    assert dataset.counts == {"train": 100, "validation": 40, "test": 60}
+
+
+def test_split_is_seeded_and_recorded():
+    one, same, other = (Dataset.from_arrays("x", numbered(50), seed=s) for s in (7, 7, 8))
+    assert one.split_seed == 7
+    assert numbers(one.test) == numbers(same.test)
+    assert numbers(one.test) != numbers(other.test)
+    assert numbers(one.test) == sorted(numbers(one.test))
+
+
+def test_split_of_seed_0_stays_the_same_from_release_to_release():
+    dataset = Dataset.from_arrays("x", numbered(20))
+    assert (numbers(dataset.validation), numbers(dataset.test)) == ([5], [0, 6])
+
+
+def test_given_splits_win_over_fractions():
+    held = numbered(4) + 100
+    validation_given = Dataset.from_arrays("x", numbered(10), validation=held)
+    assert numbers(validation_given.validation) == [100, 101, 102, 103]
+    assert sorted(numbers(validation_given.train) + numbers(validation_given.test)) == [*range(10)]
+    assert validation_given.split_seed == 0
+    test_given = Dataset.from_arrays("x", numbered(10), test=held)
+    assert numbers(test_given.test) == [100, 101, 102, 103]
+    both = Dataset.from_arrays("x", numbered(1), validation=held, test=held)
+    assert both.counts == {"train": 1, "validation": 4, "test": 4}
+    assert both.split_seed is None
+
+
+def test_digest_is_the_sha256_of_dtype_shape_and_bytes():
+    x = np.arange(12, dtype=np.uint8).reshape(6, 2)
+    dataset = Dataset.from_arrays("x", x[:3], validation=x[3:4], test=x[4:])
+    content = b"uint8 (3, 2)\n\0\1\2\3\4\5uint8 (1, 2)\n\6\7uint8 (2, 2)\n\x08\x09\x0a\x0b"
+    assert dataset.digest == hashlib.sha256(content).hexdigest()
+
+
+def test_digest_in_chunks_and_of_any_memory_order_is_the_same(monkeypatch):
+    x = np.random.default_rng(0).random((7, 5, 3)).astype(np.float32)
+    digest = Dataset.from_arrays("x", x, validation=x, test=x).digest
+    monkeypatch.setattr("vae_builder.data.dataset._CHUNK_BYTES", 100)
+    fortran = np.asfortranarray(x)
+    assert Dataset.from_arrays("y", fortran, validation=fortran, test=fortran).digest == digest
+
+
+@pytest.mark.parametrize("split", [0, 1, 2])
+def test_digest_changes_with_one_pixel(split):
+    arrays = [np.zeros((3, 2, 2), np.uint8) for _ in range(3)]
+    before = Dataset.from_arrays("x", arrays[0], validation=arrays[1], test=arrays[2]).digest
+    arrays[split][-1, -1, -1] = 1
+    after = Dataset.from_arrays("x", arrays[0], validation=arrays[1], test=arrays[2]).digest
+    assert before != after
+
+
+def test_digest_changes_with_shape_and_dtype():
+    digests = {
+        Dataset.from_arrays("x", x, validation=x, test=x).digest
+        for x in (
+            np.zeros((4, 8), np.uint8),
+            np.zeros((8, 4), np.uint8),
+            np.zeros((4, 2), np.float32),
+            np.zeros((8, 1), np.float32),
+        )
+    }
+    assert len(digests) == 4
+
+
+def test_require_range_names_the_split_and_the_sample():
+    x = np.zeros((4, 2), np.float32)
+    bad = x.copy()
+    bad[2, 1] = 1.5
+    dataset = Dataset.from_arrays("x", x, validation=x, test=bad)
+    dataset.require_range(None)
+    dataset.require_range((0, 2))
+    with pytest.raises(InputError, match=r"^test sample 2 has values from 0 to 1\.5"):
+        dataset.require_range((0, 1))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    ("split", "what"), [("validation", "validation sample 3"), ("test", "test sample 3")]
+)
+def test_values_that_are_not_finite_name_the_sample(value, split, what):
+    arrays = {s: np.zeros((5, 2)) for s in ("train", "validation", "test")}
+    arrays[split][3, 0] = value
+    with pytest.raises(InputError, match=rf"^rows: {what} has 1 values that are NaN"):
+        Dataset.from_arrays("rows", **arrays)
+
+
+def test_nan_before_the_split_keeps_the_number_of_the_file():
+    x = numbered(100)
+    x[41] = np.nan
+    with pytest.raises(InputError, match=r"^rows\.npz: sample 41 has 6 values that are NaN"):
+        Dataset.from_arrays("rows.npz", x)
+
+
+@pytest.mark.parametrize("value", [-1, 256])
+def test_integers_outside_0_to_255_name_the_sample(value):
+    x = np.zeros((5, 2), np.int64)
+    x[2, 1] = x[4, 1] = value
+    with pytest.raises(InputError, match=r"^x: sample 2 has integers from .* expected 0 to 255"):
+        Dataset.from_arrays("x", x)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((6,), "give samples, not labels"),
+        ((2, 2, 2, 2, 2), "reshape the data"),
+        ((0, 4), "is empty"),
+        ((4, 0, 3), "is empty"),
+        ((4, 1, 28, 28), r"channels first.*np\.moveaxis\(x, 1, -1\)"),
+        ((4, 3, 32, 32), r"channels first.*np\.moveaxis\(x, 1, -1\)"),
+    ],
+)
+def test_shapes_that_are_refused(shape, message):
+    with pytest.raises(InputError, match=message) as caught:
+        Dataset.from_arrays("faces", np.zeros(shape, np.uint8))
+    assert str(caught.value).startswith(f"faces: samples have shape {shape}")
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 8, 4), (4, 1, 8, 1), (4, 2, 8, 8)])
+def test_shapes_that_only_look_a_little_like_channels_first(shape):
+    assert Dataset.from_arrays("x", np.zeros(shape, np.uint8)).input_shape == shape[1:]
+
+
+@pytest.mark.parametrize("x", [np.array([["a"]] * 9), np.ones((9, 2), complex)])
+def test_dtypes_that_are_refused(x):
+    with pytest.raises(InputError, match=r"^x: samples have dtype .*expected uint8 or float"):
+        Dataset.from_arrays("x", x)
+
+
+def test_too_few_samples_to_split():
+    x = numbered(2)
+    with pytest.raises(InputError, match="x: 2 samples, expected at least 3 to draw the validatio"):
+        Dataset.from_arrays("x", x)
+    with pytest.raises(InputError, match="1 samples, expected at least 2 to draw the test split"):
+        Dataset.from_arrays("x", x[:1], validation=x)
+    assert Dataset.from_arrays("x", x, validation=x).counts["train"] == 1
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (np.zeros((2, 5), np.float32), r"test samples have shape \(5,\)"),
+        (np.zeros((2, 4), np.uint8), "dtype uint8, train samples .* and float32"),
+    ],
+)
+def test_splits_that_differ_in_shape_or_dtype(other, message):
+    x = np.zeros((2, 4), np.float32)
+    with pytest.raises(InputError, match=message):
+        Dataset.from_arrays("x", x, validation=x, test=other)
+
+
+@pytest.mark.parametrize("value", [0, 1, -0.1, 1.5, float("nan")])
+@pytest.mark.parametrize("option", ["validation_fraction", "test_fraction"])
+def test_fractions_lie_between_0_and_1(option, value):
+    with pytest.raises(OptionError, match=f"^{option} is {value}, expected a share above 0"):
+        Dataset.from_arrays("x", numbered(9), **{option: value})
+
+
+def test_fractions_leave_something_to_train_on():
+    with pytest.raises(OptionError, match="leave nothing to train on"):
+        Dataset.from_arrays("x", numbered(9), validation_fraction=0.5, test_fraction=0.5)
+
+
+def test_seed_below_0():
+    with pytest.raises(OptionError, match="seed is -1, expected 0 or more"):
+        Dataset.from_arrays("x", numbered(9), seed=-1)
