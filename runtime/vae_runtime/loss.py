@@ -44,7 +44,7 @@ class Losses(Generic[T]):
     """The loss in its parts: per sample with shape `(batch,)`, or as means over samples."""
 
     reconstruction_loss: Annotated[T, "summed over the elements"]
-    kl_loss: Annotated[T, "KL(q(z|x) || N(0, I)), summed over the latent dimensions, in nats"]
+    kl_loss: Annotated[T, "KL divergence from N(0, I), summed over the latent dimensions, in nats"]
     loss: Annotated[T, "reconstruction_loss + kl_weight * kl_loss"]
 
     def mean(self) -> Losses[float]:

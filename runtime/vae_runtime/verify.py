@@ -31,6 +31,9 @@ from vae_runtime.providers import short_name
 
 Float32 = NDArray[np.float32]
 
+NEGLIGIBLE = 1e-3
+"""References below this share of the largest are left out of the relative difference."""
+
 LOSS_NAMES = ("reconstruction_loss", "kl_loss", "loss")
 
 
@@ -57,7 +60,8 @@ class Difference:
         graph: `encoder`, `decoder`, `loss`, or `numpy` for what NumPy computed.
         output: name of the tensor.
         max_absolute: largest `|value - reference|`.
-        max_relative: largest `|value - reference| / |reference|` where the reference is not 0.
+        max_relative: largest `|value - reference| / |reference|`, over the references of at least
+            a thousandth of the largest: the ratio of two numbers next to 0 says nothing.
         of_tolerance: largest difference as a share of what is allowed; at most 1 agrees.
         agrees: whether every value is within the tolerance.
     """
@@ -232,7 +236,8 @@ def _difference(
         return Difference(graph, name, np.inf, np.inf, np.inf, False)
     absolute = np.abs(value.astype(np.float64) - expected)
     with np.errstate(divide="ignore", invalid="ignore"):
-        relative = np.where(expected == 0, 0, absolute / np.abs(expected))
+        large = np.abs(expected) >= NEGLIGIBLE * np.abs(expected).max()
+        relative = np.where(large & (absolute > 0), absolute / np.abs(expected), 0)
         share = np.where(absolute == 0, 0, absolute / (atol + rtol * np.abs(expected)))
     of_tolerance = float(share.max())
     return Difference(

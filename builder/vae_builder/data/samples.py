@@ -2,8 +2,8 @@
 
 Conventions:
     - uint8 stays uint8; it stands for [0, 1] and is divided by 255 when a batch is made.
-    - Other integers become uint8 where all values lie in 0 to 255.
-    - Booleans and floats become float32; booleans are 0.0 and 1.0.
+    - Every other dtype becomes float32 with the values it has; booleans are 0.0 and 1.0. This is
+      what the runtime does too, so a sample means the same to both.
     - `(n, d)` are vectors, `(n, height, width)` and `(n, height, width, channels)` images.
 """
 
@@ -29,8 +29,8 @@ def as_samples(x: ArrayLike, *, name: str, what: str = "sample") -> NDArray[np.g
         that is possible.
 
     Raises:
-        InputError: no samples, a shape or dtype that is not one of the above, integers outside
-            0 to 255, or a value that is not finite; names the first sample that offends.
+        InputError: no samples, a shape or dtype that is not one of the above, or a value that is
+            not finite; names the first sample that offends.
     """
     array = np.asarray(x)
     _check_shape(array.shape, f"{name}: {what}s have")
@@ -39,9 +39,7 @@ def as_samples(x: ArrayLike, *, name: str, what: str = "sample") -> NDArray[np.g
             f"{name}: {what}s have dtype {array.dtype}, expected uint8 or float: "
             "convert them to numbers first"
         )
-    if array.dtype.kind in "iu":
-        array = _as_pixels(array, f"{name}: {what}")
-    else:
+    if array.dtype != np.uint8:
         array = to_float(array)
         check_values(array, None, what=f"{name}: {what}")
     return array[..., np.newaxis] if array.ndim == 3 else array
@@ -59,16 +57,3 @@ def _check_shape(shape: tuple[int, ...], subject: str) -> None:
             f"{subject} shape {shape}, which looks like channels first, {expected}: "
             "move the channels to the end with np.moveaxis(x, 1, -1)"
         )
-
-
-def _as_pixels(x: NDArray[np.generic], what: str) -> NDArray[np.generic]:
-    """Integers as uint8, or an error that names the first sample outside 0 to 255."""
-    if x.dtype == np.uint8:
-        return x
-    if x.min() < 0 or x.max() > 255:
-        i = next(i for i, sample in enumerate(x) if sample.min() < 0 or sample.max() > 255)
-        raise InputError(
-            f"{what} {i} has integers from {x[i].min()} to {x[i].max()}, expected 0 to 255: "
-            "scale the data to [0, 1], or convert it to float32 if these are not pixels"
-        )
-    return x.astype(np.uint8)

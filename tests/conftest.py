@@ -1,0 +1,57 @@
+"""Fixtures that the tests of all packages share: small models, exported once a session."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption("--full", action="store_true", help="run the tests that take minutes, too")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--full"):
+        skip = pytest.mark.skip(reason="takes minutes: run with --full")
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """A function that exports a small model with random weights, once for each kind.
+
+    `exported("conv", "mse", (9, 7, 3))` is the path of its bundle, which no test may change.
+    """
+    known: dict[tuple, Path] = {}
+
+    def make(preset="dense", reconstruction="bce", shape=(8, 8, 1), latent_dim=3, kl_weight=1.0):
+        key = (preset, reconstruction, shape, latent_dim, kl_weight)
+        if key not in known:
+            from vae_builder.models import build_models
+            from vae_export import export
+            from vae_runtime import LossSpec
+
+            encoder, decoder = build_models(preset, shape, latent_dim, (8, 6), seed=1)
+            for weight in (*encoder.weights, *decoder.weights):  # biases of zero hide mistakes
+                rng = np.random.default_rng(len(weight.path))
+                weight.assign(weight + 0.1 * rng.standard_normal(weight.shape).astype(np.float32))
+            samples = np.random.default_rng(2).random((10, *shape), dtype=np.float32)
+            path = tmp_path_factory.mktemp("bundle") / "small-vae"
+            export(encoder, decoder, samples, path, loss=LossSpec(reconstruction, kl_weight))
+            known[key] = path
+        return known[key]
+
+    return make
+
+
+@pytest.fixture
+def bundle(exported, tmp_path):
+    """A copy of a small dense bce bundle, free to be changed."""
+    return Path(shutil.copytree(exported(), tmp_path / "small-vae"))
