@@ -80,9 +80,9 @@ class Bundle:
             BundleError: names the first file that is missing, changed or not listed.
         """
         found = {
-            (Path(folder) / file).relative_to(self.path).as_posix()
-            for folder, _, files in os.walk(self.path)
-            for file in files
+            (Path(folder) / name).relative_to(self.path).as_posix()
+            for folder, folders, files in os.walk(self.path)
+            for name in (*files, *(n for n in folders if (Path(folder) / n).is_symlink()))
         } - {MANIFEST}
         if extra := sorted(found - set(self.manifest.files)):
             raise BundleError(

@@ -100,7 +100,10 @@ def as_batch(x: ArrayLike, shape: tuple[int, ...], *, name: str = "x") -> NDArra
     Raises:
         InputError: the shape does not fit.
     """
-    array = np.asarray(x)
+    try:
+        array = np.asarray(x)
+    except ValueError:  # rows of different lengths
+        raise InputError(f"{name} is not one array: give all samples the same shape") from None
     if array.shape[1:] == shape:
         return array
     if len(shape) == 3 and shape[-1] == 1 and array.shape[1:] == shape[:-1]:

@@ -25,6 +25,7 @@ Sources: Kingma and Welling, Auto-Encoding Variational Bayes (2014), appendix B 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -54,8 +55,8 @@ class Losses(Generic[T]):
             One number for each part; NaN where there are no samples.
         """
         reconstruction_loss, kl_loss, loss = (
-            float(np.mean(np.asarray(part), dtype=np.float64))
-            for part in (self.reconstruction_loss, self.kl_loss, self.loss)
+            float(np.mean(part, dtype=np.float64)) if part.size else math.nan
+            for part in map(np.asarray, (self.reconstruction_loss, self.kl_loss, self.loss))
         )
         return Losses(reconstruction_loss, kl_loss, loss)
 

@@ -24,10 +24,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vae_runtime.bundle import Bundle
-from vae_runtime.errors import InputError, OptionError
+from vae_runtime.errors import BundleError, InputError, OptionError
 from vae_runtime.inputs import as_batch, check_values, to_float
 from vae_runtime.loss import Losses
-from vae_runtime.manifest import Manifest
+from vae_runtime.manifest import GraphSpec, Manifest, TensorSpec
 from vae_runtime.providers import default_threads, open_session, resolve, short_name
 from vae_runtime.verify import VerifyReport, read_reference, verify_runtime
 
@@ -249,13 +249,17 @@ class VAERuntime:
     def _session(self, name: str) -> Any:
         with self._lock:
             if name not in self._sessions:
-                self._sessions[name] = open_session(
+                spec: GraphSpec = getattr(self.manifest.graphs, name)
+                session = open_session(
                     self._graphs[name],
                     self._providers,
                     threads=self._threads,
                     allow_fallback=self._allow_fallback,
-                    where=getattr(self.manifest.graphs, name).file,
+                    where=spec.file,
                 )
+                _check_tensors(session.get_inputs(), spec.inputs, f"{spec.file} takes")
+                _check_tensors(session.get_outputs(), spec.outputs, f"{spec.file} gives")
+                self._sessions[name] = session
                 del self._graphs[name]
             return self._sessions[name]
 
@@ -326,6 +330,15 @@ def load(
         chunk=batch_size or max(1, CHUNK_ELEMENTS // elements),
         allow_fallback=allow_fallback,
     )
+
+
+def _check_tensors(found: Sequence[Any], expected: tuple[TensorSpec, ...], what: str) -> None:
+    has = [(tensor.name, tensor.type, tuple(tensor.shape)) for tensor in found]
+    says = [(spec.name, "tensor(float)", spec.shape) for spec in expected]
+    if has != says:
+        raise BundleError(
+            f"{what} {has}, the manifest says {says}: the bundle was edited; export it again"
+        )
 
 
 def _chunks(count: int, size: int) -> Iterator[slice]:

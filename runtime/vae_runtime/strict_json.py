@@ -4,8 +4,9 @@ The types of the fields are the grammar: `str`, `int`, `float`, `bool`, `None`, 
 `X | Y`, `tuple[X, ...]`, `tuple[X, Y]`, `dict[str, X]` and dataclasses of those. `Annotated`
 adds a description (a string), a `Limit` or a `Pattern`.
 
-Strict means: UTF-8 without a byte order mark, no duplicate keys, no unknown keys, no missing
-keys, no NaN or Infinity, integers that are integers, no bool for a number, bounded size and depth.
+Strict means: UTF-8 without a byte order mark, no lone surrogates, no duplicate keys, no unknown
+keys, no missing keys, no NaN or Infinity, integers that are integers, no bool for a number, bounded
+size and depth.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from typing import (
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 16
 MAX_DIGITS = 18
+
+_SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character, left by an escape
 
 D = TypeVar("D")
 
@@ -82,7 +85,7 @@ def decode(data: bytes) -> Any:
         ) from None
     except RecursionError:
         raise StrictJsonError(f"is nested deeper than {MAX_DEPTH} levels") from None
-    _check_depth(value, 1)
+    _check_tree(value, 1)
     return value
 
 
@@ -116,11 +119,11 @@ def json_schema(cls: type[Any], title: str) -> dict[str, Any]:
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise StrictJsonError(f"has the key {twice!r} twice")
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise StrictJsonError(f"has the key {_short(repr(key))} twice")
+        result[key] = value
     return result
 
 
@@ -129,8 +132,9 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _bounded_int(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:
-        raise StrictJsonError(f"has an integer of {len(digits)} digits")
+    count = len(digits.lstrip("-"))
+    if count > MAX_DIGITS:
+        raise StrictJsonError(f"has an integer of {count} digits")
     return int(digits)
 
 
@@ -141,17 +145,25 @@ def _finite_float(text: str) -> float:
     return number
 
 
-def _check_depth(value: Any, depth: int) -> None:
+def _check_tree(value: Any, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise StrictJsonError(f"is nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, str) and _SURROGATE.search(value):
+        raise StrictJsonError(f"has the text {_short(ascii(value))}, which is half a character")
+    if isinstance(value, dict):
+        for key in value:
+            _check_tree(key, depth)
     if isinstance(value, dict | list):
         for child in value.values() if isinstance(value, dict) else value:
-            _check_depth(child, depth + 1)
+            _check_tree(child, depth + 1)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _fail(where: str, expected: str, value: Any) -> NoReturn:
-    found = json.dumps(value)
-    found = found if len(found) <= 60 else found[:57] + "..."
+    found = _short(json.dumps(value))
     raise StrictJsonError(f"{where or 'top level'}: expected {expected}, found {found}")
 
 
@@ -174,7 +186,7 @@ def _parse(kind: Any, value: Any, where: str) -> Any:
         if not isinstance(value, dict):
             _fail(where, "an object", value)
         for key in value:
-            _parse(args[0], key, f"key {key!r} of {where}")
+            _parse(args[0], key, f"key {_short(repr(key))} of {where}")
         return {key: _parse(args[1], item, f"{where}.{key}") for key, item in value.items()}
     if dataclasses.is_dataclass(origin or kind):
         return _parse_dataclass(kind, value, where)
@@ -219,7 +231,8 @@ def _parse_dataclass(kind: Any, value: Any, where: str) -> Any:
         _fail(where, "an object", value)
     fields = _field_types(kind)
     if unknown := sorted(set(value) - set(fields)):
-        raise StrictJsonError(f"{where or 'top level'}: unknown key {unknown[0]!r}")
+        key = _short(repr(unknown[0]))
+        raise StrictJsonError(f"{where or 'top level'}: unknown key {key}")
     if missing := [name for name in fields if name not in value]:
         raise StrictJsonError(f"{where or 'top level'}: key {missing[0]!r} is missing")
     prefix = f"{where}." if where else ""

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from vae_runtime.bundle import Bundle
 from vae_runtime.errors import BundleError
-from vae_runtime.loss import LossSpec, draw, numpy_losses
+from vae_runtime.loss import Losses, LossSpec, draw, numpy_losses
 from vae_runtime.manifest import Manifest, Tolerances, graph_tensors
 from vae_runtime.providers import short_name
 
@@ -162,7 +162,9 @@ def read_reference(bundle: Bundle) -> dict[str, Float32]:
         manifest.input.shape, manifest.latent_dim, manifest.loss, manifest.parity.samples
     )
     try:
-        return _read_arrays(data, shapes)
+        arrays = _read_arrays(data, shapes)
+        _check_mean(manifest, arrays)
+        return arrays
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise BundleError(
             f"{where}: {' '.join(str(error).split())}: the bundle is damaged; export it again"
@@ -218,11 +220,10 @@ def _numpy_values(
 ) -> dict[str, Any]:
     z_mean, z_log_var = outputs["z_mean"], outputs["z_log_var"]
     decoded = outputs[manifest.loss.decoder_output]
-    losses = numpy_losses(manifest.loss, ref["x"], decoded, z_mean, z_log_var)
-    return {
-        "z": draw(np, z_mean, z_log_var, ref["eps"]),
-        **{name: getattr(losses, name) for name in LOSS_NAMES},
-    }
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite differs, and is shown
+        losses = numpy_losses(manifest.loss, ref["x"], decoded, z_mean, z_log_var)
+        z = draw(np, z_mean, z_log_var, ref["eps"])
+    return {"z": z, **{name: getattr(losses, name) for name in LOSS_NAMES}}
 
 
 def _difference(
@@ -243,6 +244,15 @@ def _difference(
     return Difference(
         graph, name, float(absolute.max()), float(relative.max()), of_tolerance, of_tolerance <= 1
     )
+
+
+def _check_mean(manifest: Manifest, arrays: dict[str, Float32]) -> None:
+    """Checks that the means in the manifest, which people read, are those of the arrays."""
+    mean = Losses(*(arrays[name] for name in LOSS_NAMES)).mean()
+    for name in LOSS_NAMES:
+        found, stated = getattr(mean, name), getattr(manifest.parity.mean, name)
+        if not np.isclose(found, stated, rtol=1e-9, atol=1e-9):
+            raise ValueError(f"mean {name} is {found:.9g}, the manifest says {stated:.9g}")
 
 
 def _read_arrays(data: bytes, shapes: dict[str, tuple[int, ...]]) -> dict[str, Float32]:

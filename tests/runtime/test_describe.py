@@ -1,0 +1,54 @@
+import dataclasses
+from pathlib import Path
+
+from vae_runtime.describe import describe
+from vae_runtime.manifest import read_manifest
+
+MANIFEST = read_manifest(
+    (Path(__file__).with_name("data") / "manifest-1.json").read_bytes(), "manifest-1.json"
+)
+
+TEXT = """\
+name        Zwölf Ziffern
+created     2026-03-14T15:09:26+00:00, format 1
+input       (4, 3, 1) float32, in [0, 1]
+latent_dim  2
+loss        bce + 0.5 * kl, sum over elements, mean over samples
+encoder     x (batch, 4, 3, 1) -> z_mean (batch, 2), z_log_var (batch, 2)  (encoder.onnx, opset 18)
+decoder     z (batch, 2) -> logits (batch, 4, 3, 1), reconstruction (batch, 4, 3, 1)  \
+(decoder.onnx, opset 18)
+loss graph  x (batch, 4, 3, 1), eps (batch, 2) -> reconstruction_loss (batch,), \
+kl_loss (batch,), loss (batch,)  (loss.onnx, opset 18)
+parity      7 samples, mean loss 9.0000 by TensorFlow
+data        digits: 1000 train, 50 validation, 100 test
+training    dense [8, 6], 331 weights, 3 epochs, batch 64, seed 0, 1 s
+test loss   9.25 = 8.75 reconstruction + 1.00 KL
+made with   tensorflow 2.21.0, build-vae 0.1.0
+files       7, 0.2 MB
+           0  README.md
+       3,643  decoder.onnx
+       3,555  encoder.onnx
+       7,963  loss.onnx
+      11,164  parity.npz
+      63,894  saved_model/decoder/saved_model.pb
+      74,458  saved_model/encoder/saved_model.pb"""
+
+
+def test_every_fact_has_its_line():
+    assert describe(MANIFEST) == TEXT
+
+
+def test_what_is_not_known_is_left_out():
+    names = [
+        line[:12].strip()
+        for line in describe(dataclasses.replace(MANIFEST, data=None, training=None)).splitlines()
+    ]
+    assert not {"data", "training", "test loss"} & set(names)
+    assert len(names) == len(TEXT.splitlines()) - 3
+
+
+def test_no_range_means_any_finite_value():
+    text = describe(
+        dataclasses.replace(MANIFEST, input=dataclasses.replace(MANIFEST.input, range=None))
+    )
+    assert "(4, 3, 1) float32, any finite" in text

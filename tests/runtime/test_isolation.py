@@ -1,0 +1,103 @@
+"""What is light stays light: imports run one way, and using a bundle needs no TensorFlow."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ("tensorflow", "keras", "onnx", "tf2onnx", "PIL", "matplotlib", "h5py", "vae_export")
+
+SCRIPT = """
+import sys
+{code}
+print(sorted(set({heavy}) & set(sys.modules)))
+"""
+
+
+def heavy_modules_after(code, *, cwd, heavy=HEAVY):
+    """Which heavy modules a fresh interpreter has imported after running some code."""
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SCRIPT.format(code=code, heavy=heavy)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines()[-1]
+
+
+@pytest.fixture
+def folder(exported, tmp_path):
+    """A folder with samples and a bundle."""
+    (tmp_path / "bundle").symlink_to(exported())
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", pixels)
+    return tmp_path
+
+
+def test_the_library(folder):
+    code = """
+import numpy, vae_runtime
+vae = vae_runtime.load("bundle")
+x = numpy.load("x.npy")
+vae.reconstruct(x), vae.loss(x), vae.sample(2), vae.interpolate(x[0], x[1])
+assert vae.verify().passed
+"""
+    assert heavy_modules_after(code, cwd=folder, heavy=(*HEAVY, "vae_builder", "click")) == "[]"
+
+
+def test_the_command_line(folder):
+    code = """
+from vae_builder.cli import run
+for words in (
+    "verify bundle",
+    "verify bundle --json",
+    "inspect bundle",
+    "inspect --schema",
+    "score bundle x.npy -o scores.csv",
+    "sample bundle -n 2 -o samples.png",
+    "reconstruct bundle x.npy -o out.png --compare",
+    "reconstruct bundle x.npy -o out.npz",
+    "--help",
+    "export --help",
+):
+    assert run(words.split()) == 0, words
+"""
+    assert heavy_modules_after(code, cwd=folder) == "[]"
+
+
+def test_the_check_sees_a_heavy_import(folder):
+    assert heavy_modules_after("import onnx", cwd=folder) == "['onnx']"
+
+
+def imported(file):
+    """The top-level packages that a module imports, wherever in it."""
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} has a relative import"
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize(
+    ("folder", "forbidden"),
+    [
+        ("runtime", {"vae_export", "vae_builder", *HEAVY}),
+        ("export", {"vae_builder"}),
+    ],
+)
+def test_imports_run_one_way(folder, forbidden):
+    files = sorted((ROOT / folder).rglob("*.py"))
+    assert len(files) > 5
+    assert {file.name: found for file in files if (found := forbidden & set(imported(file)))} == {}
+
+
+def test_the_runtime_needs_numpy_and_onnx_runtime_only():
+    files = (ROOT / "runtime").rglob("*.py")
+    packages = {name for file in files for name in imported(file)} - set(sys.stdlib_module_names)
+    assert packages == {"numpy", "onnxruntime", "vae_runtime"}

@@ -1,0 +1,131 @@
+import sys
+
+import numpy as np
+import onnxruntime
+import pytest
+
+import vae_runtime
+from vae_runtime import providers
+from vae_runtime.errors import MissingExtraError, OptionError, ProviderError
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+
+@pytest.fixture
+def claims(monkeypatch):
+    """Makes ONNX Runtime claim to have providers."""
+
+    def claim(*names):
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: list(names))
+
+    return claim
+
+
+@pytest.fixture
+def without_onnxruntime(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+
+
+def test_short_names_are_those_of_onnx_runtime():
+    known = set(onnxruntime.get_all_providers())
+    assert set(providers.PROVIDERS) >= {"cpu", "cuda", "tensorrt", "coreml", "openvino"}
+    assert {name for name in providers.PROVIDERS.values() if name in known} >= {CPU, CUDA}
+    assert all(name.endswith("ExecutionProvider") for name in providers.PROVIDERS.values())
+
+
+@pytest.mark.parametrize(("short", "full"), providers.PROVIDERS.items())
+def test_short_and_full_names_resolve(claims, short, full):
+    claims(full, CPU)
+    for name in (short, short.upper(), full):
+        assert providers.resolve(name) == providers.resolve([name]) == [full]
+    assert providers.short_name(full) == short
+
+
+def test_a_provider_without_a_short_name_has_its_own(claims):
+    claims("NewExecutionProvider", CPU)
+    assert providers.resolve("NewExecutionProvider") == ["NewExecutionProvider"]
+    assert providers.short_name("NewExecutionProvider") == "NewExecutionProvider"
+
+
+def test_the_order_of_preference_is_kept(claims):
+    claims(CPU, CUDA)
+    assert providers.resolve(["cuda", "cpu"]) == [CUDA, CPU]
+    assert providers.resolve(("cpu", CUDA)) == [CPU, CUDA]
+
+
+@pytest.mark.parametrize("name", ["warp", "cuda", "", "cudaexecutionprovider"])
+def test_a_provider_that_is_not_there_lists_those_that_are(claims, name):
+    claims("CoreMLExecutionProvider", "OddExecutionProvider", CPU)
+    message = f"provider '{name}' is not in .* which has coreml, OddExecutionProvider, cpu: choose"
+    with pytest.raises(ProviderError, match=message):
+        providers.resolve(["cpu", name])
+
+
+def test_the_fall_back_leaves_out_what_is_not_there(claims):
+    claims(CUDA, CPU)
+    assert providers.resolve(["tensorrt", "cuda"], allow_fallback=True) == [CUDA]
+    assert providers.resolve("tensorrt", allow_fallback=True) == [CPU]
+
+
+@pytest.mark.parametrize("allow_fallback", [False, True])
+@pytest.mark.parametrize("names", [[], ()])
+def test_no_name_is_refused(names, allow_fallback):
+    with pytest.raises(OptionError, match="no provider was given: name one, such as cpu"):
+        providers.resolve(names, allow_fallback=allow_fallback)
+
+
+# ONNX Runtime warns, and goes on without the provider.
+dropped = pytest.mark.filterwarnings("ignore:Specified provider")
+
+
+@dropped
+def test_a_provider_that_onnx_runtime_drops_is_an_error(exported, claims):
+    claims(CUDA, CPU)
+    vae = vae_runtime.load(exported(), providers=["cuda", "cpu"])
+    message = r"provider cuda did not start for loss\.onnx \(ONNX Runtime would run on cpu\)"
+    with pytest.raises(ProviderError, match=message):
+        vae.loss(np.zeros((1, 8, 8)))
+    with pytest.raises(ProviderError, match=message):
+        _ = vae.providers
+
+
+@dropped
+def test_a_provider_that_is_dropped_falls_back_where_that_is_allowed(exported, claims):
+    claims(CUDA, CPU)
+    vae = vae_runtime.load(exported(), providers="cuda", allow_fallback=True)
+    assert vae.providers == [CPU]
+    assert vae.verify().provider == "cpu"
+
+
+def test_a_model_that_does_not_start_names_the_file():
+    with pytest.raises(ProviderError, match=r"^x\.onnx does not start on cpu: ") as caught:
+        providers.open_session(b"junk", [CPU], threads=1, allow_fallback=False, where="x.onnx")
+    assert "\n" not in str(caught.value)
+    assert caught.value.__cause__ is not None
+
+
+def test_options_reach_onnx_runtime(exported):
+    model = (exported() / "loss.onnx").read_bytes()
+    session = providers.open_session(model, [CPU], threads=3, allow_fallback=False, where="x")
+    options = session.get_session_options()
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (3, 1)
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+@pytest.mark.usefixtures("without_onnxruntime")
+def test_without_onnx_runtime_the_error_names_the_extra(exported):
+    with pytest.raises(MissingExtraError, match=r'pip install "build-vae\[cpu\]"'):
+        vae_runtime.load(exported())
+
+
+@pytest.mark.usefixtures("without_onnxruntime")
+def test_a_manifest_is_read_without_onnx_runtime(exported):
+    assert vae_runtime.Bundle(exported()).manifest.latent_dim == 3
+
+
+def test_default_threads_are_those_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(providers.os, "sched_getaffinity", lambda _: {0, 5, 7}, raising=False)
+    assert providers.default_threads() == 3
+    monkeypatch.delattr(providers.os, "sched_getaffinity")
+    monkeypatch.setattr(providers.os, "cpu_count", lambda: None)
+    assert providers.default_threads() == 1
