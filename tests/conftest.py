@@ -39,8 +39,8 @@ def exported(tmp_path_factory):
             from vae_runtime import LossSpec
 
             encoder, decoder = build_models(preset, shape, latent_dim, (8, 6), seed=1)
+            rng = np.random.default_rng(3)
             for weight in (*encoder.weights, *decoder.weights):  # biases of zero hide mistakes
-                rng = np.random.default_rng(len(weight.path))
                 weight.assign(weight + 0.1 * rng.standard_normal(weight.shape).astype(np.float32))
             samples = np.random.default_rng(2).random((10, *shape), dtype=np.float32)
             path = tmp_path_factory.mktemp("bundle") / "small-vae"

@@ -14,6 +14,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime
 import tf2onnx
@@ -24,6 +25,7 @@ from vae_runtime.manifest import TensorSpec
 
 OPSETS = (17, 18)
 DOMAINS = ("", "ai.onnx")
+RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomUniform")
 IR_VERSION = 8
 """The file format of opset 17 and 18: the oldest runtimes that know these operators read it."""
 
@@ -56,7 +58,10 @@ def convert(
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     try:
         model, _ = tf2onnx.convert.from_function(
-            function, input_signature=list(function.input_signature), opset=opset
+            function,
+            input_signature=list(function.input_signature),
+            opset=opset,
+            custom_rewriter=[_fix_reshapes],
         )
     except Exception as error:  # tf2onnx raises whatever its handlers raise
         raise ExportError(f"{name} cannot be converted to ONNX: {_one_line(error)}") from error
@@ -134,6 +139,23 @@ def check(data: bytes, name: str) -> None:
         ) from error
 
 
+def _fix_reshapes(graph: Any, operators: list[Any]) -> list[Any]:
+    """Gives a reshape to (batch, constants...) the constant shape (-1, constants...).
+
+    Keras reads the batch size from the tensor. Whether tf2onnx later sees through that depends on
+    the order of a set, and with it on PYTHONHASHSEED: the same model had two graphs.
+    """
+    for reshape in [node for node in operators if node.type == "Reshape"]:
+        shape = reshape.inputs[1]
+        if shape is None or shape.type != "Pack":
+            continue
+        sizes = [int(n.get_tensor_value()) if n.is_const() else -1 for n in shape.inputs]
+        if sizes.count(-1) == 1:
+            constant = graph.make_const(f"{reshape.name}/fixed_shape", np.array(sizes, np.int32))
+            graph.replace_input(reshape, reshape.input[1], constant.output[0], 1)
+    return operators
+
+
 def _from_outputs(graph: GraphProto, outputs: list[str]) -> Iterator[NodeProto]:
     """Nodes in the order in which a walk from the outputs towards the inputs completes them."""
     producer = {target: node for node in graph.node for target in node.output}
@@ -158,6 +180,12 @@ def _check_operators(model: ModelProto, name: str) -> None:
             raise ExportError(
                 f"{name} holds the operator {node.domain}:{node.op_type} (from {node.name}), which "
                 "is not part of ONNX: replace the layer it comes from"
+            )
+        if node.op_type.startswith(RANDOM):
+            raise ExportError(
+                f"{name} holds the random operator {node.op_type} (from {node.name}), which gives "
+                "other numbers in every runtime: make noise an input, or replace the layer it "
+                "comes from"
             )
         if not onnx.defs.has(node.op_type):
             raise ExportError(

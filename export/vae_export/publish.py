@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import glob
 import os
 import shutil
 import sys
@@ -73,15 +74,15 @@ def publishing(target: Path, *, force: bool, marker: str = MANIFEST) -> Iterator
     check_target(target, force=force, marker=marker)
     parent = target.absolute().parent
     prefix = _TEMPORARY.format(target.name)
-    _remove_debris(target.absolute(), prefix)
-    folder = Path(tempfile.mkdtemp(prefix=prefix + f"{os.getpid()}-", dir=parent))
+    folder: Path | None = None
     try:
+        _remove_debris(target.absolute(), prefix)
+        folder = Path(tempfile.mkdtemp(prefix=prefix + f"{os.getpid()}-", dir=parent))
         yield folder
         folder.chmod(0o755)
         _flush(folder)
         check_target(target, force=force, marker=marker)  # the world may have changed meanwhile
         _move(folder, target.absolute())
-        _flush_folder(parent)
     except OSError as error:
         raise ExportError(
             f"{target} cannot be written: {error.strerror or error}: "
@@ -89,7 +90,20 @@ def publishing(target: Path, *, force: bool, marker: str = MANIFEST) -> Iterator
             "export again; nothing was changed"
         ) from error
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+    _flush_published(target, parent)
+
+
+def _flush_published(target: Path, parent: Path) -> None:
+    """Makes the rename itself durable; whether it succeeds or not, the new folder is there."""
+    try:
+        _flush_folder(parent)
+    except OSError as error:
+        raise ExportError(
+            f"{target} was written, but {parent} cannot be flushed to disk: {error.strerror}: "
+            "check the disk before you rely on it"
+        ) from error
 
 
 def _move(folder: Path, target: Path) -> None:
@@ -132,7 +146,7 @@ def _swap_in_two_steps(folder: Path, target: Path) -> None:
 
 def _remove_debris(target: Path, prefix: str) -> None:
     """Removes what exports that were killed left behind; brings back a bundle moved aside."""
-    for folder in target.parent.glob(f"{prefix}*"):
+    for folder in target.parent.glob(f"{glob.escape(prefix)}*"):
         owner = folder.name.removeprefix(prefix).split("-")[0]
         if not owner.isdigit() or _is_running(int(owner)):
             continue

@@ -53,12 +53,13 @@ def parity_inputs(samples: NDArray[np.generic], latent_dim: int) -> tuple[Float3
 
 
 def reference_values(
-    saved_models: Path, loss: LossSpec, x: Float32, eps: Float32
+    encoder: Path, decoder: Path, loss: LossSpec, x: Float32, eps: Float32
 ) -> dict[str, Float32]:
     """Computes every tensor and every loss with TensorFlow.
 
     Args:
-        saved_models: folder with the SavedModels `encoder` and `decoder`.
+        encoder: folder of the encoder's SavedModel.
+        decoder: folder of the decoder's.
         loss: which loss.
         x: samples, shape `(m, *input_shape)`.
         eps: noise, shape `(m, latent_dim)`.
@@ -67,12 +68,11 @@ def reference_values(
         Arrays by name: the inputs, z_mean, z_log_var, z, logits (bce only), reconstruction and
         the losses.
     """
-    encoder = read_saved_model(saved_models / "encoder")
-    decoder = read_saved_model(saved_models / "decoder")
-    code = encoder(x=tf.constant(x))
+    encode, decode = read_saved_model(encoder), read_saved_model(decoder)
+    code = encode(x=tf.constant(x))
     z_mean, z_log_var = code["z_mean"], code["z_log_var"]
     z = draw(keras.ops, z_mean, z_log_var, tf.constant(eps))
-    decoded = decoder(z=z)
+    decoded = decode(z=z)
     output = decoded[loss.decoder_output]
     values: dict[str, Any] = {
         "x": x,
@@ -102,8 +102,9 @@ def recompute(bundle: Bundle) -> dict[str, Float32]:
     """
     bundle.check_files()
     stored = read_reference(bundle)
-    loss = bundle.manifest.loss
-    return reference_values(bundle.path / "saved_model", loss, stored["x"], stored["eps"])
+    saved = bundle.manifest.saved_models
+    paths = (bundle.path / saved.encoder.path, bundle.path / saved.decoder.path)
+    return reference_values(*paths, bundle.manifest.loss, stored["x"], stored["eps"])
 
 
 def npz_bytes(arrays: dict[str, Float32]) -> bytes:

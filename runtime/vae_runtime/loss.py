@@ -14,8 +14,9 @@ units of the data.
 
 The bce form is `-x log(p) - (1 - x) log(1 - p)` at p = sigmoid(l), rearranged so that it is exact
 where p rounds to 0 or 1. Keras's `binary_crossentropy(x, p) * D` is the same number as long as no
-p is clipped; beyond that it has two values of its own, one clipped at 1e-7 (eager), one computed
-from the logits (inside a `tf.function`). Hence decoders here end in logits.
+p is clipped; beyond that it has two values of its own: plain probabilities are clipped at 1e-7,
+while inside a `tf.function` (and for what Keras's own sigmoid returned) it goes back to the logits.
+Hence decoders here end in logits.
 
 Each function takes an array namespace `xp`: `numpy`, or `keras.ops` whose names are NumPy's, so
 that the same lines are run by NumPy, trained by TensorFlow and traced into the ONNX graph.

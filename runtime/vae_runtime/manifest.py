@@ -6,6 +6,7 @@ in the README all follow from their fields.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
@@ -18,6 +19,7 @@ FORMAT: Final = "build-vae"
 FORMAT_VERSION: Final = 1
 MANIFEST = "manifest.json"
 
+Text = Annotated[str, Pattern("[^\x00-\x1f\x7f-\x9f]{0,1000}")]
 RelativePath = Annotated[
     str, Pattern(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
 ]
@@ -109,7 +111,7 @@ class Tolerances:
 class DataSpec:
     """The data that the model was trained on."""
 
-    name: Annotated[str, "name of the data set, or of the file"]
+    name: Annotated[Text, "name of the data set, or of the file"]
     sha256: Annotated[Digest, "digest of the three splits: dtype, shape and bytes"]
     train: Annotated[Count, "number of training samples"]
     validation: Annotated[Count, "number of validation samples"]
@@ -121,7 +123,7 @@ class DataSpec:
 class TrainingSpec:
     """How the model was trained and what it reached."""
 
-    preset: Annotated[str, "architecture by name"]
+    preset: Annotated[Text, "architecture by name"]
     hidden: Annotated[tuple[Size, ...], "hidden sizes of the encoder; the decoder mirrors them"]
     epochs: Annotated[int, "passes over the training samples", Limit(1)]
     batch_size: Annotated[int, "samples per step", Limit(1)]
@@ -147,8 +149,8 @@ class Manifest:
 
     format: Annotated[Literal["build-vae"], "always `build-vae`"]
     format_version: Annotated[Literal[1], "version of this format"]
-    name: Annotated[str, "name of the model", Pattern("[^\x00-\x1f\x7f/]{1,200}")]
-    created: Annotated[str, "time of export, UTC, ISO 8601"]
+    name: Annotated[str, "name of the model", Pattern("[^\x00-\x1f\x7f-\x9f/]{1,200}")]
+    created: Annotated[Text, "time of export, UTC, ISO 8601"]
     input: Annotated[InputSpec, "what a sample is"]
     latent_dim: Annotated[int, "length L of z", Limit(1, 2**31)]
     loss: Annotated[LossSpec, "the loss, exactly"]
@@ -158,7 +160,7 @@ class Manifest:
     tolerances: Annotated[Tolerances, "when a difference is a failure"]
     data: Annotated[DataSpec | None, "training data; null where it is not known"]
     training: Annotated[TrainingSpec | None, "training; null where it is not known"]
-    versions: Annotated[dict[str, str], "libraries that made the bundle"]
+    versions: Annotated[dict[Text, Text], "libraries that made the bundle"]
     files: Annotated[dict[RelativePath, FileEntry], "every file but the manifest itself"]
 
 
@@ -231,28 +233,33 @@ def _check_version(value: Any, where: str) -> None:
 
 
 def _check_consistency(manifest: Manifest, where: str) -> None:
-    for name, (inputs, outputs) in graph_tensors(
-        manifest.input.shape, manifest.latent_dim, manifest.loss
-    ).items():
-        graph: GraphSpec = getattr(manifest.graphs, name)
-        if (graph.inputs, graph.outputs) != (inputs, outputs):
-            raise BundleError(
-                f"{where}: graphs.{name} does not fit input.shape {manifest.input.shape}, "
-                f"latent_dim {manifest.latent_dim} and loss {manifest.loss.reconstruction}: "
-                "the manifest was edited; export the bundle again"
+    for fault in _faults(manifest):
+        raise BundleError(f"{where}: {fault}: the manifest was edited; export the bundle again")
+
+
+def _faults(m: Manifest) -> Iterator[str]:
+    """What a manifest contradicts itself in; what no schema can say."""
+    if not m.input.shape:
+        yield "input.shape is empty"
+    for name, expected in graph_tensors(m.input.shape, m.latent_dim, m.loss).items():
+        graph: GraphSpec = getattr(m.graphs, name)
+        if (graph.inputs, graph.outputs) != expected:
+            yield (
+                f"graphs.{name} does not fit input.shape {m.input.shape}, latent_dim "
+                f"{m.latent_dim} and loss {m.loss.reconstruction}"
             )
-        if graph.file not in manifest.files:
-            raise BundleError(
-                f"{where}: graphs.{name}.file {graph.file!r} is not among files: "
-                "the manifest was edited; export the bundle again"
-            )
-    if manifest.input.range != manifest.loss.value_range:
-        raise BundleError(
-            f"{where}: input.range is {manifest.input.range}, the {manifest.loss.reconstruction} "
-            f"loss needs {manifest.loss.value_range}: the manifest was edited; export it again"
+        if graph.file not in m.files:
+            yield f"graphs.{name}.file {graph.file!r} is not among files"
+    for name in ("encoder", "decoder"):
+        path = getattr(m.saved_models, name).path
+        if f"{path}/saved_model.pb" not in m.files:
+            yield f"saved_models.{name}.path {path!r} is not among files"
+    if m.parity.file not in m.files:
+        yield f"parity.file {m.parity.file!r} is not among files"
+    if m.input.range != m.loss.value_range:
+        yield (
+            f"input.range is {m.input.range}, the {m.loss.reconstruction} loss needs "
+            f"{m.loss.value_range}"
         )
-    if manifest.parity.file not in manifest.files:
-        raise BundleError(
-            f"{where}: parity.file {manifest.parity.file!r} is not among files: "
-            "the manifest was edited; export the bundle again"
-        )
+    if len({name.casefold() for name in m.files} | {MANIFEST}) != len(m.files) + 1:
+        yield "files has names that differ in case only, or the manifest itself"

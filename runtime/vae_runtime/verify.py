@@ -73,6 +73,11 @@ class Difference:
     of_tolerance: float
     agrees: bool
 
+    @property
+    def is_loss(self) -> bool:
+        """Whether the tolerances for losses apply, not those for tensors."""
+        return self.output in LOSS_NAMES
+
 
 @dataclass(frozen=True)
 class VerifyReport:

@@ -167,6 +167,14 @@ INCONSISTENT = {
         (("graphs", "encoder", "file"), "other.onnx"),
     ],
     "parity.file 'other.npz' is not among files": [(("parity", "file"), "other.npz")],
+    "saved_models.decoder.path 'other' is not among files": [
+        (("saved_models", "decoder", "path"), "other"),
+    ],
+    "files has names that differ in case only": [
+        (("files", "PARITY.NPZ"), DATA["files"]["parity.npz"]),
+        (("files", "Manifest.json"), DATA["files"]["parity.npz"]),
+    ],
+    "input.shape is empty": [(("input", "shape"), [])],
     "input.range is None, the bce loss needs (0.0, 1.0)": [(("input", "range"), None)],
     "input.range is (0.0, 2.0), the bce loss": [(("input", "range"), [0, 2])],
 }

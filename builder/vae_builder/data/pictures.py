@@ -8,6 +8,7 @@ Conventions, those of `vae_runtime.png` where it reads the same picture without 
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,12 +93,27 @@ def read_picture(
         OptionError: `image_size` below 1, or `channels` not 1 or 3.
     """
     _check_options(image_size, channels)
-    if path.suffix.lower() == ".png" and image_size is None and channels is None:
-        return _read_png(path)
+    if path.suffix.lower() == ".png" and image_size is None:
+        try:
+            return _with_channels(_read_png(path), channels)
+        except InputError:
+            if find_spec("PIL") is None:
+                raise  # Pillow reads what the light reader does not, such as interlaced pictures
     _require_pillow()
     if channels is None:
         channels = 1 if _is_grey(path) else 3
     return _read(path, image_size, channels)[np.newaxis]
+
+
+def _with_channels(pixels: NDArray[np.uint8], channels: int | None) -> NDArray[np.uint8]:
+    """Grey to RGB by repetition, RGB to grey by ITU-R 601-2 luma, rounded as Pillow does."""
+    have = pixels.shape[-1]
+    if channels in (None, have):
+        return pixels
+    if channels == 3:
+        return np.repeat(pixels, 3, axis=-1)
+    luma = pixels.astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32)
+    return ((luma + 0x8000) >> 16).astype(np.uint8)[..., np.newaxis]
 
 
 def _check_options(image_size: tuple[int, int] | None, channels: int | None) -> None:

@@ -174,6 +174,26 @@ def test_with_and_without_pillow_a_png_has_the_same_pixels(tmp_path, image, chan
     assert load_array(tmp_path).tolist() == without.tolist()
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("pixels", [GREY[0], RGB[0]], ids=["grey", "rgb"])
+def test_png_in_the_channels_asked_for_is_what_pillow_makes(tmp_path, pixels, channels):
+    save(tmp_path / "a.png", pixels)
+    without = load_array(tmp_path / "a.png", channels=channels)
+    assert without.tolist() == load_array(tmp_path, channels=channels).tolist()
+
+
+def test_interlaced_png_is_left_to_pillow(tmp_path, monkeypatch):
+    def refuse(data):
+        raise InputError("picture is interlaced")
+
+    monkeypatch.setattr("vae_runtime.png.decode", refuse)
+    save(tmp_path / "a.png", GREY[0])
+    assert load_array(tmp_path / "a.png")[0, ..., 0].tolist() == GREY[0].tolist()
+    monkeypatch.setattr("vae_builder.data.pictures.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="interlaced"):
+        load_array(tmp_path / "a.png")
+
+
 def test_16_bits_keep_the_high_byte(tmp_path):
     save(tmp_path / "a.tif", np.array([[0, 255, 256, 65535]], np.uint16))
     assert load_array(tmp_path)[0, 0, :, 0].tolist() == [0, 0, 1, 255]
