@@ -24,7 +24,23 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory):
+def small_models():
+    """A function that builds a small encoder and decoder with random weights, always the same."""
+
+    def make(preset="dense", shape=(8, 8, 1), latent_dim=3):
+        from vae_builder import build_models
+
+        encoder, decoder = build_models(preset, shape, latent_dim, (8, 6), seed=1)
+        rng = np.random.default_rng(3)
+        for weight in (*encoder.weights, *decoder.weights):  # biases of zero hide mistakes
+            weight.assign(weight + 0.1 * rng.standard_normal(weight.shape).astype(np.float32))
+        return encoder, decoder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def exported(small_models, tmp_path_factory):
     """A function that exports a small model with random weights, once for each kind.
 
     `exported("conv", "mse", (9, 7, 3))` is the path of its bundle, which no test may change.
@@ -34,14 +50,10 @@ def exported(tmp_path_factory):
     def make(preset="dense", reconstruction="bce", shape=(8, 8, 1), latent_dim=3, kl_weight=1.0):
         key = (preset, reconstruction, shape, latent_dim, kl_weight)
         if key not in known:
-            from vae_builder.models import build_models
             from vae_export import export
             from vae_runtime import LossSpec
 
-            encoder, decoder = build_models(preset, shape, latent_dim, (8, 6), seed=1)
-            rng = np.random.default_rng(3)
-            for weight in (*encoder.weights, *decoder.weights):  # biases of zero hide mistakes
-                weight.assign(weight + 0.1 * rng.standard_normal(weight.shape).astype(np.float32))
+            encoder, decoder = small_models(preset, shape, latent_dim)
             samples = np.random.default_rng(2).random((10, *shape), dtype=np.float32)
             path = tmp_path_factory.mktemp("bundle") / "small-vae"
             export(encoder, decoder, samples, path, loss=LossSpec(reconstruction, kl_weight))

@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from vae_builder.build import export_trained
     from vae_builder.models import PRESETS, build_models
     from vae_builder.run import load_run, save_run
-    from vae_builder.train import Epoch, Progress, Trained, evaluate, train
+    from vae_builder.training import Epoch, Progress, Trained, evaluate, train
     from vae_builder.vae import VAE
 
 _NEEDS_TENSORFLOW = {
     "PRESETS": "models",
     "build_models": "models",
     "VAE": "vae",
-    "Epoch": "train",
-    "Progress": "train",
-    "Trained": "train",
-    "evaluate": "train",
-    "train": "train",
+    "Epoch": "training",
+    "Progress": "training",
+    "Trained": "training",
+    "evaluate": "training",
+    "train": "training",
     "load_run": "run",
     "save_run": "run",
     "export_trained": "build",
@@ -68,7 +68,9 @@ def __getattr__(name: str) -> Any:
     try:
         module = importlib.import_module(f"{__name__}.{_NEEDS_TENSORFLOW[name]}")
     except ModuleNotFoundError as error:
-        raise MissingExtraError("building a model", str(error.name), "build") from None
+        raise MissingExtraError(
+            "building a model", str(error.name).partition(".")[0], "build"
+        ) from None
     value = getattr(module, name)
-    globals()[name] = value  # over a submodule of the same name, such as train
+    globals()[name] = value
     return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from vae_builder.train import Trained
+from vae_builder.training import Trained
 from vae_export import Curve, Exported, Provenance, export
 from vae_runtime.manifest import TrainingSpec
 

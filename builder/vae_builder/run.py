@@ -19,7 +19,7 @@ import keras
 import numpy as np
 
 from vae_builder.config import TrainConfig
-from vae_builder.train import Epoch, Trained
+from vae_builder.training import Epoch, Trained
 from vae_builder.vae import VAE
 from vae_export.publish import publishing
 from vae_runtime import strict_json
@@ -109,7 +109,7 @@ def load_run(path: str | Path) -> Trained:
         encoder, decoder = (
             keras.saving.load_model(path / f"{name}.keras", compile=False) for name in MODELS
         )
-        with np.load(path / HELD_OUT, allow_pickle=False) as arrays:
+        with (path / HELD_OUT).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             held_out = arrays["x"]
         history = _read_history(path / HISTORY)
     except Exception as error:  # Keras raises whatever its layers raise

@@ -8,7 +8,7 @@ vae.compile(optimizer="adam")
 vae.fit(x_train, x_train, epochs=50, batch_size=128, validation_data=(x_test, x_test))
 ```
 
-and `vae_builder.train` runs the same loss in a faster loop. The loss itself stands in
+and `vae_builder.training` runs the same loss in a faster loop. The loss itself stands in
 `vae_runtime.loss`; noise is a pure function of (seed, step), so training holds no random state.
 """
 

@@ -79,9 +79,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted: nothing was written.", err=True)
         return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of a pipe went away, as `head` does
-        return 0
+    except SystemExit:
+        return 0  # click's answer to a pipe whose reader went away, as `head` does
     except Exception as error:
         if state["debug"]:
             traceback.print_exc()

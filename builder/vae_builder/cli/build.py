@@ -24,7 +24,7 @@ from vae_runtime.errors import OptionError
 from vae_runtime.loss import Losses, LossSpec
 
 if TYPE_CHECKING:
-    from vae_builder.train import Progress, Trained
+    from vae_builder.training import Progress, Trained
 
 DATA_OPTIONS = (
     "key",
@@ -103,9 +103,11 @@ def export_command(
     import_tensorflow()
     from vae_builder.build import export_trained
     from vae_builder.run import load_run
+    from vae_export.bundle import check_name
     from vae_export.publish import check_target
 
     check_target(output, force=force)
+    check_name(output, name)
     trained = load_run(run_folder) if run_folder else _train(options, quiet=quiet)
     with _spoken_steps(quiet) as on_step:
         exported = export_trained(
@@ -117,7 +119,7 @@ def export_command(
 
 
 def _train(options: dict[str, Any], *, quiet: bool) -> Trained:
-    from vae_builder.train import train
+    from vae_builder.training import train
 
     options = dict(options)
     source = options.pop("data")

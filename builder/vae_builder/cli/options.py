@@ -16,7 +16,7 @@ def _image_size(_: click.Context, __: click.Parameter, value: str | None) -> Any
     if value is None:
         return None
     parts = value.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+    if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise click.BadParameter(f"{value!r} is not height x width, such as 64x64")
     return int(parts[0]), int(parts[1])
 
@@ -26,7 +26,7 @@ def _sizes(_: click.Context, __: click.Parameter, value: str | None) -> Any:
     if value is None:
         return None
     parts = [part.strip() for part in value.split(",")]
-    if not all(part.isdigit() for part in parts):
+    if not all(part.isdecimal() for part in parts):
         raise click.BadParameter(f"{value!r} is not a list of sizes, such as 512,256")
     return tuple(map(int, parts))
 

@@ -52,6 +52,7 @@ def write_scores(output: Path | None, losses: Losses[NDArray[np.float32]]) -> No
     }
     if output is None:
         _write_csv(sys.stdout, columns)
+        sys.stdout.flush()  # a reader that went away is met here, not at the end of Python
         return
     with _replacing(output) as file:
         if output.suffix == ".npz":

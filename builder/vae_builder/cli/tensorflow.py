@@ -21,11 +21,14 @@ def import_tensorflow() -> None:
     try:
         with _quiet_stderr():
             import tensorflow as tf
-            import tf2onnx  # noqa: F401
+
+            import vae_export  # noqa: F401
 
             tf.constant(0.0)  # the device libraries speak up with the first tensor
     except ModuleNotFoundError as error:
-        raise MissingExtraError("training and exporting", str(error.name), "build") from None
+        raise MissingExtraError(
+            "training and exporting", str(error.name).partition(".")[0], "build"
+        ) from None
 
 
 @contextlib.contextmanager

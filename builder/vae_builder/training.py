@@ -138,6 +138,8 @@ def train(
     vae = VAE(encoder, decoder, config.loss, seed=config.seed)
     started = time.perf_counter()
     history = tuple(_run_epochs(vae, dataset, config, on_progress))
+    test = evaluate(vae, dataset.test, seed=(config.seed, TEST_NOISE))
+    _require_finite(test, int(vae.optimizer.iterations))
     return Trained(
         vae=vae,
         config=config,
@@ -145,7 +147,7 @@ def train(
         held_out=dataset.test[:HELD_OUT],
         history=history,
         validation=history[-1].validation,
-        test=evaluate(vae, dataset.test, seed=(config.seed, TEST_NOISE)),
+        test=test,
         seconds=time.perf_counter() - started,
     )
 
@@ -199,6 +201,7 @@ def _run_epochs(
                 total = steps_per_epoch * config.epochs
                 on_progress(Progress(epoch, step, total, means, validation))
         validation = evaluate(vae, dataset.validation, seed=(config.seed, VALIDATION_NOISE))
+        _require_finite(validation, epoch * steps_per_epoch)
         rate = float(schedule(epoch * steps_per_epoch))
         yield Epoch(epoch, means, validation, rate, time.perf_counter() - started)
 

@@ -1,0 +1,99 @@
+"""From a trained model to a bundle: the manifest says what was trained."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from vae_builder import LossSpec, TrainConfig, export_trained, train
+from vae_builder.data import Dataset
+from vae_runtime import load
+from vae_runtime.errors import OptionError
+from vae_runtime.verify import read_reference
+
+
+@pytest.fixture(scope="module")
+def trained():
+    x = np.random.default_rng(0).integers(0, 256, (40, 6, 5, 1)).astype(np.uint8)
+    config = TrainConfig(
+        "dense",
+        (7, 5),
+        3,
+        LossSpec("bce", 0.25),
+        epochs=2,
+        batch_size=9,
+        learning_rate=3e-3,
+        seed=11,
+    )
+    return train(Dataset.from_arrays("noise", x, seed=2), config)
+
+
+@pytest.fixture(scope="module")
+def exported(trained, tmp_path_factory):
+    steps = []
+    path = tmp_path_factory.mktemp("built") / "noise-vae"
+    return export_trained(trained, path, on_step=steps.append), steps
+
+
+def test_manifest_says_what_was_trained(trained, exported):
+    manifest = exported[0].manifest
+    assert asdict(manifest.training) == {
+        "preset": "dense",
+        "hidden": (7, 5),
+        "epochs": 2,
+        "batch_size": 9,
+        "learning_rate": 3e-3,
+        "seed": 11,
+        # 30-7-5-(3, 3) and 3-5-7-30
+        "parameters": (31 * 7 + 8 * 5 + 6 * 3 * 2) + (4 * 5 + 6 * 7 + 8 * 30),
+        "seconds": round(trained.seconds, 2),
+        "validation": asdict(trained.validation),
+        "test": asdict(trained.test),
+    }
+    assert manifest.data == trained.data
+    assert (manifest.data.train, manifest.data.split_seed) == (34, 2)
+    assert manifest.loss == LossSpec("bce", 0.25)
+    assert (manifest.input.shape, manifest.latent_dim) == ((6, 5, 1), 3)
+    assert manifest.name == "noise-vae"
+
+
+def test_bundle_computes_the_loss_of_the_trained_model(trained, exported):
+    assert exported[0].report.passed
+    vae = load(exported[0].path)
+    x = trained.held_out
+    eps = np.random.default_rng(0).standard_normal((len(x), 3)).astype(np.float32)
+    expected = trained.vae.losses_of(x.astype(np.float32) / 255, eps)
+    np.testing.assert_allclose(vae.loss(x, eps).loss, expected.loss, rtol=1e-5)
+
+
+def test_proof_holds_the_held_out_samples(trained, exported):
+    reference = read_reference(load(exported[0].path).bundle)
+    np.testing.assert_array_equal(reference["x"][:-3], trained.held_out.astype(np.float32) / 255)
+
+
+def test_card_tells_of_the_training_and_shows_its_curve(trained, exported):
+    card = (exported[0].path / "README.md").read_text()
+    assert "on 34 samples of `noise`" in card
+    assert f"| {trained.test.loss:.2f} |" in card
+    assert (exported[0].path / "figures" / "training.png").is_file()
+
+
+def test_steps_are_told(exported):
+    assert exported[1] == [
+        "SavedModels",
+        "ONNX graphs",
+        "reference values by TensorFlow",
+        "model card",
+        "verification by ONNX Runtime",
+    ]
+
+
+def test_name_opset_and_force_are_passed_on(trained, tmp_path):
+    with pytest.raises(OptionError, match="opset is 16, expected one of 17, 18"):
+        export_trained(trained, tmp_path / "a", opset=16)
+    with pytest.raises(OptionError, match="name is 'a/b', expected 1 to 200 characters"):
+        export_trained(trained, tmp_path / "a", name="a/b")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "manifest.json").write_text("old")
+    result = export_trained(trained, tmp_path / "a", name="my model", opset=17, force=True)
+    assert (result.manifest.name, result.manifest.graphs.loss.opset) == ("my model", 17)

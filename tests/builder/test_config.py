@@ -1,0 +1,57 @@
+"""What a `TrainConfig` refuses, before anything is computed."""
+
+import dataclasses
+
+import pytest
+
+from vae_builder import LossSpec, TrainConfig
+from vae_runtime.errors import OptionError
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"latent_dim": 0}, "latent_dim is 0, expected 1 or more"),
+        ({"epochs": 0}, "epochs is 0, expected 1 or more"),
+        ({"batch_size": -3}, "batch_size is -3, expected 1 or more"),
+        ({"hidden": (8, 0)}, "hidden is (8, 0), expected sizes of 1 or more"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0, expected 0 < rate <= 1"),
+        ({"learning_rate": 1.5}, "learning_rate is 1.5, expected 0 < rate <= 1"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan, expected 0 < rate <= 1"),
+        ({"seed": -1}, "seed is -1, expected 0 to 2147483647"),
+        ({"seed": 2**31}, "seed is 2147483648, expected 0 to 2147483647"),
+        ({"loss": LossSpec(kl_weight=-0.5)}, "kl_weight is -0.5, expected 0 or more"),
+        ({"loss": LossSpec(kl_weight=float("inf"))}, "kl_weight is inf, expected 0 or more"),
+        ({"loss": LossSpec(kl_weight=float("nan"))}, "kl_weight is nan, expected 0 or more"),
+    ],
+)
+def test_refused(choices, message):
+    with pytest.raises(OptionError) as caught:
+        TrainConfig(**choices)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"latent_dim": 1, "epochs": 1, "batch_size": 1, "hidden": (1,)},
+        {"learning_rate": 1.0, "seed": 2**31 - 1},
+        {"seed": 0, "loss": LossSpec("mse", 0.0)},
+    ],
+)
+def test_ends_of_the_ranges_are_inside(choices):
+    config = TrainConfig(**choices)
+    assert {name: getattr(config, name) for name in choices} == choices
+
+
+def test_defaults():
+    assert dataclasses.asdict(TrainConfig()) == {
+        "preset": "dense",
+        "hidden": None,
+        "latent_dim": 20,
+        "loss": {"reconstruction": "bce", "kl_weight": 1.0, "elements": "sum", "samples": "mean"},
+        "epochs": 30,
+        "batch_size": 64,
+        "learning_rate": 2e-3,
+        "seed": 0,
+    }

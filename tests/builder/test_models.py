@@ -1,0 +1,152 @@
+"""The presets: shapes, seeds, and what they refuse."""
+
+import random
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from vae_builder.models import PRESETS, build_models
+from vae_runtime.errors import OptionError
+
+IMAGES = [(1, 1, 1), (5, 7, 1), (28, 28, 1), (33, 17, 3), (9, 7, 3)]
+
+
+def weights(*models):
+    return [weight.numpy() for model in models for weight in model.weights]
+
+
+@pytest.mark.parametrize("shape", IMAGES)
+@pytest.mark.parametrize("hidden", [(4,), (3, 2), (2, 3, 2)])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_shapes(preset, hidden, shape):
+    encoder, decoder = build_models(preset, shape, 5, hidden)
+    x = np.random.default_rng(0).random((2, *shape), dtype=np.float32)
+    code = encoder(x)
+    assert {name: tuple(value.shape) for name, value in code.items()} == {
+        "z_mean": (2, 5),
+        "z_log_var": (2, 5),
+    }
+    output = decoder(code["z_mean"])
+    assert tuple(output.shape) == (2, *shape)
+    assert output.dtype == "float32"
+
+
+@pytest.mark.parametrize("size", [1, 6])
+def test_dense_takes_vectors(size):
+    encoder, decoder = build_models("dense", (size,), 2, (4,))
+    assert tuple(decoder(encoder(np.zeros((3, size), np.float32))["z_log_var"]).shape) == (3, size)
+
+
+@pytest.mark.parametrize(
+    ("preset", "encoder_sizes", "decoder_sizes"),
+    [
+        ("dense", [7, 5, 3, 2, 2], [3, 5, 7, 64]),
+        # a grid of 1 x 1 with 3 filters, then the other filters in reverse, then the channel
+        ("conv", [7, 5, 3, 2, 2], [3, 5, 7, 1]),
+    ],
+)
+def test_decoder_mirrors_the_encoder(preset, encoder_sizes, decoder_sizes):
+    def sizes(model):
+        return [len(w) for w in weights(model) if w.ndim == 1]
+
+    encoder, decoder = build_models(preset, (8, 8, 1), 2, (7, 5, 3))
+    assert sizes(encoder) == encoder_sizes
+    assert sizes(decoder) == decoder_sizes
+
+
+def test_what_doubling_adds_to_an_odd_size_is_cut_at_the_end():
+    """An odd size is padded there by the encoder's convolutions, too."""
+    _, decoder = build_models("conv", (5, 7, 1), 2, (3, 2))  # 5 x 7, 3 x 4, 2 x 2 and back
+    cut = {layer.name: layer.cropping for layer in decoder.layers if hasattr(layer, "cropping")}
+    assert cut == {"crop_1": ((0, 1), (0, 0)), "crop": ((0, 1), (0, 1))}
+
+
+def test_sizes_of_a_preset_are_used_where_none_are_given():
+    encoder, _ = build_models("conv", (8, 8, 1), 2)
+    filters = [layer.filters for layer in encoder.layers if hasattr(layer, "filters")]
+    assert tuple(filters) == PRESETS["conv"].hidden == (32, 64)
+    encoder, _ = build_models("dense", (8, 8, 1), 2)
+    assert [w.shape for w in weights(encoder)[:2]] == [(64, 512), (512,)]
+    assert PRESETS["dense"].hidden == (512, 256)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_outputs_are_linear(preset):
+    """Nothing squashes: heads and output double, apart from their bias, with their weights."""
+    encoder, decoder = build_models(preset, (6, 6, 1), 2, (4, 3))
+    z = np.random.default_rng(0).standard_normal((4, 2)).astype(np.float32)
+    x = np.random.default_rng(1).random((4, 6, 6, 1), dtype=np.float32)
+    last = decoder.get_layer("output")
+    last.kernel.assign(last.kernel * 1000)
+    large = decoder(z).numpy()
+    last.kernel.assign(last.kernel * 2)
+    assert large.min() < -10 and large.max() > 10
+    np.testing.assert_allclose(decoder(z), 2 * large, rtol=1e-5, atol=1e-3)
+    for name in ("z_mean", "z_log_var"):
+        head = encoder.get_layer(name)
+        before = encoder(x)[name].numpy()
+        assert before.min() < 0
+        head.kernel.assign(head.kernel * 1000)
+        np.testing.assert_allclose(encoder(x)[name], 1000 * before, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_seed_decides_the_weights(preset):
+    one, same, other = (
+        weights(*build_models(preset, (6, 6, 1), 2, (4, 3), seed=seed)) for seed in (7, 7, 8)
+    )
+    assert all(map(np.array_equal, one, same))
+    kernels = [(a, b) for a, b in zip(one, other, strict=True) if a.ndim > 1]
+    assert len(kernels) >= 6
+    assert not any(np.array_equal(a, b) for a, b in kernels)
+
+
+def test_no_two_layers_share_their_numbers():
+    kernels = [
+        w.ravel()[:4] for w in weights(*build_models("dense", (4,), 4, (4, 4))) if w.ndim > 1
+    ]
+    assert len({tuple(np.round(k / np.abs(k).max(), 5)) for k in kernels}) == len(kernels)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_global_random_state_is_neither_read_nor_changed(preset):
+    def global_draws():
+        keras.utils.set_random_seed(3)
+        if build:
+            build_models(preset, (6, 6, 1), 2, (4, 3))
+        return (
+            random.random(),
+            np.random.rand(),
+            float(tf.random.uniform(())),
+            float(keras.random.uniform(())),
+        )
+
+    build = False
+    untouched = global_draws()
+    build = True
+    assert global_draws() == untouched
+    keras.utils.set_random_seed(1)
+    one = weights(*build_models(preset, (6, 6, 1), 2, (4, 3)))
+    keras.utils.set_random_seed(2)
+    assert all(map(np.array_equal, one, weights(*build_models(preset, (6, 6, 1), 2, (4, 3)))))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("resnet", (8, 8, 1), 2), "preset 'resnet' is unknown: choose one of dense, conv"),
+        (("dense", (8, 8, 1), 0), "latent_dim is 0, expected 1 or more"),
+        (("dense", (8, 8, 1), 2, (4, 0)), "hidden is (4, 0), expected sizes of 1 or more"),
+        (
+            ("conv", (8,), 2),
+            "preset conv needs images (height, width, channels), the data has samples of shape "
+            "(8,): use preset dense",
+        ),
+    ],
+)
+def test_refused(arguments, message):
+    with pytest.raises(OptionError) as caught:
+        build_models(*arguments)
+    assert str(caught.value) == message

@@ -1,0 +1,180 @@
+"""The Keras model: the recipe's own call, its noise, and its gradient against another one."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from vae_builder import VAE, LossSpec, build_models, load_dataset
+
+SHAPE = (4, 4, 1)
+
+
+def small_vae(spec=None, *, seed=0, preset="dense"):
+    return VAE(*build_models(preset, SHAPE, 2, (5,), seed=1), spec, seed=seed)
+
+
+def images(n=6, shape=SHAPE):
+    return np.random.default_rng(0).random((n, *shape), dtype=np.float32)
+
+
+def literal_losses(vae, x, eps, kl_weight=1.0):
+    """The reference recipe's lines, in TensorFlow alone; bce from probabilities in float64."""
+    code = vae.encoder(x)
+    z_mean, z_log_var = (tf.cast(code[name], tf.float64) for name in ("z_mean", "z_log_var"))
+    z = z_mean + tf.exp(0.5 * z_log_var) * tf.cast(eps, tf.float64)
+    output = tf.cast(vae.decoder(tf.cast(z, tf.float32)), tf.float64)
+    x = tf.cast(x, tf.float64)
+    if vae.spec.reconstruction == "bce":
+        p = tf.sigmoid(output)
+        element = -(x * tf.math.log(p) + (1 - x) * tf.math.log(1 - p))
+    else:
+        element = (x - output) ** 2
+    reconstruction = tf.reduce_sum(element, axis=[1, 2, 3])
+    kl = -0.5 * tf.reduce_sum(1 + z_log_var - z_mean**2 - tf.exp(z_log_var), axis=1)
+    return reconstruction, kl, reconstruction + kl_weight * kl
+
+
+def test_the_recipe_unchanged():
+    digits = load_dataset("digits")
+    x_train = digits.train[:512].astype("float32") / 255
+    x_test = digits.test[:200].astype("float32") / 255
+    vae = VAE(*build_models("dense", (28, 28, 1), 4, (32,)))
+    before = vae.losses_of(x_test, np.zeros((200, 4), np.float32)).mean()
+
+    vae.compile(optimizer="adam")
+    history = vae.fit(
+        x_train,
+        x_train,
+        epochs=2,
+        batch_size=128,
+        validation_data=(x_test, x_test),
+        verbose=0,
+    ).history
+
+    names = ("loss", "reconstruction_loss", "kl_loss")
+    assert set(history) == {*names, *(f"val_{name}" for name in names)}
+    assert all(len(values) == 2 and np.isfinite(values).all() for values in history.values())
+    assert history["loss"][1] < history["loss"][0]
+    assert history["val_loss"][1] < history["val_loss"][0] < before.loss
+    for prefix in ("", "val_"):
+        total, reconstruction, kl = (np.array(history[prefix + name]) for name in names)
+        np.testing.assert_allclose(total, reconstruction + kl, rtol=1e-5)
+    assert vae.predict(x_test[:3], verbose=0).shape == (3, 28, 28, 1)
+
+
+def test_fit_and_evaluate_report_means_over_samples_not_over_batches():
+    vae, x = small_vae(), images(7)
+    vae.compile(optimizer="adam")
+    reported = vae.evaluate(x, x, batch_size=4, return_dict=True, verbose=0)
+    noise = [vae.noise(-1, 4).numpy(), vae.noise(-1, 3).numpy()]
+    reconstruction, kl, loss = literal_losses(vae, x, np.concatenate(noise))
+    assert reported["reconstruction_loss"] == pytest.approx(np.mean(reconstruction), rel=1e-5)
+    assert reported["kl_loss"] == pytest.approx(np.mean(kl), rel=1e-5)
+    assert reported["loss"] == pytest.approx(np.mean(loss), rel=1e-5)
+
+
+def test_evaluate_is_repeatable_also_after_training():
+    vae, x = small_vae(), images(10)
+    vae.compile(optimizer="sgd")
+    one = vae.evaluate(x, x, batch_size=4, return_dict=True, verbose=0)
+    assert vae.evaluate(x, x, batch_size=4, return_dict=True, verbose=0) == one
+    weights = vae.get_weights()
+    vae.fit(x, x, batch_size=4, verbose=0)
+    vae.set_weights(weights)
+    assert vae.evaluate(x, x, batch_size=4, return_dict=True, verbose=0) == one
+
+
+def test_noise_is_a_function_of_seed_and_step():
+    one, same, other = small_vae(seed=5), small_vae(seed=5), small_vae(seed=6)
+    drawn = [one.noise(step, 3).numpy() for step in (0, 1, 2)]
+    one.noise(9, 1)
+    tf.random.set_seed(1)
+    assert [same.noise(step, 3).numpy().tolist() for step in (0, 1, 2)] == [
+        eps.tolist() for eps in drawn
+    ]
+    assert len({eps.tobytes() for eps in [*drawn, other.noise(0, 3).numpy()]}) == 4
+    # not one generator shifted: step s + 1 of seed k is not step s of seed k + 1
+    assert not np.array_equal(one.noise(1, 3), other.noise(0, 3))
+
+
+def test_noise_is_standard_normal():
+    eps = np.concatenate([small_vae(seed=3).noise(step, 5000).numpy() for step in range(10)])
+    n = eps.size
+    assert eps.dtype == np.float32 and eps.shape == (50_000, 2)
+    assert abs(eps.mean()) < 4 / np.sqrt(n)
+    assert abs(eps.var() - 1) < 4 * np.sqrt(2 / n)
+    assert abs((eps**3).mean()) < 4 * np.sqrt(15 / n)
+    assert abs((eps**4).mean() - 3) < 4 * np.sqrt(96 / n)
+    assert abs(np.corrcoef(eps.T)[0, 1]) < 4 / np.sqrt(len(eps))
+
+
+@pytest.mark.parametrize("kl_weight", [0.0, 1.0, 2.5])
+@pytest.mark.parametrize("reconstruction", ["bce", "mse"])
+def test_losses_are_those_of_the_literal_lines(reconstruction, kl_weight):
+    vae, x = small_vae(LossSpec(reconstruction, kl_weight)), images()
+    eps = np.random.default_rng(1).standard_normal((6, 2)).astype(np.float32)
+    expected = literal_losses(vae, x, eps, kl_weight)
+    parts = vae.losses_of(x, eps)
+    found = (parts.reconstruction_loss, parts.kl_loss, parts.loss)
+    for value, reference in zip(found, expected, strict=True):
+        np.testing.assert_allclose(value, reference, rtol=2e-5, atol=1e-6)
+    np.testing.assert_allclose(vae.test_losses(x, eps), np.stack(found), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kl_weight", [0.0, 1.0, 30.0])
+@pytest.mark.parametrize("reconstruction", ["bce", "mse"])
+def test_update_follows_the_gradient_of_the_mean_loss(reconstruction, kl_weight):
+    import keras
+
+    vae, x = small_vae(LossSpec(reconstruction, kl_weight), seed=4), images()
+    vae.compile(optimizer=keras.optimizers.SGD(0.01))
+    eps = vae.noise(0, 6)
+    with tf.GradientTape() as tape:
+        means = [tf.reduce_mean(part) for part in literal_losses(vae, x, eps, kl_weight)]
+    expected = tape.gradient(means[2], vae.trainable_variables)
+    before = [variable.numpy() for variable in vae.trainable_variables]
+    parts = vae.update(x)
+    found = (parts.reconstruction_loss, parts.kl_loss, parts.loss)
+    np.testing.assert_allclose(found, means, rtol=1e-5)
+    assert len(expected) == len(vae.encoder.weights) + len(vae.decoder.weights)
+    for variable, old, gradient in zip(vae.trainable_variables, before, expected, strict=True):
+        step = (old - variable.numpy()) / 0.01
+        np.testing.assert_allclose(step, gradient, rtol=1e-3, atol=2e-4 * max(1, kl_weight))
+    # the next step meets other noise
+    assert not np.array_equal(vae.noise(vae.optimizer.iterations, 6), eps)
+
+
+def test_gradient_is_that_of_finite_differences():
+    import keras
+
+    vae, x = small_vae(LossSpec("bce", 3.0)), images()
+    vae.compile(optimizer=keras.optimizers.SGD(1e-2))
+    eps, bias = vae.noise(0, 6), vae.encoder.get_layer("z_log_var").bias
+    start = bias.numpy()
+
+    def loss_at(shift):
+        bias.assign(start + np.array([shift, 0], np.float32))
+        value = float(np.mean(literal_losses(vae, x, eps, 3.0)[2]))
+        bias.assign(start)
+        return value
+
+    slope = (loss_at(1e-2) - loss_at(-1e-2)) / 2e-2
+    vae.update(x)
+    assert (start - bias.numpy())[0] / 1e-2 == pytest.approx(slope, rel=1e-2)
+
+
+@pytest.mark.parametrize(("reconstruction", "squash"), [("bce", tf.sigmoid), ("mse", tf.identity)])
+def test_call_reconstructs_from_the_mean_code(reconstruction, squash):
+    vae, x = small_vae(LossSpec(reconstruction)), images()
+    expected = squash(vae.decoder(vae.encoder(x)["z_mean"]))
+    np.testing.assert_allclose(vae(x), expected, rtol=1e-6)
+
+
+def test_facts_of_the_model():
+    vae = small_vae()
+    assert vae.latent_dim == 2
+    assert vae.spec == LossSpec("bce", 1.0)
+    assert vae.count_params() == vae.encoder.count_params() + vae.decoder.count_params()
+    vae.compile(optimizer="adam")
+    vae.fit(images(), images(), verbose=0)
+    assert vae.count_params() == vae.encoder.count_params() + vae.decoder.count_params()

@@ -1,0 +1,92 @@
+"""The promise of the whole: ONNX Runtime's losses are TensorFlow's, sample by sample.
+
+TensorFlow's side is computed here from the SavedModels on disk with the loss of `vae_runtime.loss`
+over `keras.ops`; nothing of `vae_export.reference` or of the stored values is used.
+"""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from vae_builder import LossSpec, TrainConfig, export_trained, load_dataset, train
+from vae_builder.data import Dataset
+from vae_runtime import load
+from vae_runtime.loss import losses
+
+RTOL = 2e-6
+MODELS = ("encoder", "decoder")
+
+
+def tensorflow_values(path, spec, x, eps):
+    encoder, decoder = (tf.saved_model.load(str(path / "saved_model" / m)) for m in MODELS)
+    code = encoder.signatures["serving_default"](x=tf.constant(x))
+    z = code["z_mean"] + tf.exp(code["z_log_var"] * 0.5) * eps
+    output = decoder.signatures["serving_default"](z=z)[spec.decoder_output]
+    parts = losses(keras.ops, spec, tf.constant(x), output, code["z_mean"], code["z_log_var"])
+    return {
+        name: value.numpy().astype(np.float64) for name, value in {**vars(parts), **code}.items()
+    }
+
+
+def largest_differences(path, x, eps, kl_scale=lambda reference: reference["kl_loss"]):
+    """Largest relative difference of each part of the loss, over the samples."""
+    vae = load(path)
+    found, reference = vae.loss(x, eps), tensorflow_values(path, vae.manifest.loss, x, eps)
+    result = {}
+    for name in ("reconstruction_loss", "kl_loss", "loss"):
+        value = getattr(found, name).astype(np.float64)
+        assert value.shape == (len(x),) and (reference[name] > 0).all()
+        scale = kl_scale(reference) if name == "kl_loss" else reference[name]
+        result[name] = float((np.abs(value - reference[name]) / scale).max())
+    return result
+
+
+def summands(reference):
+    """The size of what kl_loss adds up: in a model that is not trained, nearly all of it cancels.
+
+    A kl_loss of 0.01 out of summands of 1 has a relative rounding error of 1e-5 in float32, in
+    TensorFlow as in ONNX Runtime; no order of the operations in float32 could be held to 2e-6.
+    """
+    mean, log_var = reference["z_mean"], reference["z_log_var"]
+    return 0.5 * (1 + np.abs(log_var) + mean**2 + np.exp(log_var)).sum(axis=1)
+
+
+def inputs(shape, latent_dim, batch):
+    rng = np.random.default_rng(batch)
+    x = rng.random((batch, *shape), dtype=np.float32)
+    x[1::3] = np.round(x[1::3])
+    return x, rng.standard_normal((batch, latent_dim)).astype(np.float32)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 64, 1000])
+@pytest.mark.parametrize("shape", [(8, 8, 1), (9, 7, 3)])
+@pytest.mark.parametrize("reconstruction", ["bce", "mse"])
+@pytest.mark.parametrize("preset", ["dense", "conv"])
+def test_random_weights(exported, preset, reconstruction, shape, batch):
+    path = exported(preset, reconstruction, shape)
+    differences = largest_differences(path, *inputs(shape, 3, batch), summands)
+    assert max(differences.values()) <= RTOL, differences
+
+
+@pytest.mark.parametrize("kl_weight", [0.0, 4.0])
+def test_other_kl_weights(exported, kl_weight):
+    path = exported("dense", "bce", kl_weight=kl_weight)
+    differences = largest_differences(path, *inputs((8, 8, 1), 3, 64), summands)
+    assert max(differences.values()) <= RTOL, differences
+
+
+def test_trained_on_digits(tmp_path):
+    digits = load_dataset("digits")
+    few = Dataset("digits", digits.train[:1500], digits.validation[:50], digits.test[:1000], None)
+    config = TrainConfig(hidden=(64,), latent_dim=8, loss=LossSpec("bce"), epochs=3)
+    trained = train(few, config)
+    assert trained.test.loss < 250
+    path = export_trained(trained, tmp_path / "digits-vae").path
+    x = few.test.astype(np.float32) / np.float32(255)
+    eps = np.random.default_rng(0).standard_normal((len(x), 8)).astype(np.float32)
+    for batch in (1, 3, 64, 1000):
+        differences = largest_differences(path, x[:batch], eps[:batch])
+        assert max(differences.values()) <= RTOL, (batch, differences)
+    mean = load(path).loss(few.test, eps).mean()
+    assert mean.loss == pytest.approx(trained.test.loss, rel=0.02)  # other eps, the same model
