@@ -69,9 +69,8 @@ def test_random_weights(exported, preset, reconstruction, shape, batch):
     assert max(differences.values()) <= RTOL, differences
 
 
-@pytest.mark.parametrize("kl_weight", [0.0, 4.0])
-def test_other_kl_weights(exported, kl_weight):
-    path = exported("dense", "bce", kl_weight=kl_weight)
+def test_another_kl_weight(exported):
+    path = exported("dense", "bce", kl_weight=0.5)
     differences = largest_differences(path, *inputs((8, 8, 1), 3, 64), summands)
     assert max(differences.values()) <= RTOL, differences
 
