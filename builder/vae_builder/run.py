@@ -325,10 +325,10 @@ def _write_history(path: Path, history: tuple[Epoch, ...]) -> None:
 
 def _read_history(path: Path) -> tuple[Epoch, ...]:
     with path.open(newline="", encoding="utf-8") as file:
-        return tuple(
-            unflat({name: float(value) for name, value in row.items()})
-            for row in csv.DictReader(file)
-        )
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise ValueError(f"{HISTORY} has other columns")
+        return tuple(unflat({name: float(value) for name, value in row.items()}) for row in reader)
 
 
 def _log(board: Any, epoch: Epoch) -> None:

@@ -22,7 +22,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from vae_builder.checkpoint import Checkpoint, Epoch, Position
-from vae_builder.config import TrainConfig
+from vae_builder.config import Schedule, TrainConfig
 from vae_builder.data import Dataset
 from vae_builder.models import build_models, find_preset
 from vae_builder.objective import Objective
@@ -207,7 +207,9 @@ class _Trainer:
         self.on_progress, self.on_checkpoint = on_progress, on_checkpoint
         self.batch_size = min(config.batch_size, len(dataset.train))
         self.steps_per_epoch = len(dataset.train) // self.batch_size
-        self.schedule = _learning_rate(config, self.steps_per_epoch * config.epochs)
+        self.schedule = _learning_rate(
+            config.learning_rate, self.steps_per_epoch * config.epochs, config.schedule
+        )
         self.vae = self._build()
         self.run_block = _block_function(
             self.vae, (self.batch_size, *dataset.input_shape), dataset.train.dtype
@@ -256,13 +258,15 @@ class _Trainer:
     def _run_epoch(self) -> None:
         start, checkpointed = time.perf_counter(), time.perf_counter()
         before = self.position
-        for batches in self._blocks():
+        x = self.dataset.train
+        for order in _blocks(self.config.seed, before.epoch, x, self.batch_size, before.step):
+            batches = x[order]
             sums = self.run_block(tf.constant(batches)).numpy()
             now = time.perf_counter()
             at = self.position
             self.position = replace(
                 at,
-                step=at.step + len(batches),
+                step=at.step + len(order),
                 sums=_added(at.sums, sums),
                 seconds=before.seconds + now - start,
             )
@@ -285,15 +289,6 @@ class _Trainer:
         seconds = time.perf_counter() + offset
         self.history += (Epoch(at.epoch, self._means(), validation, rate, seconds),)
         self.position = Position(at.epoch + 1, best_epoch=at.epoch if improved else at.best_epoch)
-
-    def _blocks(self) -> Iterator[NDArray[np.generic]]:
-        """What is left of the epoch: samples of shape `(steps, batch_size, *input_shape)`."""
-        x, at = self.dataset.train, self.position
-        order = np.random.default_rng((self.config.seed, ORDER, at.epoch)).permutation(len(x))
-        order = order[: self.steps_per_epoch * self.batch_size].reshape(-1, self.batch_size)
-        bytes_per_step = self.batch_size * math.prod(x.shape[1:]) * x.itemsize
-        size = min(BLOCK_STEPS, max(1, BLOCK_BYTES // bytes_per_step))
-        return (x[order[start : start + size]] for start in range(at.step, len(order), size))
 
     def _means(self) -> Losses[float]:
         return Losses(*(total / self.position.step for total in self.position.sums))
@@ -326,6 +321,17 @@ class _Trainer:
         self.best = checkpoint.best
 
 
+def _blocks(
+    seed: int, epoch: int, x: NDArray[np.generic], batch_size: int, first_step: int = 0
+) -> Iterator[NDArray[np.int64]]:
+    """The order of an epoch's samples from a step on, in blocks of shape `(steps, batch_size)`."""
+    order = np.random.default_rng((seed, ORDER, epoch)).permutation(len(x))
+    order = order[: len(x) // batch_size * batch_size].reshape(-1, batch_size)
+    bytes_per_step = batch_size * math.prod(x.shape[1:]) * x.dtype.itemsize
+    size = min(BLOCK_STEPS, max(1, BLOCK_BYTES // bytes_per_step))
+    return (order[start : start + size] for start in range(first_step, len(order), size))
+
+
 def _added(
     sums: tuple[float, float, float], more: NDArray[np.float32]
 ) -> tuple[float, float, float]:
@@ -343,16 +349,16 @@ def _assign(variables: list[Any], values: list[NDArray[Any]]) -> None:
 
 
 def _learning_rate(
-    config: TrainConfig, steps: int
+    peak: float, steps: int, schedule: Schedule = "cosine"
 ) -> keras.optimizers.schedules.LearningRateSchedule:
     """Linear warm-up from 0 to the peak, then cosine decay to 0 at the last step, or constant."""
     warmup = max(1, round(WARMUP * steps))
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0,
         decay_steps=max(1, steps - warmup),
-        warmup_target=config.learning_rate,
+        warmup_target=peak,
         warmup_steps=warmup,
-        alpha=1.0 if config.schedule == "constant" else 0.0,
+        alpha=1.0 if schedule == "constant" else 0.0,
     )
 
 

@@ -14,6 +14,7 @@ import click
 
 from vae_builder.cli.build import export_command, train_command
 from vae_builder.cli.use import (
+    evaluate_command,
     inspect_command,
     reconstruct_command,
     sample_command,
@@ -45,6 +46,7 @@ for command in (
     train_command,
     verify_command,
     score_command,
+    evaluate_command,
     reconstruct_command,
     sample_command,
     inspect_command,
