@@ -23,32 +23,38 @@ from vae_runtime.loss import LossSpec
 
 if TYPE_CHECKING:
     from vae_builder.build import export_trained
+    from vae_builder.checkpoint import Checkpoint, Epoch
     from vae_builder.models import PRESETS, build_models
-    from vae_builder.run import load_run, save_run
-    from vae_builder.training import Epoch, Progress, Trained, evaluate, train
+    from vae_builder.run import Source, load_run, resume_run, train_run
+    from vae_builder.training import Progress, Trained, evaluate, train
     from vae_builder.vae import VAE
 
 _NEEDS_TENSORFLOW = {
     "PRESETS": "models",
     "build_models": "models",
     "VAE": "vae",
-    "Epoch": "training",
+    "Checkpoint": "checkpoint",
+    "Epoch": "checkpoint",
     "Progress": "training",
     "Trained": "training",
     "evaluate": "training",
     "train": "training",
+    "Source": "run",
     "load_run": "run",
-    "save_run": "run",
+    "resume_run": "run",
+    "train_run": "run",
     "export_trained": "build",
 }
 
 __all__ = [
     "PRESETS",
     "VAE",
+    "Checkpoint",
     "Dataset",
     "Epoch",
     "LossSpec",
     "Progress",
+    "Source",
     "TrainConfig",
     "Trained",
     "build_models",
@@ -57,8 +63,9 @@ __all__ = [
     "load_array",
     "load_dataset",
     "load_run",
-    "save_run",
+    "resume_run",
     "train",
+    "train_run",
 ]
 
 

@@ -53,16 +53,12 @@ def export_trained(
 def _provenance(trained: Trained) -> Provenance:
     config = trained.config
     training = TrainingSpec(
-        preset=config.preset,
-        hidden=config.hidden or (),
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        seed=config.seed,
+        options={name: value for name, value in vars(config).items() if name != "loss"},
         parameters=trained.vae.count_params(),
         seconds=round(trained.seconds, 2),
         validation=trained.validation,
         test=trained.test,
+        latents=trained.latents,
     )
     curve = Curve([e.train for e in trained.history], [e.validation for e in trained.history])
     return Provenance(data=trained.data, training=training, curve=curve)

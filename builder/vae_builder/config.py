@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from vae_runtime.errors import OptionError
 from vae_runtime.loss import LossSpec
+
+Schedule = Literal["cosine", "constant"]
+"""What the learning rate does after its warm-up."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,13 @@ class TrainConfig:
         epochs: passes over the training samples.
         batch_size: samples per step; what is left over at an epoch's end waits for the next.
         learning_rate: peak of Adam's, reached after a warm-up and followed by a cosine decay.
+        schedule: of the learning rate after its warm-up: `cosine` decay to 0, or `constant`.
         seed: of the weights, the noise and the order of samples.
+        kl_warmup: epochs in which the KL term rises from 0 to its weight.
+        free_bits: nats of KL divergence that each latent dimension may have at no cost.
+        clip_norm: bound of the gradient's norm over all weights; None for no bound.
+        patience: epochs without a better validation loss after which training ends, with the
+            best weights; None to train all epochs and keep the last.
     """
 
     preset: str = "dense"
@@ -30,7 +41,12 @@ class TrainConfig:
     epochs: int = 30
     batch_size: int = 64
     learning_rate: float = 2e-3
+    schedule: Schedule = "cosine"
     seed: int = 0
+    kl_warmup: float = 0.0
+    free_bits: float = 0.0
+    clip_norm: float | None = None
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         """Refuses what cannot train.
@@ -47,5 +63,17 @@ class TrainConfig:
             raise OptionError(f"learning_rate is {self.learning_rate}, expected 0 < rate <= 1")
         if not 0 <= self.seed < 2**31:
             raise OptionError(f"seed is {self.seed}, expected 0 to 2147483647")
-        if not 0 <= self.loss.kl_weight < float("inf"):
-            raise OptionError(f"kl_weight is {self.loss.kl_weight}, expected 0 or more")
+        for name, value in (
+            ("kl_weight", self.loss.kl_weight),
+            ("kl_warmup", self.kl_warmup),
+            ("free_bits", self.free_bits),
+        ):
+            if not 0 <= value < math.inf:
+                raise OptionError(f"{name} is {value}, expected 0 or more")
+        if self.schedule not in get_args(Schedule):
+            choices = ", ".join(get_args(Schedule))
+            raise OptionError(f"schedule is {self.schedule!r}, expected one of {choices}")
+        if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
+            raise OptionError(f"clip_norm is {self.clip_norm}, expected more than 0")
+        if self.patience is not None and self.patience < 1:
+            raise OptionError(f"patience is {self.patience}, expected 1 or more")

@@ -1,111 +1,210 @@
-"""The run folder: a trained model on disk, to be exported later or again.
+"""The run folder: a training run on disk, that can be resumed, exported, and looked at.
 
 ```
-run.json       choices, data, results
-history.csv    the losses of each epoch
-encoder.keras  decoder.keras
-held_out.npz   test samples for the proof
+run.json        choices, where the data is and its digest, library versions
+checkpoint.npz  where training is, after every epoch and every few seconds
+history.csv     the losses of each epoch
+tensorboard/    the same for TensorBoard
+encoder.keras   decoder.keras   held_out.npz    at the end: the model, test samples for the proof
+result.json     at the very end: what the model reached
 ```
+
+Each file is replaced atomically, so a run that was killed at any moment resumes from its last
+checkpoint, to the same weights as if it had not been.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+from vae_builder.checkpoint import (
+    COLUMNS,
+    Checkpoint,
+    Epoch,
+    flat,
+    read_checkpoint,
+    replacing,
+    unflat,
+    write_checkpoint,
+)
 from vae_builder.config import TrainConfig
-from vae_builder.training import Epoch, Trained
+from vae_builder.data import Dataset, load_dataset
+from vae_builder.training import Progress, Trained, data_spec, train
 from vae_builder.vae import VAE
-from vae_export.publish import publishing
 from vae_runtime import strict_json
-from vae_runtime.errors import InputError
+from vae_runtime.errors import ExportError, InputError
+from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses
 from vae_runtime.manifest import DataSpec
 
 RUN = "run.json"
+RESULT = "result.json"
+CHECKPOINT = "checkpoint.npz"
 HISTORY = "history.csv"
 HELD_OUT = "held_out.npz"
+TENSORBOARD = "tensorboard"
 MODELS = ("encoder", "decoder")
-PARTS = ("reconstruction_loss", "kl_loss", "loss")
-COLUMNS = (
-    "epoch",
-    *(f"train_{part}" for part in PARTS),
-    *(f"validation_{part}" for part in PARTS),
-    "learning_rate",
-    "seconds",
-)
+PACKAGES = ("tensorflow", "keras", "numpy", "build-vae")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set comes from: the arguments of `load_dataset`."""
+
+    source: str
+    key: str | None = None
+    image_size: tuple[int, int] | None = None
+    channels: int | None = None
+    validation_fraction: float = 0.05
+    test_fraction: float = 0.1
+    seed: int = 0
+
+    def load(self) -> Dataset:
+        """Loads the data set."""
+        return load_dataset(**asdict(self))
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What `run.json` holds."""
+    """What `run.json` holds; `source` is null for arrays that were given in Python."""
 
     format: Literal["build-vae-run"]
     format_version: Literal[1]
     config: TrainConfig
+    source: Source | None
     data: DataSpec
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ResultRecord:
+    """What `result.json` holds."""
+
     validation: Losses[float]
     test: Losses[float]
+    latents: Latents
     seconds: float
 
 
-def save_run(trained: Trained, path: str | Path, *, force: bool = False) -> Path:
-    """Writes a run folder, all of it or nothing.
+def train_run(
+    path: str | Path,
+    source: Source | Dataset,
+    config: TrainConfig | None = None,
+    *,
+    force: bool = False,
+    on_data: Callable[[Dataset], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Trained:
+    """Trains a VAE in a run folder.
 
     Args:
-        trained: the trained model.
         path: folder to make.
-        force: replace a run folder that is there.
-
-    Returns:
-        The folder.
-
-    Raises:
-        ExportError: the folder exists or cannot be written.
-    """
-    path = Path(path)
-    with publishing(path, force=force, marker=RUN) as folder:
-        for name in MODELS:
-            getattr(trained.vae, name).save(folder / f"{name}.keras")
-        np.savez_compressed(folder / HELD_OUT, x=trained.held_out)
-        _write_history(trained.history, folder / HISTORY)
-        record = RunRecord(
-            "build-vae-run",
-            1,
-            trained.config,
-            trained.data,
-            trained.validation,
-            trained.test,
-            trained.seconds,
-        )
-        (folder / RUN).write_bytes(strict_json.encode(record))
-    return path
-
-
-def load_run(path: str | Path) -> Trained:
-    """Reads a run folder.
-
-    Args:
-        path: the folder.
+        source: where the data is, so that the run can be resumed by its folder alone; or the data.
+        config: choices; the defaults where left out.
+        force: start over where there is a run already.
+        on_data: called with the data set before training.
+        on_progress: called after each block of steps.
 
     Returns:
         The trained model.
 
     Raises:
-        InputError: there is no run here, or a file of it is missing or damaged.
+        ExportError: there is a run already, or the folder cannot be written.
+        InputError, OptionError, TrainingError: as `vae_builder.train`.
     """
     path = Path(path)
-    if not (path / RUN).is_file():
+    _check_new(path, force=force)
+    dataset = source if isinstance(source, Dataset) else source.load()
+    if on_data:
+        on_data(dataset)
+    record = RunRecord(
+        "build-vae-run",
+        1,
+        config or TrainConfig(),
+        None if isinstance(source, Dataset) else source,
+        data_spec(dataset),
+        _versions(),
+    )
+    with _writing(path):
+        if path.exists():
+            shutil.rmtree(path)
+        path.mkdir(parents=True)
+        _write(path / RUN, strict_json.encode(record))
+    return _train(path, record, dataset, None, on_progress)
+
+
+def resume_run(
+    path: str | Path,
+    dataset: Dataset | None = None,
+    *,
+    on_data: Callable[[Dataset], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Trained:
+    """Goes on with a run that was interrupted; returns at once one that had ended.
+
+    Args:
+        path: the run folder.
+        dataset: the data, for a run that was given arrays in Python.
+        on_data: called with the data set before training.
+        on_progress: called after each block of steps.
+
+    Returns:
+        The trained model; on the same machine and versions, the same as without the interruption.
+
+    Raises:
+        InputError: there is no run here, a file is damaged, or the data has changed.
+        ExportError: the folder cannot be written.
+        TrainingError: as `vae_builder.train`.
+    """
+    path = Path(path)
+    record = _read_record(path)
+    if (path / RESULT).exists():
+        return load_run(path)
+    if dataset is None and record.source is None:
+        raise InputError(f"{path} was trained on arrays given in Python: give the same data again")
+    dataset = dataset or record.source.load()  # type: ignore[union-attr]
+    if dataset.digest != record.data.sha256:
         raise InputError(
-            f"{path} is not a run folder (no {RUN}): make one with build-vae train {path.name}"
+            f"the data of {path} has changed: SHA-256 {dataset.digest[:12]}..., the run began with "
+            f"{record.data.sha256[:12]}...: restore the data, or train anew with --force"
+        )
+    if on_data:
+        on_data(dataset)
+    checkpoint = read_checkpoint(path / CHECKPOINT) if (path / CHECKPOINT).exists() else None
+    return _train(path, record, dataset, checkpoint, on_progress)
+
+
+def load_run(path: str | Path) -> Trained:
+    """Reads a run that has ended.
+
+    Args:
+        path: the run folder.
+
+    Returns:
+        The trained model.
+
+    Raises:
+        InputError: there is no run here, it has not ended, or a file of it is damaged.
+    """
+    path = Path(path)
+    record = _read_record(path)
+    if not (path / RESULT).is_file():
+        raise InputError(
+            f"{path} has not ended (no {RESULT}): go on with build-vae train {path} --resume"
         )
     try:
-        record = strict_json.parse(RunRecord, strict_json.decode((path / RUN).read_bytes()))
+        result = strict_json.parse(ResultRecord, strict_json.decode((path / RESULT).read_bytes()))
         encoder, decoder = (
             keras.saving.load_model(path / f"{name}.keras", compile=False) for name in MODELS
         )
@@ -122,32 +221,122 @@ def load_run(path: str | Path) -> Trained:
         data=record.data,
         held_out=held_out,
         history=history,
-        validation=record.validation,
-        test=record.test,
-        seconds=record.seconds,
+        validation=result.validation,
+        test=result.test,
+        latents=result.latents,
+        seconds=result.seconds,
     )
 
 
-def _write_history(history: tuple[Epoch, ...], path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for epoch in history:
-            parts = [
-                getattr(losses, p) for losses in (epoch.train, epoch.validation) for p in PARTS
-            ]
-            writer.writerow([epoch.epoch, *parts, epoch.learning_rate, epoch.seconds])
+def _train(
+    path: Path,
+    record: RunRecord,
+    dataset: Dataset,
+    checkpoint: Checkpoint | None,
+    on_progress: Callable[[Progress], None] | None,
+) -> Trained:
+    board = tf.summary.create_file_writer(str(path / TENSORBOARD))
+    logged = len(checkpoint.history) if checkpoint else 0
+
+    def on_checkpoint(now: Checkpoint) -> None:
+        nonlocal logged
+        with _writing(path):
+            write_checkpoint(now, path / CHECKPOINT)
+            _write_history(path / HISTORY, now.history)
+        for epoch in now.history[logged:]:
+            _log(board, epoch)
+        logged = len(now.history)
+
+    trained = train(
+        dataset,
+        record.config,
+        resume=checkpoint,
+        on_progress=on_progress,
+        on_checkpoint=on_checkpoint,
+    )
+    board.close()
+    with _writing(path):
+        _write_end(path, trained, record)
+    return trained
+
+
+def _write_end(path: Path, trained: Trained, record: RunRecord) -> None:
+    for name in MODELS:
+        temporary = path / f".{name}.writing.keras"
+        getattr(trained.vae, name).save(temporary)
+        temporary.replace(path / f"{name}.keras")
+    with replacing(path / HELD_OUT) as file:
+        np.savez_compressed(file, x=trained.held_out)
+    filled = RunRecord(**{**vars(record), "config": trained.config})
+    _write(path / RUN, strict_json.encode(filled))
+    result = ResultRecord(trained.validation, trained.test, trained.latents, trained.seconds)
+    _write(path / RESULT, strict_json.encode(result))
+    (path / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _check_new(path: Path, *, force: bool) -> None:
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise ExportError(f"{path} exists and is not a folder: choose another name")
+    if not path.exists() or not any(path.iterdir()):
+        return
+    if not (path / RUN).is_file():
+        raise ExportError(f"{path} exists and has no {RUN}: choose another name")
+    if not force:
+        raise ExportError(
+            f"{path} exists: give --resume to go on with it, --force to start over, or another name"
+        )
+
+
+def _read_record(path: Path) -> RunRecord:
+    if not (path / RUN).is_file():
+        raise InputError(
+            f"{path} is not a run folder (no {RUN}): make one with build-vae train {path.name}"
+        )
+    try:
+        return strict_json.parse(RunRecord, strict_json.decode((path / RUN).read_bytes()))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path / RUN}: {error}: the file is damaged; train again") from None
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ExportError(
+            f"{path} cannot be written: {error.strerror or error}: free some space or check the "
+            "folder, then go on with --resume"
+        ) from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    with replacing(path) as file:
+        file.write(data)
+
+
+def _versions() -> dict[str, str]:
+    return {package: metadata.version(package) for package in PACKAGES}
+
+
+def _write_history(path: Path, history: tuple[Epoch, ...]) -> None:
+    rows = [",".join(COLUMNS), *(",".join(map(repr, flat(e).values())) for e in history)]
+    _write(path, "\n".join([*rows, ""]).encode())
 
 
 def _read_history(path: Path) -> tuple[Epoch, ...]:
     with path.open(newline="", encoding="utf-8") as file:
-        return tuple(_epoch(row) for row in csv.DictReader(file))
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise ValueError(f"{HISTORY} has other columns")
+        return tuple(unflat({name: float(value) for name, value in row.items()}) for row in reader)
 
 
-def _epoch(row: dict[str, Any]) -> Epoch:
-    train, validation = (
-        Losses(*(float(row[f"{split}_{part}"]) for part in PARTS))
-        for split in ("train", "validation")
-    )
-    rate, seconds = float(row["learning_rate"]), float(row["seconds"])
-    return Epoch(int(row["epoch"]), train, validation, rate, seconds)
+def _log(board: Any, epoch: Epoch) -> None:
+    # What tf.summary.scalar writes; it cannot be called where TensorBoard is not installed.
+    plugin = tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
+    metadata = tf.compat.v1.SummaryMetadata(plugin_data=plugin)
+    row = flat(epoch)
+    with board.as_default(step=int(row.pop("epoch"))):
+        for name, value in row.items():
+            tf.summary.write(name, tf.constant(value, tf.float32), metadata=metadata)
+    board.flush()

@@ -1,11 +1,11 @@
-"""Training: the fast loop around `VAE.update`.
+"""Training: the fast loop around `VAE.update`, that can stop anywhere and go on.
 
 One step is one XLA program; a block of steps is one TensorFlow call on samples that NumPy gathered
 for it, so memory does not grow with the data and Python is idle while a block runs.
 
 Everything random is a pure function of the seed and a position: initial weights of (seed), the
 order of samples of (seed, epoch), noise of (seed, step). Same seed, same machine, same versions:
-same weights.
+same weights, whether the run was interrupted or not.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vae_builder.config import TrainConfig
+from vae_builder.checkpoint import Checkpoint, Epoch, Position
+from vae_builder.config import Schedule, TrainConfig
 from vae_builder.data import Dataset
 from vae_builder.models import build_models, find_preset
+from vae_builder.objective import Objective
 from vae_builder.vae import VAE
-from vae_runtime.errors import TrainingError
+from vae_runtime.errors import InputError, TrainingError
 from vae_runtime.inputs import to_float
+from vae_runtime.latents import Latents, latents
 from vae_runtime.loss import Losses
 from vae_runtime.manifest import DataSpec
 
@@ -36,6 +39,9 @@ BLOCK_STEPS = 64
 
 WARMUP = 0.04
 """Share of all steps in which the learning rate rises from 0 to its peak."""
+
+CHECKPOINT_SECONDS = 15.0
+"""A checkpoint inside an epoch is due after so long; one is written after every epoch too."""
 
 HELD_OUT = 64
 """Test samples that stay with a trained model."""
@@ -64,25 +70,6 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """What one epoch reached.
-
-    Attributes:
-        epoch: its number, from 1.
-        train: means over the steps of the epoch, while the weights moved.
-        validation: means over the validation samples after it, one z per sample.
-        learning_rate: at its end.
-        seconds: wall time, validation included.
-    """
-
-    epoch: int
-    train: Losses[float]
-    validation: Losses[float]
-    learning_rate: float
-    seconds: float
-
-
-@dataclass(frozen=True)
 class Trained:
     """A trained model and how it came about.
 
@@ -94,6 +81,7 @@ class Trained:
         history: one entry an epoch.
         validation: losses of the validation samples, one z per sample.
         test: losses of the test samples, one z per sample.
+        latents: what the latent dimensions carry.
         seconds: wall time of training.
     """
 
@@ -104,6 +92,7 @@ class Trained:
     history: tuple[Epoch, ...]
     validation: Losses[float]
     test: Losses[float]
+    latents: Latents
     seconds: float
 
 
@@ -111,44 +100,50 @@ def train(
     dataset: Dataset,
     config: TrainConfig | None = None,
     *,
+    resume: Checkpoint | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    on_checkpoint: Callable[[Checkpoint], None] | None = None,
 ) -> Trained:
     """Trains a VAE.
 
     Args:
         dataset: samples in their splits; uint8 is divided by 255.
         config: choices; the defaults where left out.
+        resume: go on from here, with the same data and choices as before.
         on_progress: called after each block of steps.
+        on_checkpoint: called after each epoch, and every `CHECKPOINT_SECONDS` within one.
 
     Returns:
         The trained model with its history.
 
     Raises:
-        InputError: the data is out of the range that the loss needs, or not finite.
+        InputError: the data is out of the range that the loss needs, or not finite; or the
+            checkpoint is not one of this model.
         OptionError: the preset is unknown or cannot take the data's shape.
-        TrainingError: the loss is no longer a finite number.
-        KeyboardInterrupt: from Ctrl-C, between two blocks; nothing is left behind.
+        TrainingError: the loss is no longer a finite number. The last checkpoint is good.
+        KeyboardInterrupt: from Ctrl-C, between two blocks.
     """
     config = config or TrainConfig()
     config = replace(config, hidden=config.hidden or find_preset(config.preset).hidden)
     dataset.require_range(config.loss.value_range)
-    encoder, decoder = build_models(
-        config.preset, dataset.input_shape, config.latent_dim, config.hidden, seed=config.seed
-    )
-    vae = VAE(encoder, decoder, config.loss, seed=config.seed)
-    started = time.perf_counter()
-    history = tuple(_run_epochs(vae, dataset, config, on_progress))
+    trainer = _Trainer(dataset, config, on_progress, on_checkpoint)
+    if resume is not None:
+        trainer.restore(resume)
+    trainer.run()
+    vae = trainer.vae
+    history = trainer.history
     test = evaluate(vae, dataset.test, seed=(config.seed, TEST_NOISE))
     _require_finite(test, int(vae.optimizer.iterations))
     return Trained(
         vae=vae,
         config=config,
-        data=_data_spec(dataset),
+        data=data_spec(dataset),
         held_out=dataset.test[:HELD_OUT],
         history=history,
-        validation=history[-1].validation,
+        validation=trainer.validation,
         test=test,
-        seconds=time.perf_counter() - started,
+        latents=_latents(vae, dataset.test),
+        seconds=sum(epoch.seconds for epoch in history),
     )
 
 
@@ -175,57 +170,196 @@ def evaluate(
     return Losses(*np.concatenate(parts, axis=1)).mean()
 
 
-def _run_epochs(
-    vae: VAE,
-    dataset: Dataset,
-    config: TrainConfig,
-    on_progress: Callable[[Progress], None] | None,
-) -> Iterator[Epoch]:
-    batch_size = min(config.batch_size, len(dataset.train))
-    steps_per_epoch = len(dataset.train) // batch_size
-    schedule = _learning_rate(config.learning_rate, steps_per_epoch * config.epochs)
-    vae.compile(optimizer=keras.optimizers.Adam(schedule))
-    vae.optimizer.build(vae.trainable_variables)
-    run_block = _block_function(vae, (batch_size, *dataset.input_shape), dataset.train.dtype)
-    validation: Losses[float] | None = None
-    for epoch in range(1, config.epochs + 1):
-        started = time.perf_counter()
-        sums, done = np.zeros(3), 0
-        for order in _blocks(config.seed, epoch, dataset.train, batch_size):
-            sums += run_block(tf.constant(dataset.train[order])).numpy()
-            done += len(order)
-            step = (epoch - 1) * steps_per_epoch + done
-            means = Losses(*(float(total) / done for total in sums))
-            _require_finite(means, step)
-            if on_progress:
-                total = steps_per_epoch * config.epochs
-                on_progress(Progress(epoch, step, total, means, validation))
-        validation = evaluate(vae, dataset.validation, seed=(config.seed, VALIDATION_NOISE))
-        _require_finite(validation, epoch * steps_per_epoch)
-        rate = float(schedule(epoch * steps_per_epoch))
-        yield Epoch(epoch, means, validation, rate, time.perf_counter() - started)
+def _latents(vae: VAE, x: NDArray[np.generic], batch_size: int = 500) -> Latents:
+    parts = [
+        vae.encoder(tf.constant(to_float(x[start : start + batch_size])))
+        for start in range(0, len(x), batch_size)
+    ]
+    z_mean, z_log_var = (
+        np.concatenate([part[name].numpy() for part in parts]) for name in ("z_mean", "z_log_var")
+    )
+    return latents(z_mean, z_log_var)
 
 
-def _learning_rate(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Linear warm-up from 0, then cosine decay to 0 at the last step."""
+def data_spec(dataset: Dataset) -> DataSpec:
+    """What a manifest says of a data set."""
+    return DataSpec(
+        name=dataset.name,
+        sha256=dataset.digest,
+        train=len(dataset.train),
+        validation=len(dataset.validation),
+        test=len(dataset.test),
+        split_seed=dataset.split_seed,
+    )
+
+
+class _Trainer:
+    """One training run: the model, its optimizer, and where it is."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        config: TrainConfig,
+        on_progress: Callable[[Progress], None] | None,
+        on_checkpoint: Callable[[Checkpoint], None] | None,
+    ) -> None:
+        self.dataset, self.config = dataset, config
+        self.on_progress, self.on_checkpoint = on_progress, on_checkpoint
+        self.batch_size = min(config.batch_size, len(dataset.train))
+        self.steps_per_epoch = len(dataset.train) // self.batch_size
+        self.schedule = _learning_rate(
+            config.learning_rate, self.steps_per_epoch * config.epochs, config.schedule
+        )
+        self.vae = self._build()
+        self.run_block = _block_function(
+            self.vae, (self.batch_size, *dataset.input_shape), dataset.train.dtype
+        )
+        self.position = Position()
+        self.history: tuple[Epoch, ...] = ()
+        self.best: list[NDArray[Any]] = []
+
+    def _build(self) -> VAE:
+        config = self.config
+        encoder, decoder = build_models(
+            config.preset,
+            self.dataset.input_shape,
+            config.latent_dim,
+            config.hidden,
+            seed=config.seed,
+        )
+        objective = Objective(
+            kl_weight=config.loss.kl_weight,
+            warmup_steps=round(config.kl_warmup * self.steps_per_epoch),
+            free_bits=config.free_bits,
+        )
+        vae = VAE(encoder, decoder, config.loss, seed=config.seed, objective=objective)
+        vae.compile(keras.optimizers.Adam(self.schedule, global_clipnorm=config.clip_norm))
+        vae.optimizer.build(vae.trainable_variables)
+        return vae
+
+    @property
+    def validation(self) -> Losses[float]:
+        """Validation losses of the weights that are kept."""
+        epoch = self.position.best_epoch if self.config.patience else len(self.history)
+        return self.history[epoch - 1].validation
+
+    def run(self) -> None:
+        """Trains to the end, or until the validation loss has stopped falling."""
+        while self.position.epoch <= self.config.epochs and not self._is_stale():
+            self._run_epoch()
+            self._checkpoint()
+        if self.config.patience:
+            _assign(self.vae.weights, self.best)
+
+    def _is_stale(self) -> bool:
+        waited = len(self.history) - self.position.best_epoch
+        return self.config.patience is not None and waited >= self.config.patience
+
+    def _run_epoch(self) -> None:
+        start, checkpointed = time.perf_counter(), time.perf_counter()
+        before = self.position
+        x = self.dataset.train
+        for order in _blocks(self.config.seed, before.epoch, x, self.batch_size, before.step):
+            batches = x[order]
+            sums = self.run_block(tf.constant(batches)).numpy()
+            now = time.perf_counter()
+            at = self.position
+            self.position = replace(
+                at,
+                step=at.step + len(order),
+                sums=_added(at.sums, sums),
+                seconds=before.seconds + now - start,
+            )
+            self._report()
+            if now - checkpointed > CHECKPOINT_SECONDS:
+                self._checkpoint()
+                checkpointed = time.perf_counter()
+        self._end_epoch(before.seconds - start)
+
+    def _end_epoch(self, offset: float) -> None:
+        at = self.position
+        seed = (self.config.seed, VALIDATION_NOISE)
+        validation = evaluate(self.vae, self.dataset.validation, seed=seed)
+        _require_finite(validation, at.epoch * self.steps_per_epoch)
+        best = min((e.validation.loss for e in self.history), default=math.inf)
+        improved = validation.loss < best
+        if improved and self.config.patience:
+            self.best = [weight.numpy() for weight in self.vae.weights]
+        rate = float(self.schedule(at.epoch * self.steps_per_epoch))
+        seconds = time.perf_counter() + offset
+        self.history += (Epoch(at.epoch, self._means(), validation, rate, seconds),)
+        self.position = Position(at.epoch + 1, best_epoch=at.epoch if improved else at.best_epoch)
+
+    def _means(self) -> Losses[float]:
+        return Losses(*(total / self.position.step for total in self.position.sums))
+
+    def _report(self) -> None:
+        at = self.position
+        step = (at.epoch - 1) * self.steps_per_epoch + at.step
+        means = self._means()
+        _require_finite(means, step)
+        if self.on_progress:
+            validation = self.history[-1].validation if self.history else None
+            total = self.steps_per_epoch * self.config.epochs
+            self.on_progress(Progress(at.epoch, step, total, means, validation))
+
+    def _checkpoint(self) -> None:
+        if self.on_checkpoint:
+            weights, optimizer = (
+                [variable.numpy() for variable in variables]
+                for variables in (self.vae.weights, self.vae.optimizer.variables)
+            )
+            self.on_checkpoint(
+                Checkpoint(self.position, self.history, weights, optimizer, self.best)
+            )
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Goes to where a checkpoint was written."""
+        _assign(self.vae.weights, checkpoint.weights)
+        _assign(self.vae.optimizer.variables, checkpoint.optimizer)
+        self.position, self.history = checkpoint.position, checkpoint.history
+        self.best = checkpoint.best
+
+
+def _blocks(
+    seed: int, epoch: int, x: NDArray[np.generic], batch_size: int, first_step: int = 0
+) -> Iterator[NDArray[np.int64]]:
+    """The order of an epoch's samples from a step on, in blocks of shape `(steps, batch_size)`."""
+    order = np.random.default_rng((seed, ORDER, epoch)).permutation(len(x))
+    order = order[: len(x) // batch_size * batch_size].reshape(-1, batch_size)
+    bytes_per_step = batch_size * math.prod(x.shape[1:]) * x.dtype.itemsize
+    size = min(BLOCK_STEPS, max(1, BLOCK_BYTES // bytes_per_step))
+    return (order[start : start + size] for start in range(first_step, len(order), size))
+
+
+def _added(
+    sums: tuple[float, float, float], more: NDArray[np.float32]
+) -> tuple[float, float, float]:
+    first, second, third = (float(a + b) for a, b in zip(sums, more, strict=True))
+    return first, second, third
+
+
+def _assign(variables: list[Any], values: list[NDArray[Any]]) -> None:
+    if [tuple(v.shape) for v in variables] != [value.shape for value in values]:
+        raise InputError(
+            "the checkpoint is not one of this model: its weights have other shapes; train again"
+        )
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _learning_rate(
+    peak: float, steps: int, schedule: Schedule = "cosine"
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Linear warm-up from 0 to the peak, then cosine decay to 0 at the last step, or constant."""
     warmup = max(1, round(WARMUP * steps))
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0,
         decay_steps=max(1, steps - warmup),
         warmup_target=peak,
         warmup_steps=warmup,
+        alpha=1.0 if schedule == "constant" else 0.0,
     )
-
-
-def _blocks(
-    seed: int, epoch: int, x: NDArray[np.generic], batch_size: int
-) -> Iterator[NDArray[np.int64]]:
-    """The order of an epoch's samples, in blocks of shape `(steps, batch_size)`."""
-    order = np.random.default_rng((seed, ORDER, epoch)).permutation(len(x))
-    order = order[: len(x) // batch_size * batch_size].reshape(-1, batch_size)
-    bytes_per_step = batch_size * math.prod(x.shape[1:]) * x.itemsize
-    size = min(BLOCK_STEPS, max(1, BLOCK_BYTES // bytes_per_step))
-    return (order[start : start + size] for start in range(0, len(order), size))
 
 
 def _block_function(vae: VAE, batch_shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
@@ -247,17 +381,6 @@ def _block_function(vae: VAE, batch_shape: tuple[int, ...], dtype: np.dtype[Any]
         return total
 
     return block
-
-
-def _data_spec(dataset: Dataset) -> DataSpec:
-    return DataSpec(
-        name=dataset.name,
-        sha256=dataset.digest,
-        train=len(dataset.train),
-        validation=len(dataset.validation),
-        test=len(dataset.test),
-        split_seed=dataset.split_seed,
-    )
 
 
 def _require_finite(means: Losses[float], step: int) -> None:

@@ -19,7 +19,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from vae_runtime.loss import Losses, LossSpec, draw, losses
+from vae_builder.objective import Objective
+from vae_runtime.loss import Losses, LossSpec, draw, kl_terms, losses
 
 TEST_STEP = -1
 """The step whose noise evaluation uses: one that training never reaches."""
@@ -33,6 +34,7 @@ class VAE(keras.Model):
         decoder: z to logits (bce) or to the reconstruction (mse).
         spec: which loss.
         seed: of the noise.
+        objective: what training minimises.
     """
 
     def __init__(
@@ -42,14 +44,25 @@ class VAE(keras.Model):
         spec: LossSpec | None = None,
         *,
         seed: int = 0,
+        objective: Objective | None = None,
         name: str = "vae",
     ) -> None:
-        """Joins an encoder and a decoder; both stay usable by themselves."""
+        """Joins an encoder and a decoder; both stay usable by themselves.
+
+        Args:
+            encoder: x to a dict of z_mean and z_log_var.
+            decoder: z to logits (bce) or to the reconstruction (mse).
+            spec: which loss; bce with kl_weight 1 where left out.
+            seed: of the noise.
+            objective: what training minimises; the loss itself where left out.
+            name: of the Keras model.
+        """
         super().__init__(name=name)
         self.encoder = encoder
         self.decoder = decoder
         self.spec = spec or LossSpec()
         self.seed = seed
+        self.objective = objective or Objective(self.spec.kl_weight)
         self._means = [
             keras.metrics.Mean(name=name) for name in ("loss", "reconstruction_loss", "kl_loss")
         ]
@@ -89,10 +102,15 @@ class VAE(keras.Model):
         Returns:
             Three tensors of shape `(batch,)`.
         """
+        return self._losses_and_code(x, eps, training=training)[0]
+
+    def _losses_and_code(
+        self, x: Any, eps: Any, *, training: bool
+    ) -> tuple[Losses[Any], dict[str, Any]]:
         code = self.encoder(x, training=training)
-        z_mean, z_log_var = code["z_mean"], code["z_log_var"]
-        output = self.decoder(draw(keras.ops, z_mean, z_log_var, eps), training=training)
-        return losses(keras.ops, self.spec, x, output, z_mean, z_log_var)
+        z = draw(keras.ops, code["z_mean"], code["z_log_var"], eps)
+        output = self.decoder(z, training=training)
+        return losses(keras.ops, self.spec, x, output, code["z_mean"], code["z_log_var"]), code
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
     def test_losses(self, x: Any, eps: Any) -> Any:
@@ -114,10 +132,14 @@ class VAE(keras.Model):
         Returns:
             The mean losses of the batch before the step, three scalars.
         """
-        eps = self.noise(self.optimizer.iterations, tf.shape(x)[0])
+        step = self.optimizer.iterations
+        eps = self.noise(step, tf.shape(x)[0])
         with tf.GradientTape() as tape:
-            parts = _mean(self.losses_of(x, eps, training=True))
-        gradients = tape.gradient(parts.loss, self.trainable_variables)
+            per_sample, code = self._losses_and_code(x, eps, training=True)
+            parts = _mean(per_sample)
+            terms = kl_terms(keras.ops, code["z_mean"], code["z_log_var"])
+            objective = self.objective(parts, terms, step)
+        gradients = tape.gradient(objective, self.trainable_variables)
         self.optimizer.apply(gradients, self.trainable_variables)
         return parts
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vae_runtime.describe import given
 from vae_runtime.manifest import Manifest
 
 TRAINING_FIGURE = "figures/training.png"
@@ -61,9 +62,9 @@ def _training(m: Manifest, figures: set[str]) -> str:
     if t := m.training:
         data = f" on {m.data.train} samples of `{m.data.name}`" if m.data else ""
         lines += [
-            f"Preset `{t.preset}` {list(t.hidden)}, {t.parameters:,} weights, {t.epochs} epochs"
-            f"{data}, batch {t.batch_size}, Adam at {t.learning_rate:g}, seed {t.seed}, "
-            f"{t.seconds:.0f} s.",
+            f"Trained{data} in {t.seconds:.0f} s; {t.parameters:,} weights; "
+            + ", ".join(f"{name} `{value}`" for name, value in given(t.options).items())
+            + ".",
             "",
             f"| mean per sample, {unit(m)} | reconstruction_loss | kl_loss | loss |",
             "|---|---|---|---|",
@@ -73,7 +74,14 @@ def _training(m: Manifest, figures: set[str]) -> str:
                 f"| {name} | {losses.reconstruction_loss:.2f} | {losses.kl_loss:.2f} | "
                 f"{losses.loss:.2f} |"
             )
-        lines += ["", "One z was drawn for each sample, as in training.", ""]
+        lines += [
+            "",
+            f"One z was drawn for each sample, as in training. {t.latents.active_units} of "
+            f"{m.latent_dim} latent dimensions are active.",
+            "",
+        ]
+        if warning := t.latents.warning():
+            lines += [f"**Warning:** {warning}.", ""]
     if TRAINING_FIGURE in figures:
         lines += [f"![loss and its parts over the epochs]({TRAINING_FIGURE})", ""]
     if RECONSTRUCTIONS_FIGURE in figures:

@@ -14,6 +14,8 @@ from vae_runtime.errors import (
     ProviderError,
     TrainingError,
 )
+from vae_runtime.evaluate import Evaluation, evaluate
+from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses, LossSpec
 from vae_runtime.manifest import Manifest, manifest_schema
 from vae_runtime.runtime import Encoding, VAERuntime, load
@@ -25,8 +27,10 @@ __all__ = [
     "BundleError",
     "Difference",
     "Encoding",
+    "Evaluation",
     "ExportError",
     "InputError",
+    "Latents",
     "LossSpec",
     "Losses",
     "Manifest",
@@ -36,6 +40,7 @@ __all__ = [
     "TrainingError",
     "VAERuntime",
     "VerifyReport",
+    "evaluate",
     "load",
     "manifest_schema",
 ]

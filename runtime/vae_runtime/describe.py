@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from vae_runtime.manifest import GraphSpec, Manifest, TensorSpec
+from collections.abc import Mapping
+
+from vae_runtime.manifest import GraphSpec, Manifest, Option, TensorSpec
 
 
 def describe(manifest: Manifest) -> str:
@@ -34,18 +36,25 @@ def describe(manifest: Manifest) -> str:
             f"{m.data.test} test"
         )
     if t := m.training:
-        facts["training"] = (
-            f"{t.preset} {list(t.hidden)}, {t.parameters:,} weights, {t.epochs} epochs, "
-            f"batch {t.batch_size}, seed {t.seed}, {t.seconds:.0f} s"
-        )
+        options = ", ".join(f"{name} {value}" for name, value in given(t.options).items())
+        facts["training"] = f"{options}; {t.parameters:,} weights, {t.seconds:.0f} s"
         facts["test loss"] = (
             f"{t.test.loss:.2f} = {t.test.reconstruction_loss:.2f} reconstruction + "
-            f"{t.test.kl_loss:.2f} KL"
+            f"{t.test.kl_loss:.2f} KL, {t.latents.active_units} active units"
         )
     facts["made with"] = ", ".join(f"{name} {version}" for name, version in m.versions.items())
     facts["files"] = f"{len(m.files)}, {sum(f.size for f in m.files.values()) / 1e6:.1f} MB"
     lines = [f"{name:12}{fact}" for name, fact in facts.items()]
     return "\n".join([*lines, *(f"  {f.size:>10,}  {name}" for name, f in m.files.items())])
+
+
+def given(options: Mapping[str, Option]) -> dict[str, str]:
+    """Options that say something, as text: those that are off (None or 0) are left out."""
+    return {
+        name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        for name, value in options.items()
+        if value or name == "seed"
+    }
 
 
 def _graph(graph: GraphSpec) -> str:

@@ -113,6 +113,11 @@ def mse(xp: Any, x: Any, reconstruction: Any) -> Any:
     return xp.sum(xp.square(x - reconstruction), axis=1)
 
 
+def kl_terms(xp: Any, z_mean: Any, z_log_var: Any) -> Any:
+    """KL divergence from N(0, 1) of each latent dimension, in nats; all shapes `(batch, L)`."""
+    return -0.5 * (1.0 + z_log_var - xp.square(z_mean) - xp.exp(z_log_var))
+
+
 def kl(xp: Any, z_mean: Any, z_log_var: Any) -> Any:
     """KL divergence of N(z_mean, exp(z_log_var)) from N(0, I).
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 from vae_runtime import strict_json
 from vae_runtime.errors import BundleError
+from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses, LossSpec
 from vae_runtime.strict_json import Limit, Pattern, StrictJsonError
 
@@ -26,6 +27,10 @@ RelativePath = Annotated[
 Digest = Annotated[str, Pattern("[0-9a-f]{64}")]
 Size = Annotated[int, Limit(1, 2**31)]
 Count = Annotated[int, Limit(0, 2**53)]
+
+
+Option = None | bool | int | float | Text | tuple[int, ...]
+"""Value of one of the builder's options."""
 
 
 @dataclass(frozen=True)
@@ -123,16 +128,15 @@ class DataSpec:
 class TrainingSpec:
     """How the model was trained and what it reached."""
 
-    preset: Annotated[Text, "architecture by name"]
-    hidden: Annotated[tuple[Size, ...], "hidden sizes of the encoder; the decoder mirrors them"]
-    epochs: Annotated[int, "passes over the training samples", Limit(1)]
-    batch_size: Annotated[int, "samples per step", Limit(1)]
-    learning_rate: Annotated[float, "peak learning rate of Adam", Limit(0)]
-    seed: Annotated[int, "seed of weights, noise and order", Limit(0)]
+    options: Annotated[
+        dict[Text, Option],
+        "the builder's options by name: preset, hidden, epochs, learning_rate, seed, ...",
+    ]
     parameters: Annotated[int, "trainable weights of encoder and decoder", Limit(0)]
     seconds: Annotated[float, "wall time of training", Limit(0)]
     validation: Annotated[Losses[float], "means over the validation samples, one z per sample"]
     test: Annotated[Losses[float], "means over the test samples, one z per sample"]
+    latents: Annotated[Latents, "what the latent dimensions carry, over the test samples"]
 
 
 @dataclass(frozen=True)

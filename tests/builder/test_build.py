@@ -38,17 +38,26 @@ def exported(trained, tmp_path_factory):
 def test_manifest_says_what_was_trained(trained, exported):
     manifest = exported[0].manifest
     assert asdict(manifest.training) == {
-        "preset": "dense",
-        "hidden": (7, 5),
-        "epochs": 2,
-        "batch_size": 9,
-        "learning_rate": 3e-3,
-        "seed": 11,
+        "options": {
+            "preset": "dense",
+            "hidden": (7, 5),
+            "latent_dim": 3,
+            "epochs": 2,
+            "batch_size": 9,
+            "learning_rate": 3e-3,
+            "schedule": "cosine",
+            "seed": 11,
+            "kl_warmup": 0.0,
+            "free_bits": 0.0,
+            "clip_norm": None,
+            "patience": None,
+        },
         # 30-7-5-(3, 3) and 3-5-7-30
         "parameters": (31 * 7 + 8 * 5 + 6 * 3 * 2) + (4 * 5 + 6 * 7 + 8 * 30),
         "seconds": round(trained.seconds, 2),
         "validation": asdict(trained.validation),
         "test": asdict(trained.test),
+        "latents": asdict(trained.latents),
     }
     assert manifest.data == trained.data
     assert (manifest.data.train, manifest.data.split_seed) == (34, 2)

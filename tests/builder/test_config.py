@@ -22,6 +22,11 @@ from vae_runtime.errors import OptionError
         ({"seed": 2**31}, "seed is 2147483648, expected 0 to 2147483647"),
         ({"loss": LossSpec(kl_weight=-0.5)}, "kl_weight is -0.5, expected 0 or more"),
         ({"loss": LossSpec(kl_weight=float("inf"))}, "kl_weight is inf, expected 0 or more"),
+        ({"kl_warmup": -1.0}, "kl_warmup is -1.0, expected 0 or more"),
+        ({"free_bits": float("inf")}, "free_bits is inf, expected 0 or more"),
+        ({"clip_norm": 0.0}, "clip_norm is 0.0, expected more than 0"),
+        ({"patience": 0}, "patience is 0, expected 1 or more"),
+        ({"schedule": "step"}, "schedule is 'step', expected one of cosine, constant"),
         ({"loss": LossSpec(kl_weight=float("nan"))}, "kl_weight is nan, expected 0 or more"),
     ],
 )
@@ -53,5 +58,10 @@ def test_defaults():
         "epochs": 30,
         "batch_size": 64,
         "learning_rate": 2e-3,
+        "schedule": "cosine",
         "seed": 0,
+        "kl_warmup": 0.0,
+        "free_bits": 0.0,
+        "clip_norm": None,
+        "patience": None,
     }

@@ -1,153 +1,246 @@
-"""The run folder: what was trained comes back exactly, and damage is named."""
+"""The run folder: what was trained comes back exactly, also after a kill, and damage is named."""
 
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from vae_builder import VAE, LossSpec, TrainConfig, build_models, load_run, save_run, train
+from vae_builder import LossSpec, Source, TrainConfig, load_run, resume_run, train, train_run
+from vae_builder import training as training_module
 from vae_builder.data import Dataset
 from vae_runtime.errors import ExportError, InputError
 
-CONFIG = TrainConfig(hidden=(4,), latent_dim=2, epochs=2, batch_size=8, seed=3)
-
-
-@pytest.fixture(scope="module")
-def trained():
-    x = np.random.default_rng(0).integers(0, 256, (30, 5, 4, 1)).astype(np.uint8)
-    return train(Dataset.from_arrays("noise", x), CONFIG)
+CONFIG = TrainConfig(hidden=(4,), latent_dim=2, epochs=3, batch_size=4, seed=3, patience=3)
+STEPS = 3 * 9  # of 42 samples, 36 train
 
 
 @pytest.fixture
-def run(trained, tmp_path):
-    return save_run(trained, tmp_path / "run")
+def data(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (42, 5, 4, 1)).astype(np.uint8)
+    np.save(tmp_path / "x.npy", x)
+    return tmp_path / "x.npy"
 
 
-def test_round_trip_is_exact(trained, run):
-    loaded = load_run(run)
-    fields = ("config", "data", "history", "validation", "test", "seconds")
-    assert {name: getattr(loaded, name) for name in fields} == {
-        name: getattr(trained, name) for name in fields
-    }
-    assert loaded.held_out.dtype == trained.held_out.dtype
+@pytest.fixture
+def often(monkeypatch):
+    """A checkpoint after every second step."""
+    monkeypatch.setattr(training_module, "BLOCK_STEPS", 2)
+    monkeypatch.setattr(training_module, "CHECKPOINT_SECONDS", 0.0)
+
+
+def weights(trained):
+    return [w.numpy().tobytes() for w in trained.vae.weights]
+
+
+def without_time(history):
+    return [replace(epoch, seconds=0) for epoch in history]
+
+
+class StopError(Exception):
+    pass
+
+
+def stop_at(step):
+    def on_progress(progress):
+        if progress.step >= step:
+            raise StopError
+
+    return on_progress
+
+
+def test_a_finished_run_comes_back_exactly(data, tmp_path):
+    trained = train_run(tmp_path / "run", Source(str(data)), CONFIG)
+    loaded = load_run(tmp_path / "run")
+    for name in ("config", "data", "history", "validation", "test", "latents", "seconds"):
+        assert getattr(loaded, name) == getattr(trained, name), name
     np.testing.assert_array_equal(loaded.held_out, trained.held_out)
-    for part in ("encoder", "decoder"):
-        one, other = (getattr(t.vae, part).get_weights() for t in (trained, loaded))
-        assert len(one) == len(other) > 0
-        assert all(map(np.array_equal, one, other))
+    assert weights(loaded) == weights(trained)
     assert (loaded.vae.spec, loaded.vae.seed) == (trained.vae.spec, 3)
-    x = np.random.default_rng(1).random((3, 5, 4, 1), dtype=np.float32)
-    np.testing.assert_array_equal(loaded.vae(x), trained.vae(x))
-
-
-def test_round_trip_of_another_kind(trained, tmp_path):
-    x = np.random.default_rng(0).random((12, 5, 7, 3), dtype=np.float32)
-    loss = LossSpec("mse", 0.5)
-    config = TrainConfig(preset="conv", hidden=(3, 2), latent_dim=1, loss=loss, epochs=1)
-    vae = VAE(*build_models("conv", (5, 7, 3), 1, (3, 2), seed=1), loss)
-    other = replace(trained, vae=vae, config=config, held_out=x)
-    loaded = load_run(save_run(other, tmp_path / "run"))
-    assert (loaded.config, loaded.vae.spec, loaded.held_out.dtype) == (config, loss, np.float32)
-    np.testing.assert_array_equal(loaded.vae(x), vae(x))
-
-
-def test_files_and_what_people_read_in_them(trained, run):
-    assert {path.name for path in run.iterdir()} == {
+    assert weights(train(Source(str(data)).load(), CONFIG)) == weights(trained)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
         "run.json",
+        "result.json",
         "history.csv",
+        "tensorboard",
         "encoder.keras",
         "decoder.keras",
         "held_out.npz",
     }
-    record = json.loads((run / "run.json").read_text())
-    assert (record["format"], record["format_version"]) == ("build-vae-run", 1)
-    assert record["config"]["seed"] == 3
-    with (run / "history.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == ["1", "2"]
-    assert float(rows[1]["validation_kl_loss"]) == trained.history[1].validation.kl_loss
-    assert float(rows[0]["train_loss"]) == trained.history[0].train.loss
+    rows = list(csv.DictReader((tmp_path / "run" / "history.csv").read_text().splitlines()))
+    assert [float(row["validation_loss"]) for row in rows] == [
+        epoch.validation.loss for epoch in trained.history
+    ]
 
 
-@pytest.mark.parametrize("made", [False, True])
-def test_folder_without_a_run(made, tmp_path):
-    path = tmp_path / "nothing"
-    if made:
-        path.mkdir()
-    with pytest.raises(InputError) as caught:
-        load_run(path)
-    assert str(caught.value) == (
-        f"{path} is not a run folder (no run.json): make one with build-vae train nothing"
+def test_another_kind_comes_back(tmp_path):
+    x = np.random.default_rng(1).random((12, 5, 7, 3), dtype=np.float32)
+    config = TrainConfig(
+        preset="conv", hidden=(3, 2), latent_dim=1, loss=LossSpec("mse", 0.5), epochs=1
     )
+    trained = train_run(tmp_path / "run", Dataset.from_arrays("floats", x, seed=4), config)
+    loaded = load_run(tmp_path / "run")
+    assert (loaded.config, loaded.data, loaded.held_out.dtype) == (config, trained.data, np.float32)
+    np.testing.assert_array_equal(loaded.vae(x), trained.vae(x))
 
 
-@pytest.mark.parametrize("file", ["history.csv", "encoder.keras", "decoder.keras", "held_out.npz"])
-@pytest.mark.parametrize("damage", ["missing", "cut"])
-def test_file_that_is_missing_or_damaged(file, damage, run):
-    path = run / file
-    if damage == "missing":
-        path.unlink()
-    else:
-        path.write_bytes(path.read_bytes()[:-20])
-    if (file, damage) == ("history.csv", "cut"):  # the last numbers are cut: a row too short
-        path.write_bytes(path.read_bytes().rsplit(b",", 3)[0])
-    with pytest.raises(InputError, match=r"^.*run cannot be read as a run: .*: train it again$"):
-        load_run(run)
+@pytest.mark.parametrize("step", [1, 2, 8, 9, 10, 13, 18, 21, 26, STEPS])
+def test_stopped_anywhere_resumes_to_the_same_weights(data, tmp_path, often, step):
+    whole = train(Source(str(data)).load(), CONFIG)
+    with pytest.raises(StopError):
+        train_run(tmp_path / "run", Source(str(data)), CONFIG, on_progress=stop_at(step))
+    resumed = resume_run(tmp_path / "run")
+    assert weights(resumed) == weights(whole)
+    assert without_time(resumed.history) == without_time(whole.history)
+    assert (resumed.test, resumed.latents) == (whole.test, whole.latents)
+    assert weights(resume_run(tmp_path / "run")) == weights(whole)  # nothing is left to do
+
+
+def test_early_stopping_survives_a_resume(data, tmp_path, often):
+    config = replace(CONFIG, epochs=40, learning_rate=0.2, schedule="constant", patience=2)
+    whole = train(Source(str(data)).load(), config)
+    losses = [epoch.validation.loss for epoch in whole.history]
+    best = int(np.argmin(losses))
+    assert best + 3 == len(losses) < 40
+    assert whole.validation.loss == losses[best]
+    again = training_module.evaluate(
+        whole.vae,
+        Source(str(data)).load().validation,
+        seed=(config.seed, training_module.VALIDATION_NOISE),
+    )
+    assert again.loss == pytest.approx(losses[best], rel=1e-6)  # the best weights, not the last
+    stop = stop_at(9 * (best + 2) + 4)  # after the best epoch
+    with pytest.raises(StopError):
+        train_run(tmp_path / "run", Source(str(data)), config, on_progress=stop)
+    assert weights(resume_run(tmp_path / "run")) == weights(whole)
+
+
+KILL = """
+import os, signal, sys
+from vae_builder import TrainConfig, Source, training, train_run, resume_run
+training.BLOCK_STEPS, training.CHECKPOINT_SECONDS = 2, 0.0
+data, run, at = sys.argv[1], sys.argv[2], int(sys.argv[3])
+def on_progress(progress):
+    if progress.step >= at:
+        os.kill(os.getpid(), signal.SIGKILL)
+config = TrainConfig(hidden=(4,), latent_dim=2, epochs=3, batch_size=4, seed=3, patience=3)
+if os.path.exists(run):
+    resume_run(run, on_progress=on_progress)
+else:
+    train_run(run, Source(data), config, on_progress=on_progress)
+"""
+
+
+def killed(data, run, step):
+    words = [sys.executable, "-c", KILL, str(data), str(run), str(step)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(words, capture_output=True, env=environment, check=False).returncode
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    "steps",
     [
-        ('"seed": 3', '"seed": -3', "seed is -3"),
-        ('"format_version": 1', '"format_version": 2', "format_version: expected 1, found 2"),
-        ('"epochs": 2,', "", "config: key 'epochs' is missing"),
-        ('"epochs": 2,', '"epochs": 2, "epochs": 2,', "has the key 'epochs' twice"),
-        ('"epochs": 2,', '"epochs": "two",', "config.epochs: expected an integer"),
-        ("{", "", "is not JSON"),
+        [5, 14],
+        pytest.param(
+            sorted(np.random.default_rng(5).integers(1, STEPS + 1, 20).tolist()),
+            marks=pytest.mark.slow,
+        ),
     ],
+    ids=["twice", "20 times"],
 )
-def test_damaged_json(old, new, message, run):
-    path = run / "run.json"
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
-    with pytest.raises(InputError) as caught:
-        load_run(run)
-    assert f"run cannot be read as a run: {message}" in str(caught.value)
+def test_killed_runs_resume_to_the_same_weights(data, tmp_path, steps):
+    whole = train(Source(str(data)).load(), CONFIG)
+    for step in steps:
+        assert killed(data, tmp_path / "run", step) == -signal.SIGKILL
+    assert weights(resume_run(tmp_path / "run")) == weights(whole)
 
 
-def test_pickled_objects_are_never_loaded(run):
-    np.savez(run / "held_out.npz", x=np.array([{}], object))
-    with pytest.raises(InputError, match=r"cannot be read as a run: .*allow_pickle"):
-        load_run(run)
+def test_changed_data_is_refused(data, tmp_path, often):
+    with pytest.raises(StopError):
+        train_run(tmp_path / "run", Source(str(data)), CONFIG, on_progress=stop_at(9))
+    x = np.load(data)
+    x[7, 0, 0, 0] ^= 1
+    np.save(data, x)
+    with pytest.raises(InputError, match=r"the data of .*run has changed: SHA-256 .* restore"):
+        resume_run(tmp_path / "run")
 
 
-def test_existing_run_is_replaced_with_force_only(trained, run):
-    before = (run / "run.json").read_bytes()
-    other = replace(trained, seconds=99.0)
-    with pytest.raises(ExportError, match="exists: give --force to replace it, or another name"):
-        save_run(other, run)
-    assert (run / "run.json").read_bytes() == before
-    save_run(other, run, force=True)
-    assert load_run(run).seconds == 99.0
-    assert [path.name for path in run.parent.iterdir()] == ["run"]
+def test_arrays_given_in_python_are_needed_again(data, tmp_path, often):
+    dataset = Source(str(data)).load()
+    with pytest.raises(StopError):
+        train_run(tmp_path / "run", dataset, CONFIG, on_progress=stop_at(9))
+    with pytest.raises(InputError, match="give the same data again"):
+        resume_run(tmp_path / "run")
+    assert weights(resume_run(tmp_path / "run", dataset)) == weights(train(dataset, CONFIG))
 
 
-@pytest.mark.parametrize("force", [False, True])
-def test_folder_that_is_no_run_is_never_replaced(force, trained, tmp_path):
-    (tmp_path / "manifest.json").write_text("{}")
-    with pytest.raises(ExportError, match=r"exists and has no run\.json: choose another name"):
-        save_run(trained, tmp_path, force=force)
-    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+def test_a_run_that_has_not_ended_is_not_exported(data, tmp_path, often):
+    with pytest.raises(StopError):
+        train_run(tmp_path / "run", Source(str(data)), CONFIG, on_progress=stop_at(9))
+    with pytest.raises(InputError, match=r"has not ended .* --resume"):
+        load_run(tmp_path / "run")
 
 
-def test_failure_leaves_nothing(trained, tmp_path, monkeypatch):
-    def fail(*args, **options):
-        raise OSError(28, "No space left on device")
+def test_a_run_is_not_overwritten_unasked(data, tmp_path):
+    train_run(tmp_path / "run", Source(str(data)), CONFIG)
+    before = weights(load_run(tmp_path / "run"))
+    with pytest.raises(ExportError, match=r"exists: give --resume .*--force"):
+        train_run(tmp_path / "run", Source(str(data)), replace(CONFIG, seed=9))
+    assert weights(load_run(tmp_path / "run")) == before
+    train_run(tmp_path / "run", Source(str(data)), replace(CONFIG, seed=9), force=True)
+    assert weights(load_run(tmp_path / "run")) != before
 
-    monkeypatch.setattr("numpy.savez_compressed", fail)
-    with pytest.raises(ExportError, match="No space left on device: free some space and export"):
-        save_run(trained, tmp_path / "run")
-    assert not [*tmp_path.iterdir()]
+
+def test_what_is_no_run_is_left_alone(data, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").touch()
+    for path in (tmp_path / "mine", data):
+        with pytest.raises(ExportError, match="choose another name"):
+            train_run(path, Source(str(data)), CONFIG, force=True)
+    for function in (load_run, resume_run):
+        with pytest.raises(InputError, match=r"is not a run folder \(no run.json\)"):
+            function(tmp_path / "mine")
+
+
+@pytest.mark.parametrize("name", ["result.json", "history.csv", "encoder.keras", "held_out.npz"])
+def test_damage_is_named(data, tmp_path, name):
+    train_run(tmp_path / "run", Source(str(data)), CONFIG)
+    (tmp_path / "run" / name).write_bytes(b"{}")
+    with pytest.raises(InputError, match=r"run cannot be read as a run: .*: train it again$"):
+        load_run(tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["run.json", "checkpoint.npz"])
+def test_a_damaged_checkpoint_is_named(data, tmp_path, often, name):
+    with pytest.raises(StopError):
+        train_run(tmp_path / "run", Source(str(data)), CONFIG, on_progress=stop_at(9))
+    (tmp_path / "run" / name).write_bytes(b"{}")
+    with pytest.raises(InputError, match=name):
+        resume_run(tmp_path / "run")
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(data, tmp_path, often, monkeypatch):
+    writes = iter([None] * 6)
+
+    def fsync(descriptor):
+        if next(writes, "full") == "full":
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(ExportError, match=r"run cannot be written: No space left .* --resume"):
+        train_run(tmp_path / "run", Source(str(data)), CONFIG)
+    monkeypatch.undo()
+    assert weights(resume_run(tmp_path / "run")) == weights(train(Source(str(data)).load(), CONFIG))
+
+
+def test_run_record_says_where_the_data_is(data, tmp_path):
+    train_run(tmp_path / "run", Source(str(data), seed=4, test_fraction=0.2), CONFIG)
+    record = json.loads((tmp_path / "run" / "run.json").read_bytes())
+    assert record["source"]["source"] == str(data)
+    assert (record["source"]["seed"], record["source"]["test_fraction"]) == (4, 0.2)
+    assert set(record["versions"]) == {"tensorflow", "keras", "numpy", "build-vae"}

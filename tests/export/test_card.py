@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vae_export.card import RECONSTRUCTIONS_FIGURE, TRAINING_FIGURE, model_card
-from vae_runtime import Bundle, Losses
+from vae_runtime import Bundle, Latents, Losses
 from vae_runtime.manifest import DataSpec, TrainingSpec
 
 
@@ -18,16 +18,12 @@ def manifest(exported):
 
 def trained(manifest):
     training = TrainingSpec(
-        preset="dense",
-        hidden=(8, 6),
-        epochs=7,
-        batch_size=32,
-        learning_rate=0.002,
-        seed=5,
+        options={"preset": "dense", "hidden": (8, 6), "patience": None, "seed": 0},
         parameters=12345,
         seconds=61.4,
         validation=Losses(90.125, 10.0, 95.125),
         test=Losses(91.5, 11.0, 97.0),
+        latents=Latents(2, (7.0, 4.0, 0.0)),
     )
     data = DataSpec("faces.npz", "0" * 64, 900, 50, 50, 0)
     return replace(manifest, training=training, data=data)
@@ -42,8 +38,9 @@ def test_facts(manifest):
         "`loss = reconstruction_loss + 0.5 * kl_loss`",
         "binary cross-entropy of the decoder's logits",
         "Inputs are float32 in [0, 1]",
-        "Preset `dense` [8, 6], 12,345 weights, 7 epochs on 900 samples of `faces.npz`, batch 32, "
-        "Adam at 0.002, seed 5, 61 s.",
+        "Trained on 900 samples of `faces.npz` in 61 s; 12,345 weights; preset `dense`, hidden "
+        "`8,6`, seed `0`.",
+        "2 of 3 latent dimensions are active.",
         "| mean per sample, nats | reconstruction_loss | kl_loss | loss |",
         "| validation | 90.12 | 10.00 | 95.12 |",
         "| test | 91.50 | 11.00 | 97.00 |",

@@ -69,7 +69,9 @@ def test_the_golden_manifest_means_what_it_says():
     assert m.parity.mean.loss == 9.0
     assert m.tolerances.loss_atol == 1e-4
     assert (m.data.test, m.data.split_seed) == (100, 0)
-    assert (m.training.hidden, m.training.test.loss) == ((8, 6), 9.25)
+    assert (m.training.options["hidden"], m.training.test.loss) == ((8, 6), 9.25)
+    assert m.training.options["patience"] is None
+    assert m.training.latents.active_units == 2
     assert m.files["saved_model/encoder/saved_model.pb"].size == 74458
 
 
@@ -137,7 +139,7 @@ def test_the_schema_agrees_with_the_parser_on_missing_keys_and_items():
     [
         (("latent_dim",), 2.0),  # to JSON Schema an integer is any number without a fraction
         (("format_version",), 1.0),
-        (("training", "seed"), 10**18),  # and has any number of digits
+        (("training", "parameters"), 10**18),  # and has any number of digits
         (("versions", "a"), "\ud800"),  # nor does it look into escapes
     ],
 )

@@ -14,6 +14,7 @@ import click
 
 from vae_builder.cli.build import export_command, train_command
 from vae_builder.cli.use import (
+    evaluate_command,
     inspect_command,
     reconstruct_command,
     sample_command,
@@ -45,6 +46,7 @@ for command in (
     train_command,
     verify_command,
     score_command,
+    evaluate_command,
     reconstruct_command,
     sample_command,
     inspect_command,
@@ -67,7 +69,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    state = {"debug": False}
+    state = {"debug": False, "interrupted": "Interrupted: nothing was written."}
     try:
         result = build_vae.main(words, prog_name="build-vae", standalone_mode=False, obj=state)
         return result if isinstance(result, int) else 0
@@ -77,7 +79,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted: nothing was written.", err=True)
+        click.echo(state["interrupted"], err=True)
         return INTERRUPTED
     except SystemExit:
         return 0  # click's answer to a pipe whose reader went away, as `head` does

@@ -19,11 +19,12 @@ from vae_builder.cli.options import (
 )
 from vae_builder.cli.tensorflow import import_tensorflow
 from vae_builder.config import TrainConfig
-from vae_builder.data import Dataset, load_dataset
+from vae_builder.data import Dataset
 from vae_runtime.errors import OptionError
 from vae_runtime.loss import Losses, LossSpec
 
 if TYPE_CHECKING:
+    from vae_builder.run import Source
     from vae_builder.training import Progress, Trained
 
 DATA_OPTIONS = (
@@ -38,26 +39,39 @@ DATA_OPTIONS = (
 
 @click.command("train")
 @click.argument("output", type=click.Path(path_type=Path))
+@click.option("--resume", is_flag=True, help="Go on with the run in OUTPUT, as it was begun.")
 @data_options
 @model_options
-@force_option
+@click.option("--force", is_flag=True, help="Start over where there is a run already.")
 @quiet_option
 @debug_option
-def train_command(output: Path, force: bool, quiet: bool, **options: Any) -> None:
-    """Train a VAE and keep it in the run folder OUTPUT, to be exported later.
+@click.pass_context
+def train_command(
+    ctx: click.Context, /, output: Path, resume: bool, force: bool, quiet: bool, **options: Any
+) -> None:
+    """Train a VAE in the run folder OUTPUT, to be resumed if interrupted, and exported later.
 
     \b
     Example:
         build-vae train digits-run --data digits --epochs 30
+        build-vae train digits-run --resume
         build-vae export digits-vae --run digits-run
     """
+    if resume:
+        _refuse_training_options(ctx, options, "--resume")
     import_tensorflow()
-    from vae_builder.run import RUN, save_run
-    from vae_export.publish import check_target
+    from vae_builder.run import resume_run, train_run
 
-    check_target(output, force=force, marker=RUN)
-    trained = _train(options, quiet=quiet)
-    save_run(trained, output, force=force)
+    if not resume:
+        source, config = _parse(options)
+    ctx.obj["interrupted"] = f"Interrupted: go on with build-vae train {output} --resume"
+    with _progress_bar(quiet) as on_progress:
+        hooks: dict[str, Any] = {"on_data": _describer(quiet), "on_progress": on_progress}
+        if resume:
+            trained = resume_run(output, **hooks)
+        else:
+            trained = train_run(output, source, config, force=force, **hooks)
+    _print_result(trained)
     click.echo(f"wrote {output}; next: build-vae export NAME --run {output}")
 
 
@@ -99,7 +113,7 @@ def export_command(
         build-vae export digits-vae --run digits-run --force
     """
     if run_folder:
-        _refuse_training_options(ctx, options)
+        _refuse_training_options(ctx, options, "--run")
     import_tensorflow()
     from vae_builder.build import export_trained
     from vae_builder.run import load_run
@@ -121,28 +135,46 @@ def export_command(
 def _train(options: dict[str, Any], *, quiet: bool) -> Trained:
     from vae_builder.training import train
 
-    options = dict(options)
-    source = options.pop("data")
-    reading = {name: options.pop(name) for name in DATA_OPTIONS}
-    loss = LossSpec(options.pop("reconstruction"), options.pop("kl_weight"))
-    config = TrainConfig(loss=loss, **options)
-    dataset = load_dataset(source, seed=reading.pop("split_seed"), **reading)
-    if not quiet:
-        click.echo(_describe(dataset), err=True)
+    source, config = _parse(options)
+    dataset = source.load()
+    if describe := _describer(quiet):
+        describe(dataset)
     with _progress_bar(quiet) as on_progress:
         trained = train(dataset, config, on_progress=on_progress)
-    unit = "nats" if loss.reconstruction == "bce" else ""
-    click.echo(f"test loss {_in_parts(trained.test)} {unit}".rstrip())
+    _print_result(trained)
     return trained
 
 
-def _refuse_training_options(ctx: click.Context, options: dict[str, Any]) -> None:
+def _parse(options: dict[str, Any]) -> tuple[Source, TrainConfig]:
+    from vae_builder.run import Source
+
+    options = dict(options)
+    reading = {name: options.pop(name) for name in DATA_OPTIONS}
+    source = Source(options.pop("data"), seed=reading.pop("split_seed"), **reading)
+    loss = LossSpec(options.pop("reconstruction"), options.pop("kl_weight"))
+    return source, TrainConfig(loss=loss, **options)
+
+
+def _describer(quiet: bool) -> Callable[[Dataset], None] | None:
+    return None if quiet else lambda dataset: click.echo(_describe(dataset), err=True)
+
+
+def _print_result(trained: Trained) -> None:
+    unit = "nats" if trained.config.loss.reconstruction == "bce" else ""
+    click.echo(f"test loss {_in_parts(trained.test)} {unit}".rstrip())
+    units, of = trained.latents.active_units, trained.config.latent_dim
+    click.echo(f"active units {units} of {of}")
+    if warning := trained.latents.warning():
+        click.echo(f"Warning: {warning}", err=True)
+
+
+def _refuse_training_options(ctx: click.Context, options: dict[str, Any], why: str) -> None:
     for name in options:
         source = ctx.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             flag = next(p.opts[0] for p in ctx.command.params if p.name == name)
             raise OptionError(
-                f"{flag} cannot be given with --run: the run was trained already; leave one out"
+                f"{flag} cannot be given with {why}: the run has its own choices; leave one out"
             )
 
 

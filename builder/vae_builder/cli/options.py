@@ -107,6 +107,19 @@ model_options = combined(
     click.option("--epochs", default=30, show_default=True, help="Passes over the training data."),
     click.option("--batch-size", default=64, show_default=True, help="Samples per step."),
     click.option("--learning-rate", default=2e-3, show_default=True, help="Peak of Adam's."),
+    click.option(
+        "--schedule",
+        type=click.Choice(["cosine", "constant"]),
+        default="cosine",
+        show_default=True,
+        help="Of the learning rate after its warm-up.",
+    ),
+    click.option("--kl-warmup", default=0.0, help="Epochs in which the KL term rises from 0."),
+    click.option("--free-bits", default=0.0, help="Nats of KL free in each latent dimension."),
+    click.option("--clip-norm", type=float, help="Bound of the gradient's norm."),
+    click.option(
+        "--patience", type=int, help="End after so many epochs without a better validation loss."
+    ),
     click.option("--seed", default=0, show_default=True, help="Of weights, noise and order."),
 )
 
