@@ -57,14 +57,13 @@ class TrainConfig:
         for name in ("latent_dim", "epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is {getattr(self, name)}, expected 1 or more")
-        if any(size < 1 for size in self.hidden or ()):
+        if self.hidden is not None and (not self.hidden or min(self.hidden) < 1):
             raise OptionError(f"hidden is {self.hidden}, expected sizes of 1 or more")
         if not 0 < self.learning_rate <= 1:
             raise OptionError(f"learning_rate is {self.learning_rate}, expected 0 < rate <= 1")
         if not 0 <= self.seed < 2**31:
             raise OptionError(f"seed is {self.seed}, expected 0 to 2147483647")
         for name, value in (
-            ("kl_weight", self.loss.kl_weight),
             ("kl_warmup", self.kl_warmup),
             ("free_bits", self.free_bits),
         ):

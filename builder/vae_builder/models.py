@@ -51,10 +51,10 @@ def build_models(
         OptionError: an unknown preset, a size below 1, or a preset that cannot take this shape.
     """
     chosen = find_preset(preset)
-    sizes = tuple(hidden or chosen.hidden)
+    sizes = chosen.hidden if hidden is None else tuple(hidden)
     if latent_dim < 1:
         raise OptionError(f"latent_dim is {latent_dim}, expected 1 or more")
-    if any(size < 1 for size in sizes):
+    if not sizes or min(sizes) < 1:
         raise OptionError(f"hidden is {sizes}, expected sizes of 1 or more")
     seeds = (int(s) for s in np.random.SeedSequence(seed).generate_state(4 * len(sizes) + 8))
     return chosen.build(tuple(input_shape), latent_dim, sizes, seeds)

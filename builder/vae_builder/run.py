@@ -55,7 +55,6 @@ HISTORY = "history.csv"
 HELD_OUT = "held_out.npz"
 TENSORBOARD = "tensorboard"
 MODELS = ("encoder", "decoder")
-PACKAGES = ("tensorflow", "keras", "numpy", "build-vae")
 
 
 @dataclass(frozen=True)
@@ -315,7 +314,9 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _versions() -> dict[str, str]:
-    return {package: metadata.version(package) for package in PACKAGES}
+    modules = {"tensorflow": tf, "keras": keras, "numpy": np}
+    versions = {name: str(module.__version__) for name, module in modules.items()}
+    return {**versions, "build-vae": metadata.version("build-vae")}
 
 
 def _write_history(path: Path, history: tuple[Epoch, ...]) -> None:

@@ -75,7 +75,7 @@ class Trained:
 
     Attributes:
         vae: the model.
-        config: the choices, with the hidden sizes filled in.
+        config: the choices as they were used: hidden sizes filled in, no batch beyond the data.
         data: what it was trained on.
         held_out: test samples for the proof, shape `(m, *input_shape)`, uint8 or float32.
         history: one entry an epoch.
@@ -124,7 +124,11 @@ def train(
         KeyboardInterrupt: from Ctrl-C, between two blocks.
     """
     config = config or TrainConfig()
-    config = replace(config, hidden=config.hidden or find_preset(config.preset).hidden)
+    config = replace(
+        config,
+        hidden=config.hidden or find_preset(config.preset).hidden,
+        batch_size=min(config.batch_size, len(dataset.train)),
+    )
     dataset.require_range(config.loss.value_range)
     trainer = _Trainer(dataset, config, on_progress, on_checkpoint)
     if resume is not None:
@@ -205,7 +209,7 @@ class _Trainer:
     ) -> None:
         self.dataset, self.config = dataset, config
         self.on_progress, self.on_checkpoint = on_progress, on_checkpoint
-        self.batch_size = min(config.batch_size, len(dataset.train))
+        self.batch_size = config.batch_size
         self.steps_per_epoch = len(dataset.train) // self.batch_size
         self.schedule = _learning_rate(
             config.learning_rate, self.steps_per_epoch * config.epochs, config.schedule

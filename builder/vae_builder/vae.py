@@ -14,6 +14,7 @@ and `vae_builder.training` runs the same loss in a faster loop. The loss itself 
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import keras
@@ -26,6 +27,7 @@ TEST_STEP = -1
 """The step whose noise evaluation uses: one that training never reaches."""
 
 
+@keras.saving.register_keras_serializable("build_vae")  # type: ignore[untyped-decorator]
 class VAE(keras.Model):
     """A variational autoencoder with its loss.
 
@@ -145,19 +147,46 @@ class VAE(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Keras's hook for `fit`."""
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        x = _as_float(keras.utils.unpack_x_y_sample_weight(data)[0])
         return self._record(self.update(x), tf.shape(x)[0])
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Keras's hook for `evaluate`; every batch meets the same noise."""
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        x = _as_float(keras.utils.unpack_x_y_sample_weight(data)[0])
         count = tf.shape(x)[0]
         return self._record(_mean(self.losses_of(x, self.noise(TEST_STEP, count))), count)
+
+    def get_config(self) -> dict[str, Any]:
+        """Keras's hook for saving."""
+        return {
+            "encoder": keras.saving.serialize_keras_object(self.encoder),
+            "decoder": keras.saving.serialize_keras_object(self.decoder),
+            "spec": asdict(self.spec),
+            "objective": asdict(self.objective),
+            "seed": self.seed,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> VAE:
+        """Keras's hook for loading."""
+        config = dict(config)
+        encoder, decoder = (
+            keras.saving.deserialize_keras_object(config.pop(part))
+            for part in ("encoder", "decoder")
+        )
+        spec, objective = LossSpec(**config.pop("spec")), Objective(**config.pop("objective"))
+        return cls(encoder, decoder, spec, objective=objective, **config)
 
     def _record(self, parts: Losses[Any], count: Any) -> dict[str, Any]:
         for metric in self._means:
             metric.update_state(getattr(parts, metric.name), sample_weight=count)
         return {metric.name: metric.result() for metric in self._means}
+
+
+def _as_float(x: Any) -> Any:
+    """float32; uint8 pixels become [0, 1], as everywhere."""
+    return tf.cast(x, tf.float32) / (255.0 if x.dtype == tf.uint8 else 1.0)
 
 
 def _mean(parts: Losses[Any]) -> Losses[Any]:

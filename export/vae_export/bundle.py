@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import importlib
 import platform
 import re
 from collections.abc import Callable
@@ -55,7 +56,8 @@ HEADROOM = 4
 WIDEST = 10
 """How far `TOLERANCES` may be widened for a model that sums more terms."""
 
-PACKAGES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy", "build-vae")
+MODULES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy")
+"""Libraries whose versions the manifest states."""
 
 
 @dataclass(frozen=True)
@@ -302,7 +304,9 @@ class _Job:
 def _versions() -> dict[str, str]:
     return {
         "python": platform.python_version(),
-        **{package: metadata.version(package) for package in PACKAGES},
+        # The modules' own versions: onnxruntime-gpu and tensorflow-cpu are other distributions.
+        **{name: str(importlib.import_module(name).__version__) for name in MODULES},
+        "build-vae": metadata.version("build-vae"),
     }
 
 

@@ -101,7 +101,7 @@ def _usage(m: Manifest) -> str:
 ```python
 import vae_runtime                            # pip install "build-vae[cpu]"
 
-vae = vae_runtime.load("{m.name}")            # this folder
+vae = vae_runtime.load(".")                   # this folder
 print(vae.verify())                           # holds this machine against TensorFlow
 losses = vae.loss(x)                          # x: {shape}, uint8 or float32
 images = vae.reconstruct(x)

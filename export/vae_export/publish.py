@@ -10,7 +10,9 @@ import contextlib
 import ctypes
 import errno
 import glob
+import hashlib
 import os
+import platform
 import shutil
 import sys
 import tempfile
@@ -77,9 +79,9 @@ def publishing(target: Path, *, force: bool, marker: str = MANIFEST) -> Iterator
     folder: Path | None = None
     try:
         _remove_debris(target.absolute(), prefix)
-        folder = Path(tempfile.mkdtemp(prefix=prefix + f"{os.getpid()}-", dir=parent))
+        folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{_host()}-{os.getpid()}-", dir=parent))
         yield folder
-        folder.chmod(0o755)
+        folder.chmod(0o777 & ~_umask())
         _flush(folder)
         check_target(target, force=force, marker=marker)  # the world may have changed meanwhile
         _move(folder, target.absolute())
@@ -93,6 +95,12 @@ def publishing(target: Path, *, force: bool, marker: str = MANIFEST) -> Iterator
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
     _flush_published(target, parent)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _flush_published(target: Path, parent: Path) -> None:
@@ -147,13 +155,19 @@ def _swap_in_two_steps(folder: Path, target: Path) -> None:
 def _remove_debris(target: Path, prefix: str) -> None:
     """Removes what exports that were killed left behind; brings back a bundle moved aside."""
     for folder in target.parent.glob(f"{glob.escape(prefix)}*"):
-        owner = folder.name.removeprefix(prefix).split("-")[0]
-        if not owner.isdigit() or _is_running(int(owner)):
+        host, _, rest = folder.name.removeprefix(prefix).partition("-")
+        owner = rest.partition("-")[0]
+        if host != _host() or not owner.isdecimal() or _is_running(int(owner)):
             continue
         if folder.name.endswith(_ASIDE) and not target.exists():
             folder.rename(target)
         else:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _host() -> str:
+    """This machine, so that nobody takes another's process on a shared folder for dead."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def _is_running(pid: int) -> bool:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from vae_export.functions import loss_outputs
 from vae_export.saved_models import read_saved_model
 from vae_runtime.bundle import Bundle
+from vae_runtime.errors import ExportError
 from vae_runtime.inputs import to_float
 from vae_runtime.loss import LossSpec, draw
 from vae_runtime.verify import read_reference
@@ -67,6 +68,9 @@ def reference_values(
     Returns:
         Arrays by name: the inputs, z_mean, z_log_var, z, logits (bce only), reconstruction and
         the losses.
+
+    Raises:
+        ExportError: a value is not finite.
     """
     encode, decode = read_saved_model(encoder), read_saved_model(decoder)
     code = encode(x=tf.constant(x))
@@ -83,7 +87,20 @@ def reference_values(
         **decoded,
         **loss_outputs(loss, tf.constant(x), output, z_mean, z_log_var),
     }
-    return {name: np.asarray(value, np.float32) for name, value in values.items()}
+    arrays = {name: np.asarray(value, np.float32) for name, value in values.items()}
+    _require_finite(arrays)
+    return arrays
+
+
+def _require_finite(arrays: dict[str, Float32]) -> None:
+    for name, array in arrays.items():
+        finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
+        if not finite.all():
+            raise ExportError(
+                f"TensorFlow's {name} is not finite for parity sample {int(finite.argmin())} of "
+                f"{len(array)} (the last three are zeros, ones and noise): bound z_log_var, or "
+                "train on data of a smaller range"
+            )
 
 
 def recompute(bundle: Bundle) -> dict[str, Float32]:

@@ -28,11 +28,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_runtime.errors import OptionError
 from vae_runtime.inputs import UNIT_RANGE
 from vae_runtime.strict_json import Limit
 
@@ -72,6 +73,20 @@ class LossSpec:
     kl_weight: Annotated[float, "factor of kl_loss in loss", Limit(0)] = 1.0
     elements: Annotated[Literal["sum"], "reduction over the elements of a sample"] = "sum"
     samples: Annotated[Literal["mean"], "reduction over the samples of a data set"] = "mean"
+
+    def __post_init__(self) -> None:
+        """Refuses what is no loss.
+
+        Raises:
+            OptionError: an unknown reconstruction loss, or a negative or infinite weight.
+        """
+        if self.reconstruction not in get_args(Reconstruction):
+            raise OptionError(
+                f"reconstruction is {self.reconstruction!r}, expected one of "
+                f"{', '.join(get_args(Reconstruction))}"
+            )
+        if not 0 <= self.kl_weight < math.inf:
+            raise OptionError(f"kl_weight is {self.kl_weight}, expected 0 or more")
 
     @property
     def value_range(self) -> tuple[float, float] | None:

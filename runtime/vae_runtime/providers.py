@@ -1,7 +1,8 @@
-"""Execution providers of ONNX Runtime, by short name, and never another than the one asked for.
+"""Execution providers of ONNX Runtime, by short name, and never another than those asked for.
 
-ONNX Runtime warns and runs on the CPU where a provider does not start; here that is an error,
-unless the caller allows the fall-back.
+ONNX Runtime warns and runs on the CPU where a provider does not start, and gives the CPU each
+operator that a provider does not know. Here both are errors, unless the CPU is among the providers
+or the caller allows the fall-back.
 """
 
 from __future__ import annotations
@@ -33,6 +34,12 @@ PROVIDERS = {
 }
 """Short names of ONNX Runtime's providers."""
 
+PROVIDER_OPTIONS = {
+    # TF32 rounds the factors of a product to 10 bits; the loss would differ in its third digit.
+    "CUDAExecutionProvider": {"use_tf32": "0"},
+}
+"""Options without which a provider computes something else."""
+
 _SHORT = {full: short for short, full in PROVIDERS.items()}
 
 
@@ -41,11 +48,16 @@ def onnxruntime() -> Any:
 
     Raises:
         MissingExtraError: ONNX Runtime is not installed.
+        ProviderError: it is installed but does not load.
     """
     try:
         import onnxruntime
-    except ImportError:
+    except ModuleNotFoundError as error:
+        if error.name != "onnxruntime":
+            raise
         raise MissingExtraError("running a bundle", "ONNX Runtime", "cpu") from None
+    except ImportError as error:  # a shared library that it needs, most often
+        raise ProviderError(f"ONNX Runtime is installed but does not load: {error}") from error
     return onnxruntime
 
 
@@ -60,7 +72,7 @@ def resolve(providers: str | Sequence[str], *, allow_fallback: bool = False) -> 
     Args:
         providers: one name or several in the order of preference; short (`cuda`) or ONNX
             Runtime's own (`CUDAExecutionProvider`).
-        allow_fallback: leave out those that are not there, and end with the CPU.
+        allow_fallback: leave out those that are not there, and let the CPU be the last choice.
 
     Returns:
         ONNX Runtime's names, at least one.
@@ -85,7 +97,9 @@ def resolve(providers: str | Sequence[str], *, allow_fallback: bool = False) -> 
                 f"provider {name!r} is not in this ONNX Runtime, which has {there}: choose one of "
                 "these, or install the build of onnxruntime that has it"
             )
-    return resolved or [PROVIDERS["cpu"]]
+    if allow_fallback:
+        resolved.append(PROVIDERS["cpu"])
+    return list(dict.fromkeys(resolved))
 
 
 def open_session(
@@ -113,12 +127,18 @@ def open_session(
     options.log_severity_level = 3  # errors only; what matters of a warning is checked below
     # A waiting thread that spins takes a whole core from a small device.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if PROVIDERS["cpu"] not in providers:  # else ONNX Runtime gives the CPU what others cannot run
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    chosen = [(name, PROVIDER_OPTIONS.get(name, {})) for name in providers]
     try:
-        session = ort.InferenceSession(model, options, providers=list(providers))
+        session = ort.InferenceSession(model, options, providers=chosen, enable_fallback=0)
     except Exception as error:  # ONNX Runtime's exceptions share no base but this
         reason = " ".join(str(error).split())[:300]
         raise ProviderError(
-            f"{where} does not start on {', '.join(map(short_name, providers))}: {reason}"
+            f"{where} does not run on {', '.join(map(short_name, providers))} alone: {reason}: add "
+            "cpu as a further provider to let it run what is left, or choose another"
+            if len(reason) and PROVIDERS["cpu"] not in providers
+            else f"{where} does not start on {', '.join(map(short_name, providers))}: {reason}"
         ) from error
     running = session.get_providers()
     if running[0] != providers[0] and not allow_fallback:

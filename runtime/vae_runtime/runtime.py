@@ -18,6 +18,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,13 @@ from vae_runtime.verify import VerifyReport, read_reference, verify_runtime
 
 Float32 = NDArray[np.float32]
 
+CHUNK_SAMPLES = 256
 CHUNK_ELEMENTS = 256 * 784
-"""Elements of x in one chunk: what stays in a processor's cache between operators."""
+"""Samples, and elements of x, in one chunk: what stays in a processor's cache between operators."""
+
+
+REPUBLISHED = 20
+"""How often a load is tried again when another bundle took the folder's place meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -63,18 +69,18 @@ class VAERuntime:
         providers: Sequence[str],
         *,
         threads: int,
-        chunk: int,
+        batch_size: int,
         allow_fallback: bool,
     ) -> None:
         self.bundle = bundle
         self._providers = list(providers)
         self._threads = threads
-        self._chunk = chunk
+        self._batch_size = batch_size
         self._allow_fallback = allow_fallback
         self._lock = threading.Lock()
         self._sessions: dict[str, Any] = {}
         # Read and hashed now, so that a damaged bundle fails here; opened when first used, so
-        # that a device which only scores does not keep the encoder and the decoder as well.
+        # that a device which only scores does not pay for the encoder's and decoder's sessions.
         self._graphs = {
             name: bundle.read(getattr(self.manifest.graphs, name).file)
             for name in ("encoder", "decoder", "loss")
@@ -109,7 +115,9 @@ class VAERuntime:
             Means and log variances, each of shape `(batch, latent_dim)`.
 
         Raises:
-            InputError: wrong shape or dtype, not finite, or out of range.
+            InputError: wrong shape or dtype, not finite, out of range, or so large that a result
+                is not finite.
+            ProviderError, BundleError: the graph does not start; see `load`.
         """
         samples = as_batch(x, self.manifest.input.shape)
         outputs = self._run_chunks("encoder", len(samples), self._samples_feed(samples))
@@ -125,7 +133,8 @@ class VAERuntime:
             Reconstructions, shape `(batch, *input_shape)`: probabilities for bce, values for mse.
 
         Raises:
-            InputError: wrong shape or dtype, or not finite.
+            InputError: wrong shape or dtype, not finite, or so large that the result is not.
+            ProviderError, BundleError: the graph does not start; see `load`.
         """
         latents = self._latents(z, "z")
         outputs = self._run_chunks("decoder", len(latents), lambda part: {"z": latents[part]})
@@ -157,7 +166,9 @@ class VAERuntime:
             Three arrays of shape `(batch,)`; `.mean()` gives the loss of the data set.
 
         Raises:
-            InputError: wrong shape or dtype, not finite, or out of range.
+            InputError: wrong shape or dtype, not finite, out of range, or so large that a result
+                is not finite.
+            ProviderError, BundleError: the graph does not start; see `load`.
         """
         samples = as_batch(x, self.manifest.input.shape)
         noise = None if eps is None else self._latents(eps, "eps")
@@ -180,13 +191,14 @@ class VAERuntime:
 
         Args:
             count: how many.
-            seed: of the draws; the same seed gives the same z on every machine.
+            seed: of the draws; the same seed and NumPy give the same z on every machine.
 
         Returns:
             Samples, shape `(count, *input_shape)`.
 
         Raises:
             OptionError: `count` or `seed` is negative.
+            ProviderError, BundleError: the graph does not start; see `load`.
         """
         if count < 0 or seed < 0:
             raise OptionError(f"count {count} and seed {seed} must be 0 or more")
@@ -216,12 +228,15 @@ class VAERuntime:
         weight = np.linspace(0, 1, steps, dtype=np.float32)[:, np.newaxis]
         return self.decode((1 - weight) * ends[0] + weight * ends[1])
 
-    def verify(self, reference: dict[str, Float32] | None = None) -> VerifyReport:
+    def verify(
+        self, reference: dict[str, Float32] | None = None, *, source: str | None = None
+    ) -> VerifyReport:
         """Compares every tensor and every loss with TensorFlow's values.
 
         Args:
             reference: values to hold against, as `read_reference` gives them; those in the
                 bundle where it is left out.
+            source: where they come from, for the report.
 
         Returns:
             The differences, and whether all are within the manifest's tolerances.
@@ -230,7 +245,7 @@ class VAERuntime:
             BundleError: the bundle's files are not those that the manifest lists.
         """
         self.bundle.check_files()
-        return verify_runtime(self, reference or read_reference(self.bundle))
+        return verify_runtime(self, reference or read_reference(self.bundle), source)
 
     def run(self, graph: str, inputs: dict[str, Float32]) -> dict[str, Float32]:
         """Runs one graph as it is, in one call: all of its outputs, by name.
@@ -283,8 +298,9 @@ class VAERuntime:
         outputs = {
             tensor.name: np.empty((count, *tensor.shape[1:]), np.float32) for tensor in spec.outputs
         }
-        for part in _chunks(count, self._chunk):
+        for part in _chunks(count, self._batch_size):
             for name, value in self.run(graph, feed(part)).items():
+                _require_finite(name, value, part.start)
                 outputs[name][part] = value
         return outputs
 
@@ -297,7 +313,11 @@ def load(
     batch_size: int | None = None,
     allow_fallback: bool = False,
 ) -> VAERuntime:
-    """Loads a bundle.
+    """Loads a bundle: reads and checks its files.
+
+    A graph's session starts when it is first needed, so that a device which only scores does not
+    hold the encoder and the decoder too; an error of a provider may come that late.
+    `VAERuntime.providers` starts the loss graph, `VAERuntime.verify` all of them.
 
     Args:
         path: the bundle's folder.
@@ -321,15 +341,20 @@ def load(
     for name, number in (("threads", threads), ("batch_size", batch_size)):
         if number is not None and number < 1:
             raise OptionError(f"{name} is {number}, expected 1 or more")
-    bundle = Bundle(path)
-    elements = int(np.prod(bundle.manifest.input.shape))
-    return VAERuntime(
-        bundle,
-        resolve(providers, allow_fallback=allow_fallback),
-        threads=threads or default_threads(),
-        chunk=batch_size or max(1, CHUNK_ELEMENTS // elements),
-        allow_fallback=allow_fallback,
-    )
+    resolved = resolve(providers, allow_fallback=allow_fallback)
+
+    def open_once() -> VAERuntime:
+        bundle = Bundle(path)
+        elements = int(np.prod(bundle.manifest.input.shape))
+        return VAERuntime(
+            bundle,
+            resolved,
+            threads=threads or default_threads(),
+            batch_size=batch_size or max(1, min(CHUNK_SAMPLES, CHUNK_ELEMENTS // elements)),
+            allow_fallback=allow_fallback,
+        )
+
+    return _while_republished(Path(path), open_once)
 
 
 def _check_tensors(found: Sequence[Any], expected: tuple[TensorSpec, ...], what: str) -> None:
@@ -339,6 +364,37 @@ def _check_tensors(found: Sequence[Any], expected: tuple[TensorSpec, ...], what:
         raise BundleError(
             f"{what} {has}, the manifest says {says}: the bundle was edited; export it again"
         )
+
+
+def _require_finite(name: str, value: Float32, first: int) -> None:
+    """Refuses to hand on what overflowed: a score of NaN compares as neither high nor low."""
+    if np.isfinite(value).all():
+        return
+    finite = np.isfinite(value).reshape(len(value), -1).all(axis=1)
+    raise InputError(
+        f"{name} of sample {first + int(finite.argmin())} is not finite: its values are too large "
+        "for this model; scale them as in training"
+    )
+
+
+def _while_republished(path: Path, attempt: Callable[[], VAERuntime]) -> VAERuntime:
+    """Tries again where the folder was exchanged for another while its files were read."""
+    for _ in range(REPUBLISHED):
+        before = _identity(path)
+        try:
+            return attempt()
+        except BundleError:
+            if before == _identity(path):
+                raise
+    return attempt()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _chunks(count: int, size: int) -> Iterator[slice]:

@@ -10,7 +10,7 @@ inputs of that graph, and each output is held against TensorFlow's:
     numpy     z and the three losses once more, by NumPy from the encoder's and decoder's outputs
 
 A value agrees if `|value - reference| <= atol + rtol * |reference|` for the tolerances of the
-manifest; NaN never agrees. The mean loss must agree as each loss must.
+manifest; NaN never agrees. Where each loss agrees, so does their mean, which is reported.
 """
 
 from __future__ import annotations
@@ -176,12 +176,15 @@ def read_reference(bundle: Bundle) -> dict[str, Float32]:
         ) from None
 
 
-def verify_runtime(vae: GraphRunner, reference: dict[str, Float32]) -> VerifyReport:
+def verify_runtime(
+    vae: GraphRunner, reference: dict[str, Float32], source: str | None = None
+) -> VerifyReport:
     """Runs the parity check that this module describes.
 
     Args:
         vae: the runtime under test.
         reference: inputs and TensorFlow's values, as `read_reference` gives them.
+        source: where the values come from; the manifest's TensorFlow where left out.
 
     Returns:
         The differences, and whether all are within the manifest's tolerances.
@@ -195,16 +198,15 @@ def verify_runtime(vae: GraphRunner, reference: dict[str, Float32]) -> VerifyRep
     )
     mean = float(np.mean(values["loss"]["loss"], dtype=np.float64))
     mean_reference = float(np.mean(reference["loss"], dtype=np.float64))
-    allowed = manifest.tolerances.loss_atol + manifest.tolerances.loss_rtol * abs(mean_reference)
     return VerifyReport(
         name=manifest.name,
         provider=short_name(vae.providers[0]),
-        reference=f"TensorFlow {manifest.versions.get('tensorflow', '')}".strip(),
+        reference=source or f"TensorFlow {manifest.versions.get('tensorflow', '')}".strip(),
         samples=len(reference["x"]),
         differences=differences,
         mean_loss=mean,
         mean_loss_reference=mean_reference,
-        passed=all(d.agrees for d in differences) and abs(mean - mean_reference) <= allowed,
+        passed=all(d.agrees for d in differences),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -69,7 +70,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         The exit status.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    state = {"debug": False, "interrupted": "Interrupted: nothing was written."}
+    state: dict[str, Any] = {
+        "debug": False,
+        "status": 0,
+        "interrupted": "Interrupted: nothing was written.",
+    }
     try:
         result = build_vae.main(words, prog_name="build-vae", standalone_mode=False, obj=state)
         return result if isinstance(result, int) else 0
@@ -82,7 +87,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo(state["interrupted"], err=True)
         return INTERRUPTED
     except SystemExit:
-        return 0  # click's answer to a pipe whose reader went away, as `head` does
+        return int(
+            state["status"]
+        )  # click's answer to a pipe whose reader went away, as `head` does
     except Exception as error:
         if state["debug"]:
             traceback.print_exc()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -112,11 +113,17 @@ def _replacing(output: Path) -> Iterator[IO[bytes]]:
         try:
             yield file
             file.close()
-            temporary.chmod(0o644)
+            temporary.chmod(0o666 & ~_umask())
             temporary.replace(output)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _write_csv(file: Any, columns: dict[str, NDArray[np.float32]]) -> None:

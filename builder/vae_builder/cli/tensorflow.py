@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from vae_runtime.errors import MissingExtraError
+from vae_runtime.errors import MissingExtraError, OptionError
 
 
 def import_tensorflow() -> None:
@@ -16,8 +16,13 @@ def import_tensorflow() -> None:
 
     Raises:
         MissingExtraError: a package of the `build` extra is not installed.
+        OptionError: Keras is set to another backend.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if (backend := os.environ.get("KERAS_BACKEND", "tensorflow")) != "tensorflow":
+        raise OptionError(
+            f"KERAS_BACKEND is {backend!r}, build-vae needs tensorflow: unset it for this command"
+        )
     try:
         with _quiet_stderr():
             import tensorflow as tf
@@ -34,6 +39,9 @@ def import_tensorflow() -> None:
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
     """Holds back what is written to standard error, from C++ too; shows it if the block raises."""
+    if sys.stderr is None:  # closed by the caller
+        yield
+        return
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
         original = os.dup(2)
