@@ -42,6 +42,7 @@ from vae_builder.config import TrainConfig
 from vae_builder.data import Dataset, load_dataset
 from vae_builder.training import Progress, Trained, data_spec, train
 from vae_builder.vae import VAE
+from vae_export.publish import check_parent
 from vae_runtime import strict_json
 from vae_runtime.errors import ExportError, InputError
 from vae_runtime.latents import Latents
@@ -276,6 +277,7 @@ def _write_end(path: Path, trained: Trained, record: RunRecord) -> None:
 def _check_new(path: Path, *, force: bool) -> None:
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise ExportError(f"{path} exists and is not a folder: choose another name")
+    check_parent(path)
     if not path.exists() or not any(path.iterdir()):
         return
     if not (path / RUN).is_file():

@@ -371,8 +371,7 @@ def _block_function(vae: VAE, batch_shape: tuple[int, ...], dtype: np.dtype[Any]
 
     @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
     def step(batch: Any) -> Any:
-        x = tf.cast(batch, tf.float32)
-        parts = vae.update(x / 255.0 if batch.dtype == tf.uint8 else x)
+        parts = vae.update(batch)
         return tf.stack([parts.reconstruction_loss, parts.kl_loss, parts.loss])
 
     signature = [tf.TensorSpec((None, *batch_shape), tf.as_dtype(dtype))]

@@ -27,7 +27,7 @@ TEST_STEP = -1
 """The step whose noise evaluation uses: one that training never reaches."""
 
 
-@keras.saving.register_keras_serializable("build_vae")  # type: ignore[untyped-decorator]
+@keras.saving.register_keras_serializable("build_vae")
 class VAE(keras.Model):
     """A variational autoencoder with its loss.
 
@@ -129,11 +129,12 @@ class VAE(keras.Model):
         """One step of the optimizer on one batch.
 
         Args:
-            x: samples, shape `(batch, *input_shape)`, float32.
+            x: samples, shape `(batch, *input_shape)`, float32 or uint8.
 
         Returns:
             The mean losses of the batch before the step, three scalars.
         """
+        x = _as_float(x)
         step = self.optimizer.iterations
         eps = self.noise(step, tf.shape(x)[0])
         with tf.GradientTape() as tape:
@@ -147,7 +148,7 @@ class VAE(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Keras's hook for `fit`."""
-        x = _as_float(keras.utils.unpack_x_y_sample_weight(data)[0])
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         return self._record(self.update(x), tf.shape(x)[0])
 
     def test_step(self, data: Any) -> dict[str, Any]:

@@ -29,13 +29,12 @@ _TEMPORARY = ".{}.building-"
 _ASIDE = "-old"
 
 
-def check_target(target: Path, *, force: bool, marker: str = MANIFEST) -> None:
-    """Checks that a folder can be published here, before any work is done for it.
+def check_target(target: Path, *, force: bool) -> None:
+    """Checks that a bundle can be published here, before any work is done for it.
 
     Args:
-        target: the folder.
-        force: replace a folder of the same kind that is there.
-        marker: the file that tells a folder of this kind from any other.
+        target: folder of the bundle.
+        force: replace a bundle that is there.
 
     Raises:
         ExportError: something is in the way, or the folder cannot be written.
@@ -43,10 +42,19 @@ def check_target(target: Path, *, force: bool, marker: str = MANIFEST) -> None:
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise ExportError(f"{target} exists and is not a folder: choose another name")
     if target.exists() and any(target.iterdir()):
-        if not (target / marker).is_file():
-            raise ExportError(f"{target} exists and has no {marker}: choose another name")
+        if not (target / MANIFEST).is_file():
+            raise ExportError(f"{target} exists and has no {MANIFEST}: choose another name")
         if not force:
             raise ExportError(f"{target} exists: give --force to replace it, or another name")
+    check_parent(target)
+
+
+def check_parent(target: Path) -> None:
+    """Checks that the folder around `target` can be written; makes it if need be.
+
+    Raises:
+        ExportError: it cannot.
+    """
     parent = target.absolute().parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -59,13 +67,12 @@ def check_target(target: Path, *, force: bool, marker: str = MANIFEST) -> None:
 
 
 @contextlib.contextmanager
-def publishing(target: Path, *, force: bool, marker: str = MANIFEST) -> Iterator[Path]:
+def publishing(target: Path, *, force: bool) -> Iterator[Path]:
     """Gives a temporary folder to fill; publishes it where the block ends without an error.
 
     Args:
-        target: the folder.
-        force: replace a folder of the same kind that is there.
-        marker: the file that tells a folder of this kind from any other.
+        target: folder of the bundle.
+        force: replace a bundle that is there.
 
     Yields:
         The folder to write into. It is removed if the block raises.
@@ -73,7 +80,7 @@ def publishing(target: Path, *, force: bool, marker: str = MANIFEST) -> Iterator
     Raises:
         ExportError: the target cannot be written, or the disk is full.
     """
-    check_target(target, force=force, marker=marker)
+    check_target(target, force=force)
     parent = target.absolute().parent
     prefix = _TEMPORARY.format(target.name)
     folder: Path | None = None
@@ -83,7 +90,7 @@ def publishing(target: Path, *, force: bool, marker: str = MANIFEST) -> Iterator
         yield folder
         folder.chmod(0o777 & ~_umask())
         _flush(folder)
-        check_target(target, force=force, marker=marker)  # the world may have changed meanwhile
+        check_target(target, force=force)  # the world may have changed meanwhile
         _move(folder, target.absolute())
     except OSError as error:
         raise ExportError(

@@ -1,8 +1,8 @@
 """What the latent dimensions carry: their KL divergence, which are active, whether any is.
 
 A dimension is *active* where the variance of its z_mean over the data is above 0.01 (Burda, Grosse
-and Salakhutdinov, Importance Weighted Autoencoders, 2016, section 5.2). Where none is, the
-posterior has collapsed onto the prior: z says nothing about x.
+and Salakhutdinov, Importance Weighted Autoencoders, 2016, section 5.2). Where none is, or
+the KL divergence is next to nothing, the posterior has collapsed onto the prior.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from vae_runtime.strict_json import Limit
 ACTIVE_VARIANCE = 0.01
 """Variance of z_mean over the data above which a latent dimension counts as active."""
 
+COLLAPSED_KL = 0.1
+"""Nats of KL divergence, over all dimensions, below which z says next to nothing about x."""
+
 
 @dataclass(frozen=True)
 class Latents:
@@ -31,12 +34,13 @@ class Latents:
 
     def warning(self) -> str | None:
         """A warning where the posterior has collapsed; None where it has not."""
-        if self.active_units:
+        kl = sum(self.kl_per_dimension)
+        if self.active_units and kl >= COLLAPSED_KL:
             return None
         return (
-            f"the posterior has collapsed: none of {len(self.kl_per_dimension)} latent dimensions "
-            f"is active, KL {sum(self.kl_per_dimension):.3g} nats: lower kl_weight, or give "
-            "kl_warmup or free_bits"
+            f"the posterior has collapsed: {self.active_units} of {len(self.kl_per_dimension)} "
+            f"latent dimensions are active, KL {kl:.3g} nats: lower kl_weight, or give kl_warmup "
+            "or free_bits"
         )
 
 

@@ -20,7 +20,7 @@ from vae_runtime import Bundle, load, manifest_schema, picture, png, strict_json
 from vae_runtime.errors import OptionError
 from vae_runtime.manifest import FileEntry
 
-COMMANDS = ("export", "inspect", "reconstruct", "sample", "score", "train", "verify")
+COMMANDS = ("evaluate", "export", "inspect", "reconstruct", "sample", "score", "train", "verify")
 FAST = ("--hidden", "4", "--latent-dim", "2", "--epochs", "1", "--batch-size", "16")
 
 
@@ -157,9 +157,11 @@ def test_train_then_export_a_run(trained):
     status, out, err = printed["train"]
     assert status == 0
     assert err == "images.npy: 34 train, 2 validation, 4 test samples of shape (8, 8, 1)\n"
-    test_line, wrote = out.splitlines()
+    test_line, active, wrote = out.splitlines()
     assert wrote == f"wrote {run_folder}; next: build-vae export NAME --run {run_folder}"
-    test = json.loads((run_folder / "run.json").read_text())["test"]
+    result = json.loads((run_folder / "result.json").read_text())
+    test = result["test"]
+    assert active == f"active units {result['latents']['active_units']} of 2"
     assert test_line == (
         f"test loss {test['loss']:.2f} = {test['reconstruction_loss']:.2f} reconstruction "
         f"+ {test['kl_loss']:.2f} KL nats"
@@ -178,7 +180,7 @@ def test_train_then_export_a_run(trained):
     ]
     manifest = Bundle(path).manifest
     assert (manifest.name, manifest.data.name) == ("my model", "images.npy")
-    assert manifest.training.seed == 7 and manifest.training.test.loss == test["loss"]
+    assert manifest.training.options["seed"] == 7 and manifest.training.test.loss == test["loss"]
 
 
 def test_export_trains_with_the_options_given_and_is_silent_when_asked(data, tmp_path, call):
@@ -191,8 +193,9 @@ def test_export_trains_with_the_options_given_and_is_silent_when_asked(data, tmp
     assert "PASSED" in out and out.startswith("test loss ") and "nats" not in out
     manifest = Bundle(tmp_path / "a-vae").manifest
     t = manifest.training
-    assert (t.preset, t.hidden, t.epochs, t.batch_size) == ("conv", (4,), 1, 16)
-    assert (t.learning_rate, t.seed, manifest.latent_dim) == (0.01, 3, 2)
+    expected = {"preset": "conv", "hidden": (4,), "epochs": 1, "batch_size": 16, "seed": 3}
+    assert expected.items() <= t.options.items()
+    assert (t.options["learning_rate"], manifest.latent_dim) == (0.01, 2)
     assert (manifest.loss.reconstruction, manifest.loss.kl_weight) == ("mse", 0.5)
     d = manifest.data
     assert (d.train, d.validation, d.test, d.split_seed) == (22, 8, 10, 4)
@@ -210,7 +213,8 @@ def test_existing_folder_is_refused_before_training(
     (target / marker).write_text("old")
     status, out, err = call(command, target, "--data", data)
     assert (status, out) == (3, "")
-    assert one_line(err) == f"Error: {target} exists: give --force to replace it, or another name"
+    assert one_line(err).startswith(f"Error: {target} exists: give --")
+    assert "--force" in err and err.endswith("or another name\n")
     (target / marker).rename(target / "precious")
     status, _, err = call(command, target, "--data", data, "--force")
     assert status == 3 and f"exists and has no {marker}" in one_line(err)
@@ -241,7 +245,7 @@ def test_run_and_training_options_exclude_each_other(option, trained, tmp_path, 
     status, _, err = call("export", tmp_path / "a", "--run", trained[0], *option)
     assert status == 3
     assert one_line(err) == (
-        f"Error: {option[0]} cannot be given with --run: the run was trained already; leave one out"
+        f"Error: {option[0]} cannot be given with --run: the run has its own choices; leave one out"
     )
     assert not [*tmp_path.iterdir()]
 
@@ -330,15 +334,58 @@ def test_data_out_of_range(tmp_path, call):
 # interrupts and defects
 
 
-@pytest.mark.parametrize("command", ["train", "export"])
-def test_interrupt(command, data, tmp_path, call, monkeypatch):
+@pytest.fixture
+def interrupted(monkeypatch):
     def interrupt(*args, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("vae_builder.training.train", interrupt)
-    status, out, err = call(command, tmp_path / "a", "--data", data, "-q")
+    monkeypatch.setattr("vae_builder.run.train", interrupt)
+
+
+def test_interrupted_export(data, tmp_path, call, interrupted):
+    status, out, err = call("export", tmp_path / "a", "--data", data, "-q")
     assert (status, out, err.strip()) == (130, "", "Interrupted: nothing was written.")
     assert [path.name for path in tmp_path.iterdir()] == ["images.npy"]
+
+
+def test_interrupted_training_says_how_to_go_on(data, tmp_path, call, interrupted, monkeypatch):
+    status, out, err = call("train", tmp_path / "a", "--data", data, "-q", *FAST)
+    resume = f"build-vae train {tmp_path / 'a'} --resume"
+    assert (status, out, err.strip()) == (130, "", f"Interrupted: go on with {resume}")
+    monkeypatch.undo()
+    assert call("train", tmp_path / "a", "--resume", "-q")[0] == 0
+    assert call("train", tmp_path / "a", "--resume", "--seed", "3")[0] == 3
+
+
+def test_collapse_is_warned_of(data, tmp_path, call):
+    words = ("--kl-weight", "1000", "--epochs", "8", "--hidden", "4", "--latent-dim", "2")
+    status, out, err = call("train", tmp_path / "a", "--data", data, *words, "--batch-size", "4")
+    assert status == 0 and "active units " in out
+    assert "Warning: the posterior has collapsed: " in err
+
+
+def test_evaluate(exported, tmp_path, call):
+    from vae_runtime import evaluate
+
+    x = np.random.default_rng(0).random((5, 8, 8), dtype=np.float32)
+    np.save(tmp_path / "x.npy", x)
+    expected = evaluate(load(exported()), x, draws=4, seed=2)
+    words = ("evaluate", exported(), tmp_path / "x.npy", "-k", "4", "--seed", "2")
+    assert call(*words) == (0, f"{expected}\n", "")
+    status, out, _ = call(*words, "--json")
+    assert status == 0
+    assert json.loads(out)["importance_weighted_loss"] == expected.importance_weighted_loss
+
+
+def test_a_failed_check_keeps_its_status_when_nobody_reads(bundle):
+    tamper(bundle)
+    program = f"from vae_builder.cli import main; main(['verify', {str(bundle)!r}])"
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-c", program]
+    assert subprocess.run(words, stdout=writer, check=False).returncode == 1
+    os.close(writer)
 
 
 @pytest.mark.parametrize(

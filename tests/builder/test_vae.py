@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from vae_builder import VAE, LossSpec, build_models, load_dataset
+from vae_builder.objective import Objective
 
 SHAPE = (4, 4, 1)
 
@@ -178,3 +179,27 @@ def test_facts_of_the_model():
     vae.compile(optimizer="adam")
     vae.fit(images(), images(), verbose=0)
     assert vae.count_params() == vae.encoder.count_params() + vae.decoder.count_params()
+
+
+def test_saves_and_loads(tmp_path):
+    import keras
+
+    encoder, decoder = build_models("dense", (4, 3, 1), 2, (5,), seed=1)
+    objective = Objective(0.5, warmup_steps=7, free_bits=0.1)
+    vae = VAE(encoder, decoder, LossSpec("mse", 0.5), seed=9, objective=objective)
+    vae.save(tmp_path / "vae.keras")
+    loaded = keras.saving.load_model(tmp_path / "vae.keras")
+    assert (loaded.spec, loaded.seed, loaded.objective) == (vae.spec, 9, objective)
+    x = np.random.default_rng(0).random((6, 4, 3, 1), dtype=np.float32)
+    np.testing.assert_array_equal(loaded(x), vae(x))
+
+
+def test_fit_takes_uint8_pixels_as_the_builder_does():
+    x = np.random.default_rng(0).integers(0, 256, (8, 4, 3, 1)).astype(np.uint8)
+    results = []
+    for data in (x, x.astype(np.float32) / 255):
+        vae = VAE(*build_models("dense", (4, 3, 1), 2, (5,), seed=1))
+        vae.compile(optimizer="adam")
+        vae.fit(data, data, epochs=1, batch_size=8, verbose=0)
+        results.append(vae.evaluate(data, data, verbose=0, return_dict=True)["loss"])
+    assert results[0] == pytest.approx(results[1], rel=1e-6)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from vae_export import publish
-from vae_export.publish import check_target, publishing
+from vae_export.publish import _host, check_target, publishing
 from vae_runtime.errors import ExportError
 
 MARKER = "manifest.json"
@@ -272,25 +272,29 @@ def dead_pid():
 def test_debris_of_a_killed_export_is_removed(name, target):
     target = target.with_name(name)
     write(target, "old")
-    debris = target.parent / f".{name}.building-{dead_pid()}-abc123"
+    debris = target.parent / f".{name}.building-{_host()}-{dead_pid()}-abc123"
     shutil.copytree(target, debris)
-    other = target.parent / f".other.building-{dead_pid()}-abc123"
+    other = target.parent / f".other.building-{_host()}-{dead_pid()}-abc123"
     other.mkdir()
-    running = target.parent / f".{name}.building-{os.getppid()}-abc123"
+    running = target.parent / f".{name}.building-{_host()}-{os.getppid()}-abc123"
     running.mkdir()
     unknown = target.parent / f".{name}.building-notes"
+    elsewhere = target.parent / f".{name}.building-0badcafe-{dead_pid()}-abc123"
     unknown.mkdir()
+    elsewhere.mkdir()  # an exporter on another machine, on a shared folder
     write(target, "new")
     assert content(target) == "new"
-    assert names(target.parent) == sorted([name, other.name, running.name, unknown.name])
+    assert names(target.parent) == sorted(
+        [name, other.name, running.name, unknown.name, elsewhere.name]
+    )
 
 
 def test_bundle_that_was_moved_aside_comes_back(target):
     """Killed between the two renames: the old bundle is beside its place, the new one is not in."""
     write(target, "old")
     pid = dead_pid()
-    target.rename(target.parent / f".bundle.building-{pid}-abc-old")
-    (target.parent / f".bundle.building-{pid}-abc").mkdir()
+    target.rename(target.parent / f".bundle.building-{_host()}-{pid}-abc-old")
+    (target.parent / f".bundle.building-{_host()}-{pid}-abc").mkdir()
     with pytest.raises(ZeroDivisionError), publishing(target, force=True):
         assert content(target) == "old"
         raise ZeroDivisionError

@@ -18,4 +18,4 @@ def test_against_literal_formulas():
 def test_collapse_is_warned_of():
     result = latents(np.zeros((10, 3), np.float32), np.zeros((10, 3), np.float32))
     assert (result.active_units, result.kl_per_dimension) == (0, (0.0, 0.0, 0.0))
-    assert result.warning().startswith("the posterior has collapsed: none of 3 latent dimensions")
+    assert result.warning().startswith("the posterior has collapsed: 0 of 3 latent dimensions")

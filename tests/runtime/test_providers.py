@@ -1,3 +1,4 @@
+import builtins
 import sys
 
 import numpy as np
@@ -63,8 +64,34 @@ def test_a_provider_that_is_not_there_lists_those_that_are(claims, name):
 
 def test_the_fall_back_leaves_out_what_is_not_there(claims):
     claims(CUDA, CPU)
-    assert providers.resolve(["tensorrt", "cuda"], allow_fallback=True) == [CUDA]
+    assert providers.resolve(["tensorrt", "cuda"], allow_fallback=True) == [CUDA, CPU]
     assert providers.resolve("tensorrt", allow_fallback=True) == [CPU]
+    assert providers.resolve(["cuda", "cuda", "cpu"]) == [CUDA, CPU]
+
+
+@pytest.mark.skipif(
+    "AzureExecutionProvider" not in onnxruntime.get_available_providers(),
+    reason="needs a provider that knows none of the operators",
+)
+def test_a_provider_that_would_leave_the_work_to_the_cpu_is_refused(exported):
+    vae = vae_runtime.load(exported(), providers="AzureExecutionProvider")
+    with pytest.raises(ProviderError, match=r"alone: .*: add cpu as a further provider"):
+        vae.loss(np.zeros((1, 8, 8)))
+    mixed = vae_runtime.load(exported(), providers=["AzureExecutionProvider", "cpu"])
+    assert mixed.loss(np.zeros((1, 8, 8))).loss.shape == (1,)
+
+
+def test_a_library_that_does_not_load_is_not_called_missing(monkeypatch):
+    def broken(name, *args, **kwargs):
+        if name == "onnxruntime":
+            raise ImportError("libgomp.so.1: cannot open shared object file")
+        return original(name, *args, **kwargs)
+
+    original = builtins.__import__
+    monkeypatch.delitem(sys.modules, "onnxruntime")
+    monkeypatch.setattr(builtins, "__import__", broken)
+    with pytest.raises(ProviderError, match=r"does not load: libgomp\.so\.1"):
+        providers.onnxruntime()
 
 
 @pytest.mark.parametrize("allow_fallback", [False, True])

@@ -1,5 +1,7 @@
 """A loaded bundle, held against the SavedModels that TensorFlow runs."""
 
+import shutil
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -293,3 +295,46 @@ def test_providers_and_repr(vae):
     assert vae.providers == ["CPUExecutionProvider"]
     assert repr(vae) == "<VAERuntime 'small-vae': (8, 8, 1) -> 3, bce, on cpu>"
     assert vae.manifest is vae.bundle.manifest
+
+
+def test_what_overflows_is_an_error_not_a_nan(vae):
+    eps = np.zeros((3, 3), np.float32)
+    eps[1] = 1e38
+    with pytest.raises(InputError, match=r"loss of sample 1 is not finite: .* too large"):
+        vae.loss(np.zeros((3, 8, 8), np.float32), eps)
+
+
+def test_small_samples_do_not_make_huge_chunks(exported):
+    vae = vae_runtime.load(exported(shape=(1, 1, 1)))
+    sizes = []
+    original = vae.run
+    vae.run = lambda graph, inputs: sizes.append(len(inputs["x"])) or original(graph, inputs)
+    vae.loss(np.zeros((1000, 1, 1)))
+    assert sizes == [256, 256, 256, 232]
+
+
+def test_a_bundle_that_is_republished_meanwhile_still_loads(exported, tmp_path):
+    from vae_export.publish import publishing
+
+    target = tmp_path / "small-vae"
+    shutil.copytree(exported(), target)
+    done = threading.Event()
+
+    def republish():
+        other = exported("dense", "bce", kl_weight=0.5)
+        for i in range(40):
+            with publishing(target, force=True) as folder:
+                shutil.copytree((exported(), other)[i % 2], folder, dirs_exist_ok=True)
+        done.set()
+
+    exported("dense", "bce", kl_weight=0.5)
+    thread = threading.Thread(target=republish)
+    thread.start()
+    loads = 0
+    try:
+        while not done.is_set():
+            assert vae_runtime.load(target).manifest.loss.kl_weight in (0.5, 1.0)
+            loads += 1
+    finally:
+        thread.join()
+    assert loads > 0
