@@ -156,7 +156,9 @@ def test_train_then_export_a_run(trained):
     run_folder, path, printed = trained
     status, out, err = printed["train"]
     assert status == 0
-    assert err == "images.npy: 34 train, 2 validation, 4 test samples of shape (8, 8, 1)\n"
+    assert err.splitlines()[0] == (
+        "images.npy: 34 train, 2 validation, 4 test samples of shape (8, 8, 1)"
+    )
     test_line, active, wrote = out.splitlines()
     assert wrote == f"wrote {run_folder}; next: build-vae export NAME --run {run_folder}"
     result = json.loads((run_folder / "result.json").read_text())
