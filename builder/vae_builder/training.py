@@ -22,7 +22,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from vae_builder.config import TrainConfig
-from vae_builder.data import Dataset
+from vae_builder.data import Dataset, Samples
 from vae_builder.models import build_models, find_preset
 from vae_builder.vae import VAE
 from vae_runtime.errors import TrainingError
@@ -153,7 +153,7 @@ def train(
 
 
 def evaluate(
-    vae: VAE, x: NDArray[np.generic], *, seed: tuple[int, ...], batch_size: int = 500
+    vae: VAE, x: Samples, *, seed: tuple[int, ...], batch_size: int = 500
 ) -> Losses[float]:
     """The mean losses of a data set, with one z drawn for each sample.
 
@@ -217,9 +217,7 @@ def _learning_rate(peak: float, steps: int) -> keras.optimizers.schedules.Learni
     )
 
 
-def _blocks(
-    seed: int, epoch: int, x: NDArray[np.generic], batch_size: int
-) -> Iterator[NDArray[np.int64]]:
+def _blocks(seed: int, epoch: int, x: Samples, batch_size: int) -> Iterator[NDArray[np.int64]]:
     """The order of an epoch's samples, in blocks of shape `(steps, batch_size)`."""
     order = np.random.default_rng((seed, ORDER, epoch)).permutation(len(x))
     order = order[: len(x) // batch_size * batch_size].reshape(-1, batch_size)
