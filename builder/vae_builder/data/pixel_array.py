@@ -40,7 +40,7 @@ def pixel_array(shape: tuple[int, ...]) -> NDArray[np.uint8]:
             return np.memmap(file, np.uint8, "r+", shape=shape)  # outlives the closed file
     except OSError as error:
         raise InputError(
-            f"the pictures take {size / 1e9:.1f} GB once decoded, and {tempfile.gettempdir()} cannot "
+            f"the pictures take {size / 1e9:.1f} GB once decoded, {tempfile.gettempdir()} cannot "
             f"hold them ({error.strerror}): set TMPDIR to a folder with room, or make them smaller "
             "with --image-size"
         ) from error
