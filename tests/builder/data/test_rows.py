@@ -108,7 +108,7 @@ def test_range_is_checked_in_every_part(tmp_path, monkeypatch):
     x[37] = 2
     dataset = Dataset.from_arrays("x", X, validation=saved(tmp_path / "x.npy", x), test=X)
     dataset.require_range((0, 2))
-    with pytest.raises(InputError, match="^validation sample 37 has values from 2 to 2, expected"):
+    with pytest.raises(InputError, match=r"^validation sample 37 has values from 2 to 2, expected"):
         dataset.require_range((0, 1))
 
 
