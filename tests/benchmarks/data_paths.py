@@ -83,7 +83,7 @@ def throughput(folder: Path, options: argparse.Namespace) -> None:
     for name, rate in best.items():
         base = best["memory, float32" if "float" in name else "memory, uint8"]
         print(f"{name:<22}{rate:>9.1f}{rate / base:>11.2f}")
-    print(f"{options.samples} pictures were decoded in {decoding:.1f} s")
+    print(f"{options.samples} pictures were decoded in {decoding:.1f} s", flush=True)
 
 
 def steps_per_second(dataset: Dataset, options: argparse.Namespace) -> float:
@@ -113,7 +113,10 @@ def memory(folder: Path, options: argparse.Namespace) -> None:
     size = np.dtype(options.dtype).itemsize * int(np.prod(SHAPE))
     count = int(options.gigabytes * 1e9) // size
     np.lib.format.open_memmap(path, "w+", options.dtype, (count, *SHAPE)).flush()
-    print(f"\n{count} samples of {options.dtype} in a file of {path.stat().st_size / 1e9:.1f} GB")
+    print(
+        f"\n{count} samples of {options.dtype} in a file of {path.stat().st_size / 1e9:.1f} GB",
+        flush=True,
+    )
     words = ["--memory-of", path, "--steps", options.steps, "--batch-size", options.batch_size]
     subprocess.run([sys.executable, __file__, *map(str, words)], check=True)
 

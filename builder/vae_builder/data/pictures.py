@@ -164,7 +164,7 @@ def _in_colour(grey: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
     """Room for the same pictures in RGB, the first `count` of them filled in."""
     pixels = pixel_array((*grey.shape[:3], 3))
     for start in range(0, count, 1024):
-        part = slice(start, min(start + 1024, count))
+        part = slice(start, start + 1024)
         pixels[part] = grey[part]
     return pixels
 

@@ -74,6 +74,7 @@ def test_table_as_data_set(tmp_path, extension):
     ("content", "message"),
     [
         ("a,b\n1,2\n3,x\n", r"line 3, column 'b' is 'x', expected a finite number: drop or enc"),
+        ("1,2#5\n", r"line 1, column '2' is '2#5', expected"),
         ("1,2\n3,x\ny,4\n", r"line 2, column '2' is 'x', expected"),
         ("1,x\n3,4\n", r"line 1, column '2' is 'x', expected"),
         ("a,b\n\n1,2\n,4\n", r"line 4, column 'a' has no value \(''\), expected a number: remove"),
