@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from vae_builder.checkpoint import Checkpoint, Epoch, Position
 from vae_builder.config import Schedule, TrainConfig
-from vae_builder.data import Dataset
+from vae_builder.data import Dataset, Samples
 from vae_builder.models import build_models, find_preset
 from vae_builder.objective import Objective
 from vae_builder.vae import VAE
@@ -152,7 +152,7 @@ def train(
 
 
 def evaluate(
-    vae: VAE, x: NDArray[np.generic], *, seed: tuple[int, ...], batch_size: int = 500
+    vae: VAE, x: Samples, *, seed: tuple[int, ...], batch_size: int = 500
 ) -> Losses[float]:
     """The mean losses of a data set, with one z drawn for each sample.
 
@@ -174,7 +174,7 @@ def evaluate(
     return Losses(*np.concatenate(parts, axis=1)).mean()
 
 
-def _latents(vae: VAE, x: NDArray[np.generic], batch_size: int = 500) -> Latents:
+def _latents(vae: VAE, x: Samples, batch_size: int = 500) -> Latents:
     parts = [
         vae.encoder(tf.constant(to_float(x[start : start + batch_size])))
         for start in range(0, len(x), batch_size)
@@ -326,7 +326,7 @@ class _Trainer:
 
 
 def _blocks(
-    seed: int, epoch: int, x: NDArray[np.generic], batch_size: int, first_step: int = 0
+    seed: int, epoch: int, x: Samples, batch_size: int, first_step: int = 0
 ) -> Iterator[NDArray[np.int64]]:
     """The order of an epoch's samples from a step on, in blocks of shape `(steps, batch_size)`."""
     order = np.random.default_rng((seed, ORDER, epoch)).permutation(len(x))

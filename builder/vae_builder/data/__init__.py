@@ -2,6 +2,7 @@
 
     load_dataset("digits")          the digits that come with build-vae
     load_dataset("faces.npz")       .npz, .npy, IDX (also gzipped), or a folder of pictures
+    load_dataset("sensors.csv")     .csv, .tsv or .parquet: vectors
     Dataset.from_arrays("x", x)     arrays that are in memory already
     load_array("new.npy")           one array of samples, to score or to reconstruct
 
@@ -9,6 +10,7 @@ Importing this package needs NumPy only; Pillow and Keras are imported where a s
 """
 
 from vae_builder.data.dataset import Dataset
+from vae_builder.data.rows import Rows, Samples
 from vae_builder.data.sources import is_pictures, load_array, load_dataset
 
-__all__ = ["Dataset", "is_pictures", "load_array", "load_dataset"]
+__all__ = ["Dataset", "Rows", "Samples", "is_pictures", "load_array", "load_dataset"]

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from vae_builder.data.samples import as_samples
+from vae_builder.data.rows import Rows, Samples, chunks, subset
+from vae_builder.data.samples import as_samples, check_samples
 from vae_runtime.errors import InputError, OptionError
-from vae_runtime.inputs import check_values
 
 VALIDATION_FRACTION = 0.05
 """Share of the samples that becomes the validation split where the source has none."""
@@ -24,14 +24,14 @@ TEST_FRACTION = 0.1
 SPLIT_STREAM = 0x5B117
 """Second word of the seed, so that no other use of the same seed draws the same numbers."""
 
-_CHUNK_BYTES = 1 << 24
-
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Samples to train, to validate and to test on.
 
-    `Dataset.from_arrays` and `load_dataset` make one from arrays of any accepted dtype.
+    `Dataset.from_arrays` and `load_dataset` make one from arrays of any accepted dtype. The splits
+    of a memory-mapped array are `Rows` of it: they are indexed by rows like an array, and
+    `np.asarray(dataset.test)` reads one whole.
 
     Attributes:
         name: short name for people, such as "digits" or "faces.npz".
@@ -42,9 +42,9 @@ class Dataset:
     """
 
     name: str
-    train: NDArray[np.generic]
-    validation: NDArray[np.generic]
-    test: NDArray[np.generic]
+    train: Samples
+    validation: Samples
+    test: Samples
     split_seed: int | None
 
     def __post_init__(self) -> None:
@@ -59,10 +59,10 @@ class Dataset:
     def from_arrays(
         cls,
         name: str,
-        train: ArrayLike,
+        train: ArrayLike | Rows,
         *,
-        validation: ArrayLike | None = None,
-        test: ArrayLike | None = None,
+        validation: ArrayLike | Rows | None = None,
+        test: ArrayLike | Rows | None = None,
         validation_fraction: float = VALIDATION_FRACTION,
         test_fraction: float = TEST_FRACTION,
         seed: int = 0,
@@ -72,7 +72,8 @@ class Dataset:
         Args:
             name: short name, also for messages.
             train: samples, shape `(n, d)`, `(n, height, width)` or
-                `(n, height, width, channels)`; see `vae_builder.data.samples` for dtypes.
+                `(n, height, width, channels)`; see `vae_builder.data.samples` for dtypes. An
+                `np.memmap` stays in its file, so it may be larger than memory.
             validation: samples to validate on; drawn from `train` where left out.
             test: samples to test on; drawn from `train` where left out.
             validation_fraction: share of `train` to draw, above 0; unused with `validation`.
@@ -123,10 +124,9 @@ class Dataset:
         sha = hashlib.sha256()
         for x in self._splits.values():
             sha.update(f"{x.dtype.name} {x.shape}\n".encode())
-            rows = max(1, _CHUNK_BYTES // (x.dtype.itemsize * int(np.prod(self.input_shape))))
-            for i in range(0, len(x), rows):
-                chunk = np.ascontiguousarray(x[i : i + rows], x.dtype.newbyteorder("<"))
-                sha.update(chunk.reshape(-1).view(np.uint8).data)
+            for _, part in chunks(x):
+                content = np.ascontiguousarray(part, x.dtype.newbyteorder("<"))
+                sha.update(content.reshape(-1).view(np.uint8).data)
         return sha.hexdigest()
 
     def require_range(self, value_range: tuple[float, float] | None) -> None:
@@ -139,10 +139,10 @@ class Dataset:
             InputError: names the split and the first sample in it that is out of range.
         """
         for split, x in self._splits.items():
-            check_values(x, value_range, what=f"{split} sample")
+            check_samples(x, value_range, what=f"{split} sample")
 
     @property
-    def _splits(self) -> dict[str, NDArray[np.generic]]:
+    def _splits(self) -> dict[str, Samples]:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
@@ -162,9 +162,7 @@ def _check_split_options(validation_fraction: float, test_fraction: float, seed:
         raise OptionError(f"seed is {seed}, expected 0 or more")
 
 
-def _draw(
-    name: str, x: NDArray[np.generic], fractions: dict[str, float], seed: int
-) -> dict[str, NDArray[np.generic]]:
+def _draw(name: str, x: Samples, fractions: dict[str, float], seed: int) -> dict[str, Samples]:
     """Draws a split for each fraction; "train" keeps the rest, and at least one sample."""
     n = len(x)
     if n <= len(fractions):
@@ -178,5 +176,5 @@ def _draw(
         reversed(range(len(fractions))), fractions.items(), strict=True
     ):
         count = min(max(1, round(n * fraction)), len(order) - 1 - still_to_draw)
-        splits[split], order = x[np.sort(order[:count])], order[count:]
-    return splits | {"train": x[np.sort(order)]}
+        splits[split], order = subset(x, np.sort(order[:count])), order[count:]
+    return splits | {"train": subset(x, np.sort(order))}

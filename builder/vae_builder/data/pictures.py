@@ -8,6 +8,8 @@ Conventions, those of `vae_runtime.png` where it reads the same picture without 
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_builder.data.pixel_array import pixel_array
 from vae_builder.data.reading import reading
 from vae_runtime.errors import InputError, MissingExtraError, OptionError
 
@@ -47,30 +50,32 @@ def read_folder(
         channels: 1 for grey, 3 for RGB; `None` for grey if all pictures are grey.
 
     Returns:
-        Pixels, shape `(n, height, width, channels)`.
+        Pixels, shape `(n, height, width, channels)`; mapped where `pixel_array` says so.
 
     Raises:
-        InputError: no pictures, one that cannot be read, or sizes that differ.
+        InputError: no pictures, one that cannot be read, sizes that differ, or no room for the
+            pixels.
         MissingExtraError: Pillow is not installed.
         OptionError: `image_size` below 1, or `channels` not 1 or 3.
     """
     _check_options(image_size, channels)
     _require_pillow()
     files = _picture_files(folder)
-    if channels is None:
-        channels = 1 if all(_is_grey(file) for file in files) else 3
-    first = _read(files[0], image_size, channels)
-    with reading(folder, "folder of pictures"):
-        pixels = np.empty((len(files), *first.shape), np.uint8)
+    pixels: NDArray[np.uint8] | None = None
     for i, file in enumerate(files):
-        picture = first if i == 0 else _read(file, image_size, channels)
-        if picture.shape != first.shape:
+        picture = _read(file, image_size, channels)
+        if pixels is None:
+            pixels = pixel_array((len(files), *picture.shape))
+        elif picture.shape[:2] != pixels.shape[1:3]:
             raise InputError(
-                f"{file} is {_size(picture)} (height x width), {files[0].name} is {_size(first)}, "
-                "expected pictures of one size: resize them, e.g. with --image-size "
-                f"{_size(first)}"
+                f"{file} is {_size(picture)} (height x width), {files[0].name} is "
+                f"{_size(pixels[0])}, expected pictures of one size: resize them, e.g. with "
+                f"--image-size {_size(pixels[0])}"
             )
-        pixels[i] = picture
+        if picture.shape[-1] > pixels.shape[-1]:  # the first with colour: those before were grey
+            pixels = _in_colour(pixels, i)
+        pixels[i] = picture  # grey among colour is repeated
+    assert pixels is not None  # `_picture_files` refuses an empty folder
     return pixels
 
 
@@ -100,8 +105,6 @@ def read_picture(
             if find_spec("PIL") is None:
                 raise  # Pillow reads what the light reader does not, such as interlaced pictures
     _require_pillow()
-    if channels is None:
-        channels = 1 if _is_grey(path) else 3
     return _read(path, image_size, channels)[np.newaxis]
 
 
@@ -133,36 +136,56 @@ def _require_pillow() -> None:
 
 def _picture_files(folder: Path) -> list[Path]:
     with reading(folder, "folder"):
-        files = sorted(
-            path.relative_to(folder)
-            for path in folder.rglob("*")
-            if is_picture(path) and path.is_file()
-        )
-    visible = [folder / f for f in files if not any(part.startswith(".") for part in f.parts)]
-    if not visible:
+        files = sorted(_visible_pictures(folder, ()))
+    if not files:
         raise InputError(
             f"{folder} has no pictures ({', '.join(sorted(EXTENSIONS))}) and is not a folder of "
             "MNIST's IDX files: give a folder of pictures, or a file"
         )
-    return visible
+    return [folder.joinpath(*parts) for parts in files]
 
 
-def _is_grey(path: Path) -> bool:
-    """Whether a picture has no colour; reads its header and palette only."""
-    from PIL import Image
+def _visible_pictures(folder: Path, parts: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The pictures below a folder as the parts of their relative paths.
 
-    with reading(path, "picture"), Image.open(path) as image:
-        if image.mode not in ("P", "PA"):
-            return image.mode in _GREY_MODES
-        entries = np.reshape(image.getpalette("RGB") or [], (-1, 3))
-        return bool((entries == entries[:, :1]).all())
+    `os.scandir` knows what each entry is; `Path.rglob` would ask for every file.
+    """
+    with os.scandir(folder.joinpath(*parts)) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _visible_pictures(folder, (*parts, entry.name))
+            elif is_picture(Path(entry.name)) and entry.is_file():
+                yield (*parts, entry.name)
 
 
-def _read(path: Path, image_size: tuple[int, int] | None, channels: int) -> NDArray[np.uint8]:
-    """One picture, shape `(height, width, channels)`."""
+def _in_colour(grey: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """Room for the same pictures in RGB, the first `count` of them filled in."""
+    pixels = pixel_array((*grey.shape[:3], 3))
+    for start in range(0, count, 1024):
+        part = slice(start, start + 1024)
+        pixels[part] = grey[part]
+    return pixels
+
+
+def _is_grey(image: Image.Image) -> bool:
+    """Whether a picture has no colour, by its mode and palette."""
+    if image.mode not in ("P", "PA"):
+        return image.mode in _GREY_MODES
+    entries = np.reshape(image.getpalette("RGB") or [], (-1, 3))
+    return bool((entries == entries[:, :1]).all())
+
+
+def _read(
+    path: Path, image_size: tuple[int, int] | None, channels: int | None
+) -> NDArray[np.uint8]:
+    """One picture, shape `(height, width, channels)`; in its own channels where none are given."""
     from PIL import Image, ImageOps
 
     with reading(path, "picture"), Image.open(path) as image:
+        if channels is None:
+            channels = 1 if _is_grey(image) else 3
         # PNG is left as it is stored, as `vae_runtime.png` does.
         upright = image if image.format == "PNG" else ImageOps.exif_transpose(image)
         picture = _over_black(_to_8_bits(upright, path)).convert(_MODES[channels])

@@ -4,6 +4,8 @@ Conventions:
     - uint8 stays uint8; it stands for [0, 1] and is divided by 255 when a batch is made.
     - Every other dtype becomes float32 with the values it has; booleans are 0.0 and 1.0. This is
       what the runtime does too, so a sample means the same to both.
+    - A memory-mapped array is not read into memory: it is checked in parts and stays in its file,
+      and what is read of it later is converted then.
     - `(n, d)` are vectors, `(n, height, width)` and `(n, height, width, channels)` images.
 """
 
@@ -12,11 +14,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vae_builder.data.rows import Rows, Samples, chunks
 from vae_runtime.errors import InputError
 from vae_runtime.inputs import check_values, to_float
 
 
-def as_samples(x: ArrayLike, *, name: str, what: str = "sample") -> NDArray[np.generic]:
+def as_samples(x: ArrayLike | Rows, *, name: str, what: str = "sample") -> Samples:
     """Checks an array and brings it to the dtype and the axes that a `Dataset` holds.
 
     Args:
@@ -25,24 +28,53 @@ def as_samples(x: ArrayLike, *, name: str, what: str = "sample") -> NDArray[np.g
         what: what to call a sample in the message.
 
     Returns:
-        uint8 or float32, shape `(n, d)` or `(n, height, width, channels)`; a view of `x` where
-        that is possible.
+        uint8 or float32, shape `(n, d)` or `(n, height, width, channels)`: `Rows` where `x` is
+        mapped, otherwise an array, which is a view of `x` where that is possible.
 
     Raises:
         InputError: no samples, a shape or dtype that is not one of the above, or a value that is
             not finite; names the first sample that offends.
     """
-    array = np.asarray(x)
+    if isinstance(x, Rows):  # of another data set, and so checked
+        return x
+    array = x if isinstance(x, np.memmap) else np.asarray(x)
     _check_shape(array.shape, f"{name}: {what}s have")
     if array.dtype.kind not in "biuf":
         raise InputError(
             f"{name}: {what}s have dtype {array.dtype}, expected uint8 or float: "
             "convert them to numbers first"
         )
-    if array.dtype != np.uint8:
-        array = to_float(array)
-        check_values(array, None, what=f"{name}: {what}")
-    return array[..., np.newaxis] if array.ndim == 3 else array
+    samples = _with_channel_axis(array)
+    if array.dtype.kind == "f":  # nothing else can be other than finite
+        check_samples(samples, None, what=f"{name}: {what}")
+    return samples
+
+
+def check_samples(
+    x: Samples, value_range: tuple[float, float] | None, *, what: str = "sample"
+) -> None:
+    """Checks in parts that all values are finite and in range.
+
+    Args:
+        x: samples, uint8 or float32, shape `(n, *input_shape)`.
+        value_range: lowest and highest value allowed, both inclusive; `None` for no bounds.
+        what: what to call a sample in the message.
+
+    Raises:
+        InputError: names the first sample with a value that is not finite or out of range.
+    """
+    if x.dtype == np.uint8:
+        return
+    for first, part in chunks(x):
+        check_values(part, value_range, what=what, first=first)
+
+
+def _with_channel_axis(array: NDArray[np.generic]) -> Samples:
+    """Brings an array to the axes and the dtype of samples; a mapped one only in name."""
+    whole = array[..., np.newaxis] if array.ndim == 3 else array
+    if isinstance(array, np.memmap):
+        return Rows(whole)
+    return whole if whole.dtype == np.uint8 else to_float(whole)
 
 
 def _check_shape(shape: tuple[int, ...], subject: str) -> None:

@@ -19,9 +19,13 @@ from vae_builder.data.idx import is_idx, mnist_files, read_idx
 from vae_builder.data.named import EMBEDDED, NAMES, read_digits, read_keras
 from vae_builder.data.pictures import is_picture, read_folder, read_picture
 from vae_builder.data.reading import reading
+from vae_builder.data.tables import CSV_EXTENSIONS, PARQUET_EXTENSIONS, read_csv, read_parquet
 from vae_runtime.errors import InputError, OptionError
 
-FORMS = ".npz, .npy, IDX (also gzipped), a folder of pictures, a folder of MNIST's IDX files"
+FORMS = (
+    ".npz, .npy, .csv, .tsv, .parquet, IDX (also gzipped), a folder of pictures, "
+    "a folder of MNIST's IDX files"
+)
 """What can be read, for messages."""
 
 Readers = dict[str, Callable[[], NDArray[np.generic]]]
@@ -41,8 +45,8 @@ def load_dataset(
     """Loads samples and draws the splits that the source does not bring.
 
     Args:
-        source: a name ("digits", "mnist", "fashion_mnist"), a file (`.npz`, `.npy`, IDX), a
-            folder of pictures, or a folder of MNIST's IDX files.
+        source: a name ("digits", "mnist", "fashion_mnist"), a file (`.npz`, `.npy`, IDX,
+            `.csv`, `.tsv`, `.parquet`), a folder of pictures, or a folder of MNIST's IDX files.
         key: name of the array to use from an `.npz` file.
         image_size: height and width that pictures are resized to.
         channels: 1 to read pictures as grey, 3 as RGB; grey if all of them are, where left out.
@@ -51,12 +55,13 @@ def load_dataset(
         seed: seed of the draw, at least 0.
 
     Returns:
-        The data set, named after the source.
+        The data set, named after the source. The splits of an `.npy` file, and of pictures that
+        take more than 256 MB, stay in a mapped file.
 
     Raises:
         InputError: the source does not exist, is of no known form, cannot be read or downloaded,
             or its samples cannot be used.
-        MissingExtraError: the source needs Pillow or Keras, which is not installed.
+        MissingExtraError: the source needs Pillow, Keras or pyarrow, which is not installed.
         OptionError: an option that the source does not take, or one outside its choices.
 
     >>> load_dataset("digits").counts
@@ -98,12 +103,13 @@ def load_array(
     Returns:
         The test split where the source has one, otherwise all its samples; dtype and shape as
         they were saved, which the runtime checks. Pictures are uint8, shape
-        `(n, height, width, channels)`; an `.npy` file is mapped, not read.
+        `(n, height, width, channels)`, tables float32, shape `(n, d)`; an `.npy` file is mapped,
+        not read.
 
     Raises:
         InputError: the source does not exist, is of no known form, or cannot be read or
             downloaded.
-        MissingExtraError: the source needs Pillow or Keras, which is not installed.
+        MissingExtraError: the source needs Pillow, Keras or pyarrow, which is not installed.
         OptionError: an option that the source does not take, or one outside its choices.
     """
     readers = _readers(source, _form(source), key, image_size, channels)
@@ -138,6 +144,10 @@ def _file_form(path: Path) -> str:
         return "idx"
     if path.suffix.lower() in (".npz", ".npy"):
         return path.suffix.lower().removeprefix(".")
+    if path.suffix.lower() in CSV_EXTENSIONS:
+        return "csv"
+    if path.suffix.lower() in PARQUET_EXTENSIONS:
+        return "parquet"
     if is_picture(path):
         return "picture"
     raise InputError(f"{path} is of no known form, expected {FORMS}: convert it to .npy")
@@ -159,6 +169,10 @@ def _readers(
             return {split: partial(read_npz, path, x) for split, x in npz_arrays(path, key).items()}
         case "npy":
             return {"train": partial(read_npy, path)}
+        case "csv":
+            return {"train": partial(read_csv, path)}
+        case "parquet":
+            return {"train": partial(read_parquet, path)}
         case "idx":
             return {"train": partial(read_idx, path)}
         case "mnist folder":

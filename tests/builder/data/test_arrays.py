@@ -87,7 +87,7 @@ def test_big_endian_doubles(tmp_path):
     np.save(tmp_path / "a.npy", X.astype(">f8"))
     dataset = load_dataset(tmp_path / "a.npy")
     assert dataset.train.dtype == np.float32
-    assert dataset.train.max() == X.max()
+    assert np.asarray(dataset.train).max() == X.max()
 
 
 def test_empty_npy(tmp_path):

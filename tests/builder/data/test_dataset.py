@@ -117,7 +117,7 @@ def test_digest_is_the_sha256_of_dtype_shape_and_bytes():
 def test_digest_in_chunks_and_of_any_memory_order_is_the_same(monkeypatch):
     x = np.random.default_rng(0).random((7, 5, 3)).astype(np.float32)
     digest = Dataset.from_arrays("x", x, validation=x, test=x).digest
-    monkeypatch.setattr("vae_builder.data.dataset._CHUNK_BYTES", 100)
+    monkeypatch.setattr("vae_builder.data.rows.CHUNK_BYTES", 100)
     fortran = np.asfortranarray(x)
     assert Dataset.from_arrays("y", fortran, validation=fortran, test=fortran).digest == digest
 

@@ -120,5 +120,5 @@ def test_no_samples(tmp_path):
 
 def test_gzip_of_something_else(tmp_path):
     (tmp_path / "x.gz").write_bytes(gzip.compress(b"hello"))
-    with pytest.raises(InputError, match=r"x\.gz is of no known form, expected \.npz, \.npy, IDX"):
+    with pytest.raises(InputError, match=r"x\.gz is of no known form, expected \.npz, .* IDX"):
         load_array(tmp_path / "x.gz")
