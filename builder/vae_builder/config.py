@@ -47,5 +47,4 @@ class TrainConfig:
             raise OptionError(f"learning_rate is {self.learning_rate}, expected 0 < rate <= 1")
         if not 0 <= self.seed < 2**31:
             raise OptionError(f"seed is {self.seed}, expected 0 to 2147483647")
-        if not 0 <= self.loss.kl_weight < float("inf"):
-            raise OptionError(f"kl_weight is {self.loss.kl_weight}, expected 0 or more")
+        self.loss.check()

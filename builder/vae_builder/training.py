@@ -143,7 +143,7 @@ def train(
     return Trained(
         vae=vae,
         config=config,
-        data=_data_spec(dataset),
+        data=data_spec(dataset),
         held_out=dataset.test[:HELD_OUT],
         history=history,
         validation=history[-1].validation,
@@ -249,7 +249,8 @@ def _block_function(vae: VAE, batch_shape: tuple[int, ...], dtype: np.dtype[Any]
     return block
 
 
-def _data_spec(dataset: Dataset) -> DataSpec:
+def data_spec(dataset: Dataset) -> DataSpec:
+    """What a manifest says of a data set."""
     return DataSpec(
         name=dataset.name,
         sha256=dataset.digest,

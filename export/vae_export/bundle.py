@@ -105,10 +105,10 @@ def export(
 
     Args:
         encoder: x, shape `(batch, *input_shape)`, to a dict of `z_mean` and `z_log_var`.
-        decoder: z, shape `(batch, latent_dim)`, to logits (bce) or to the reconstruction (mse).
+        decoder: z, shape `(batch, latent_dim)`, to what `loss.decoder` says.
         samples: held-out samples for the proof, shape `(n, *input_shape)`, uint8 or float32.
         path: folder of the bundle.
-        loss: which loss; bce with kl_weight 1 where left out.
+        loss: which loss; bce of logits with kl_weight 1 where left out.
         provenance: data and training, for the manifest and the card.
         name: of the model; the folder's where left out.
         opset: ONNX operator set, 17 or 18.
@@ -122,13 +122,15 @@ def export(
         ExportError: the model cannot be exported, ONNX Runtime does not agree with TensorFlow, or
             the folder cannot be written. What was at `path` is still there, unchanged.
         InputError: the samples do not fit the model, or are not what the loss takes.
-        OptionError: an unknown opset, or a name that a manifest cannot hold.
+        OptionError: an unknown opset, a loss that is none, or a name that a manifest cannot hold.
     """
     if opset not in OPSETS:
         raise OptionError(f"opset is {opset}, expected one of {', '.join(map(str, OPSETS))}")
     path = Path(path)
     name = check_name(path, name)
-    job = _Job(encoder, decoder, loss or LossSpec(), provenance or Provenance(), opset)
+    loss = loss or LossSpec()
+    loss.check()
+    job = _Job(encoder, decoder, loss, provenance or Provenance(), opset)
     samples = as_batch(samples, job.input_shape, name="samples")
     check_values(samples, job.loss.value_range)
     say = on_step or (lambda step: None)
@@ -223,6 +225,7 @@ class _Job:
             "build_vae.input_shape": str(list(self.input_shape)),
             "build_vae.latent_dim": str(self.latent_dim),
             "build_vae.reconstruction": self.loss.reconstruction,
+            "build_vae.decoder": self.loss.decoder,
             "build_vae.kl_weight": repr(float(self.loss.kl_weight)),
         }
         for name, (inputs, outputs) in self.tensors.items():
