@@ -89,6 +89,11 @@ def load_model(path: str | Path) -> keras.Model:
     path = Path(path)
     if not path.is_file():
         raise ExportError(f"{path} is not a file, expected a model: save one by model.save")
+    if path.suffix != ".keras":  # the older forms may run code that they bring
+        raise ExportError(
+            f"{path} ends in {path.suffix or 'nothing'}, expected .keras: load it in Python and "
+            "save it by model.save, or pass the model object to vae_builder.export_models"
+        )
     try:
         return keras.saving.load_model(str(path), compile=False, safe_mode=True)
     except Exception as error:  # a damaged file fails anywhere in Keras
@@ -119,8 +124,6 @@ def _reason(path: Path, text: str) -> str:
             "@keras.saving.register_keras_serializable() and pass the model object to "
             "vae_builder.export_models in Python"
         )
-    if path.suffix not in (".keras", ".h5"):
-        return f"expected a .keras file, found {path.suffix or 'no extension'}: save by model.save"
     return f"{' '.join(text.split())[:300]}: save it again by model.save"
 
 
