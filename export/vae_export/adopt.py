@@ -229,6 +229,11 @@ def _fit(
 def _check_layers(model: keras.Model) -> None:
     """Refuses layers that are known to become graphs that no runtime loads."""
     for layer in _layers(model):
+        if isinstance(layer, LAYERS.Normalization):
+            raise ExportError(
+                f"layer {layer.name!r} is a Normalization, whose statistics do not get into an "
+                "ONNX graph: use Rescaling with scale 1 / std and offset -mean / std"
+            )
         if isinstance(layer, LAYERS.Conv2DTranspose) and any(
             stride > size for stride, size in zip(layer.strides, layer.kernel_size, strict=True)
         ):

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from vae_export import adopt, export
+from vae_export import adopt, bundle, export
 from vae_runtime import LossSpec, load
 from vae_runtime.errors import ExportError, InputError, OptionError
 from vae_runtime.loss import numpy_losses
@@ -295,6 +295,22 @@ def test_probabilities(models, loss, tmp_path):
     np.testing.assert_allclose(vae.loss(x).kl_loss, kl, rtol=1e-4, atol=1e-6)
 
 
+def test_probabilities_that_are_saturated(tmp_path, monkeypatch):
+    """Their losses have few digits: tolerances say so, and beyond them they are refused."""
+    spread = keras.initializers.RandomNormal(stddev=2, seed=0)
+    adopted = adopt(vectors()[0], decoder_of(layers.Dense(10, kernel_initializer=spread), Hidden()))
+    arguments = (adopted.encoder, adopted.decoder, samples((10,)), tmp_path / "a")
+    monkeypatch.setattr(bundle, "WIDEST_OF_PROBABILITIES", 0)
+    with pytest.raises(ExportError) as caught:
+        export(*arguments, loss=adopted.loss)
+    assert "probabilities next to 0 and 1 have too few digits in float32" in str(caught.value)
+    assert not [*tmp_path.iterdir()]
+    monkeypatch.setattr(bundle, "WIDEST_OF_PROBABILITIES", 10_000)
+    result = export(*arguments, loss=adopted.loss)
+    tolerances = result.manifest.tolerances
+    assert result.report.passed and tolerances.loss_rtol > 1e-5 >= tolerances.tensor_rtol
+
+
 def test_logits_and_probabilities_give_the_same_loss():
     x = samples((9,))
     logits = RNG.uniform(-8, 8, x.shape).astype(np.float32)
@@ -492,6 +508,13 @@ def test_transposed_convolution_with_gaps_is_named(padding):
         encoder,
         decoder,
     )
+
+
+def test_normalization_is_named():
+    normalization = layers.Normalization(name="standardise")
+    normalization.adapt(samples((10,)))
+    encoder = encoder_of(*(lambda x: dense()(normalization(x)) for _ in "ab"))
+    refuse(ExportError, "layer 'standardise' is a Normalization", encoder)
 
 
 @pytest.mark.parametrize(
