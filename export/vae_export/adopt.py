@@ -16,7 +16,7 @@ from typing import Any
 
 import keras
 
-from vae_export.decoder_end import producer, with_loss
+from vae_export.decoder_end import is_graph, producer, with_loss
 from vae_export.tracing import layer_of, random_nodes
 from vae_runtime.errors import ExportError, InputError
 from vae_runtime.loss import LossSpec
@@ -94,12 +94,9 @@ def _functional(model: Any, role: str, shape: tuple[int, ...] | None) -> keras.M
         raise ExportError(
             f"{role} {model.name!r} has no weights yet: train it, or call it on data, first"
         )
-    try:
-        inputs = list(model.inputs or ())
-    except AttributeError:  # a subclassed model
-        inputs = []
-    if not inputs:
+    if not is_graph(model):
         return _wrapped(model, role, shape)
+    inputs = model.inputs
     if len(inputs) > 1:
         raise ExportError(
             f"{role} {model.name!r} has {len(inputs)} inputs ({_names(inputs)}), expected one: "

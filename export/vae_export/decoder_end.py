@@ -103,7 +103,7 @@ def _logits(tensor: Any) -> Any:
         return _without_activation(layer, inputs[0])
     if _has_one_output(layer):
         within = _logits(layer.outputs[0])
-        return None if within is None else keras.Model(layer.inputs, within)(inputs[0])
+        return None if within is None else keras.Model(layer.inputs[0], within)(inputs[0])
     before = _logits(inputs[0]) if isinstance(layer, MOVING + IDLE) and _is_keras(layer) else None
     if before is None or isinstance(layer, IDLE):
         return before
@@ -130,7 +130,7 @@ def _without_activation(layer: Any, inputs: Any) -> Any:
 
 def _has_one_output(layer: Any) -> bool:
     """Whether a layer is itself a functional or sequential model of one output."""
-    return isinstance(layer, keras.Model) and len(getattr(layer, "outputs", None) or ()) == 1
+    return is_graph(layer) and len(layer.outputs) == 1
 
 
 def _end(tensor: Any) -> Any:
@@ -171,6 +171,12 @@ def _require_logits(model: keras.Model, end: Any) -> None:
             f"decoder ends in layer {layer!r}, whose values all lie in [0, 1] as probabilities do, "
             f"but there is no sigmoid to be seen: {remedy}"
         )
+
+
+def is_graph(model: Any) -> bool:
+    """Whether a model is the graph of its layers: functional or sequential, with Keras's `call`."""
+    own_call = not type(model).call.__module__.startswith("keras.")
+    return isinstance(model, keras.Model) and not own_call and bool(getattr(model, "inputs", None))
 
 
 def producer(tensor: Any) -> Any:

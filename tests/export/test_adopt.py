@@ -15,6 +15,11 @@ RNG = np.random.default_rng(0)
 PROBABILITIES = LossSpec("bce", decoder="probabilities")
 
 
+@pytest.fixture(autouse=True)
+def same_weights_every_time():
+    keras.utils.set_random_seed(1)
+
+
 class Sampling(layers.Layer):
     """Uses (z_mean, z_log_var) to sample z, the vector encoding a digit; as on keras.io."""
 
@@ -257,6 +262,24 @@ def test_dict_with_more_than_the_two():
     np.testing.assert_array_equal(adopted.encoder(value)["z_log_var"], expected["Z_LogVar"])
 
 
+def test_a_functional_model_with_a_call_of_its_own_is_called():
+    class Halved(keras.Model):
+        def call(self, inputs, training=None, mask=None):
+            return super().call(inputs / 2, training=training)
+
+    original, decoder = vectors()
+    encoder = Halved(original.inputs[0], original.outputs)
+    x = samples((10,))
+    found = adopt(encoder, decoder, None, (10,)).encoder(x)["z_mean"]
+    np.testing.assert_allclose(found, encoder(x)[0], rtol=1e-6)
+    assert np.abs(np.asarray(found) - original(x)[0]).max() > 0.01
+
+
+def test_hard_sigmoid_gives_probabilities():
+    decoder = decoder_of(layers.Dense(10, activation="hard_sigmoid"))
+    assert adopt(vectors()[0], decoder).loss == PROBABILITIES
+
+
 def test_mse_takes_the_values_as_they_are(tmp_path):
     encoder, decoder = vectors()
     adopted = adopt(encoder, decoder, LossSpec("mse"))
@@ -297,7 +320,7 @@ def test_probabilities(models, loss, tmp_path):
 
 def test_probabilities_that_are_saturated(tmp_path, monkeypatch):
     """Their losses have few digits: tolerances say so, and beyond them they are refused."""
-    spread = keras.initializers.RandomNormal(stddev=2, seed=0)
+    spread = keras.initializers.RandomNormal(stddev=5, seed=0)
     adopted = adopt(vectors()[0], decoder_of(layers.Dense(10, kernel_initializer=spread), Hidden()))
     arguments = (adopted.encoder, adopted.decoder, samples((10,)), tmp_path / "a")
     monkeypatch.setattr(bundle, "WIDEST_OF_PROBABILITIES", 0)
@@ -305,10 +328,11 @@ def test_probabilities_that_are_saturated(tmp_path, monkeypatch):
         export(*arguments, loss=adopted.loss)
     assert "probabilities next to 0 and 1 have too few digits in float32" in str(caught.value)
     assert not [*tmp_path.iterdir()]
-    monkeypatch.setattr(bundle, "WIDEST_OF_PROBABILITIES", 10_000)
+    monkeypatch.setattr(bundle, "WIDEST_OF_PROBABILITIES", 1e6)
     result = export(*arguments, loss=adopted.loss)
     tolerances = result.manifest.tolerances
-    assert result.report.passed and tolerances.loss_rtol > 1e-5 >= tolerances.tensor_rtol
+    assert result.report.passed and tolerances.loss_rtol > 1e-5
+    assert tolerances.tensor_rtol <= 1e-4
 
 
 def test_logits_and_probabilities_give_the_same_loss():
