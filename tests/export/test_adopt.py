@@ -133,7 +133,7 @@ def reshaped():
     encoder = keras.Model(x, [layers.Dense(2)(h), layers.Dense(2)(h)])
     z = keras.Input((2,))
     inner = keras.Sequential([layers.Dense(4), layers.Dense(42)])
-    h = keras.Model(z, layers.Activation("sigmoid")(inner(z)))(z)
+    h = keras.Model(z, layers.Activation(tf.nn.sigmoid)(inner(z)))(z)
     h = layers.Dropout(0.5)(layers.Cropping2D(((0, 0), (1, 1)))(layers.Reshape((6, 7, 1))(h)))
     return encoder, keras.Model(z, h)
 
