@@ -22,6 +22,7 @@ from vae_runtime.errors import MissingExtraError
 from vae_runtime.loss import LossSpec
 
 if TYPE_CHECKING:
+    from vae_builder.adopted import export_models, load_model
     from vae_builder.build import export_trained
     from vae_builder.checkpoint import Checkpoint, Epoch
     from vae_builder.models import PRESETS, build_models
@@ -44,6 +45,8 @@ _NEEDS_TENSORFLOW = {
     "resume_run": "run",
     "train_run": "run",
     "export_trained": "build",
+    "export_models": "adopted",
+    "load_model": "adopted",
 }
 
 __all__ = [
@@ -59,9 +62,11 @@ __all__ = [
     "Trained",
     "build_models",
     "evaluate",
+    "export_models",
     "export_trained",
     "load_array",
     "load_dataset",
+    "load_model",
     "load_run",
     "resume_run",
     "train",

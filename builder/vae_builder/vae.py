@@ -33,7 +33,7 @@ class VAE(keras.Model):
 
     Attributes:
         encoder: x to a dict of z_mean and z_log_var.
-        decoder: z to logits (bce) or to the reconstruction (mse).
+        decoder: z to what `spec.decoder` says.
         spec: which loss.
         seed: of the noise.
         objective: what training minimises.
@@ -123,7 +123,7 @@ class VAE(keras.Model):
     def call(self, x: Any, training: bool = False) -> Any:
         """The reconstruction of x from its mean code, shape `(batch, *input_shape)`."""
         output = self.decoder(self.encoder(x, training=training)["z_mean"], training=training)
-        return keras.ops.sigmoid(output) if self.spec.reconstruction == "bce" else output
+        return keras.ops.sigmoid(output) if self.spec.decoder == "logits" else output
 
     def update(self, x: Any) -> Losses[Any]:
         """One step of the optimizer on one batch.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vae_runtime.describe import given
+from vae_runtime.loss import CLIP
 from vae_runtime.manifest import Manifest
 
 TRAINING_FIGURE = "figures/training.png"
@@ -45,9 +46,11 @@ computed on {m.parity.samples} fixed inputs, so that any runtime can be held aga
 
 def _what(m: Manifest) -> str:
     term = {
-        "bce": "binary cross-entropy of the decoder's logits, summed over the elements",
-        "mse": "squared error, summed over the elements",
-    }[m.loss.reconstruction]
+        "logits": "binary cross-entropy of the decoder's logits, summed over the elements",
+        "probabilities": "binary cross-entropy of the decoder's probabilities, clipped to "
+        f"[{CLIP:g}, 1 - {CLIP:g}], summed over the elements",
+        "values": "squared error, summed over the elements",
+    }[m.loss.decoder]
     values = "in [0, 1]" if m.input.range else "of any finite value"
     return f"""## The loss
 

@@ -1,7 +1,7 @@
 """The three functions that are exported, as TensorFlow functions with named tensors.
 
     encoder   x        -> z_mean, z_log_var
-    decoder   z        -> logits (bce only), reconstruction
+    decoder   z        -> logits (where the decoder gives them), reconstruction
     loss      x, eps   -> reconstruction_loss, kl_loss, loss
 
 Noise is an argument: no random operator is ever exported.
@@ -26,7 +26,7 @@ def exported_functions(
 
     Args:
         encoder: x to a dict of z_mean and z_log_var.
-        decoder: z to logits (bce) or to the reconstruction (mse).
+        decoder: z to what `loss.decoder` says.
         loss: which loss.
 
     Returns:
@@ -59,7 +59,7 @@ def exported_functions(
 
 def decoded(loss: LossSpec, output: Any) -> dict[str, Any]:
     """The decoder's outputs by name, from the tensor that its last layer gives."""
-    if loss.reconstruction == "bce":
+    if loss.decoder == "logits":
         return {"logits": output, "reconstruction": keras.ops.sigmoid(output)}
     # A function may not hand on a layer's tensor under another name, so copy it.
     return {"reconstruction": tf.identity(output)}

@@ -181,6 +181,11 @@ def _check_operators(model: ModelProto, name: str) -> None:
                 f"{name} holds the operator {node.domain}:{node.op_type} (from {node.name}), which "
                 "is not part of ONNX: replace the layer it comes from"
             )
+        if any(attribute.HasField("g") for attribute in node.attribute):
+            raise ExportError(
+                f"{name} holds the control flow {node.op_type} (from {node.name}), which is not "
+                "supported: give a recurrent layer unroll=True, or replace the layer it comes from"
+            )
         if node.op_type.startswith(RANDOM):
             raise ExportError(
                 f"{name} holds the random operator {node.op_type} (from {node.name}), which gives "

@@ -66,8 +66,8 @@ def reference_values(
         eps: noise, shape `(m, latent_dim)`.
 
     Returns:
-        Arrays by name: the inputs, z_mean, z_log_var, z, logits (bce only), reconstruction and
-        the losses.
+        Arrays by name: the inputs, z_mean, z_log_var, z, logits (where there are any),
+        reconstruction and the losses.
 
     Raises:
         ExportError: a value is not finite.

@@ -23,7 +23,7 @@ def describe(manifest: Manifest) -> str:
         "created": f"{m.created}, format {m.format_version}",
         "input": f"{_shape(m.input.shape)} {m.input.dtype}, {values}",
         "latent_dim": str(m.latent_dim),
-        "loss": f"{m.loss.reconstruction} + {m.loss.kl_weight:g} * kl, "
+        "loss": f"{m.loss.reconstruction} of {m.loss.decoder} + {m.loss.kl_weight:g} * kl, "
         f"{m.loss.elements} over elements, {m.loss.samples} over samples",
         "encoder": _graph(m.graphs.encoder),
         "decoder": _graph(m.graphs.decoder),

@@ -4,19 +4,21 @@ For a sample x of D elements, encoder outputs `z_mean` and `z_log_var` of length
 `eps` ~ N(0, I) and `z = z_mean + exp(z_log_var / 2) * eps`, per sample:
 
     reconstruction_loss, bce   sum over D of  max(l, 0) - l * x + log(1 + exp(-|l|))
+    bce of probabilities       sum over D of  -x * log(p) - (1 - x) * log(1 - p)
     reconstruction_loss, mse   sum over D of  (x - r)^2
     kl_loss                    -1/2 * sum over L of  1 + z_log_var - z_mean^2 - exp(z_log_var)
     loss                       reconstruction_loss + kl_weight * kl_loss
 
-with l the decoder's logits and r its output. Elements and latent dimensions are *summed*; the
-loss of a data set is the *mean* over its samples. bce and kl_loss are in nats, mse in squared
-units of the data.
+with l the decoder's logits, r its output, and p its output clipped to [1e-7, 1 - 1e-7]. Elements
+and latent dimensions are *summed*; the loss of a data set is the *mean* over its samples. bce and
+kl_loss are in nats, mse in squared units of the data.
 
 The bce form is `-x log(p) - (1 - x) log(1 - p)` at p = sigmoid(l), rearranged so that it is exact
 where p rounds to 0 or 1. Keras's `binary_crossentropy(x, p) * D` is the same number as long as no
 p is clipped; beyond that it has two values of its own: plain probabilities are clipped at 1e-7,
 while inside a `tf.function` (and for what Keras's own sigmoid returned) it goes back to the logits.
-Hence decoders here end in logits.
+Hence decoders here end in logits. The second form is for decoders of others, whose last layer gives
+probabilities from which no logits can be had: it is defined by the clipping.
 
 Each function takes an array namespace `xp`: `numpy`, or `keras.ops` whose names are NumPy's, so
 that the same lines are run by NumPy, trained by TensorFlow and traced into the ONNX graph.
@@ -40,6 +42,16 @@ from vae_runtime.strict_json import Limit
 T = TypeVar("T")
 
 Reconstruction = Literal["bce", "mse"]
+Decoder = Literal["logits", "probabilities", "values"]
+
+DECODERS: dict[Reconstruction, tuple[Decoder, ...]] = {
+    "bce": ("logits", "probabilities"),
+    "mse": ("values",),
+}
+"""What a decoder may give for each reconstruction loss; the first one unless stated."""
+
+CLIP = 1e-7
+"""Probabilities are kept this far from 0 and from 1, as by Keras."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +79,18 @@ class Losses(Generic[T]):
 class LossSpec:
     """Which loss: all that is needed to compute it again."""
 
-    reconstruction: Annotated[
-        Reconstruction, "bce: binary cross-entropy of logits; mse: squared error"
-    ] = "bce"
+    reconstruction: Annotated[Reconstruction, "bce: binary cross-entropy; mse: squared error"] = (
+        "bce"
+    )
     kl_weight: Annotated[float, "factor of kl_loss in loss", Limit(0)] = 1.0
     elements: Annotated[Literal["sum"], "reduction over the elements of a sample"] = "sum"
     samples: Annotated[Literal["mean"], "reduction over the samples of a data set"] = "mean"
+    decoder: Annotated[
+        Decoder, "what the decoder ends in; bce: logits or probabilities, mse: values"
+    ] = None  # type: ignore[assignment]  # what is usual for the reconstruction, set below
 
     def __post_init__(self) -> None:
-        """Refuses what is no loss.
+        """Fills in what the decoder gives where it is not stated.
 
         Raises:
             OptionError: an unknown reconstruction loss, or a negative or infinite weight.
@@ -87,6 +102,20 @@ class LossSpec:
             )
         if not 0 <= self.kl_weight < math.inf:
             raise OptionError(f"kl_weight is {self.kl_weight}, expected 0 or more")
+        if self.decoder is None:
+            object.__setattr__(self, "decoder", DECODERS[self.reconstruction][0])
+
+    def check_decoder(self) -> None:
+        """Checks that the decoder gives what the reconstruction loss takes.
+
+        Raises:
+            OptionError: it does not.
+        """
+        if self.decoder not in DECODERS[self.reconstruction]:
+            raise OptionError(
+                f"decoder is {self.decoder!r}, the {self.reconstruction} loss takes "
+                f"{' or '.join(DECODERS[self.reconstruction])}: leave one of the two out"
+            )
 
     @property
     def value_range(self) -> tuple[float, float] | None:
@@ -96,7 +125,7 @@ class LossSpec:
     @property
     def decoder_output(self) -> str:
         """The decoder's output that the reconstruction loss is computed from."""
-        return "logits" if self.reconstruction == "bce" else "reconstruction"
+        return "logits" if self.decoder == "logits" else "reconstruction"
 
 
 def bce(xp: Any, x: Any, logits: Any) -> Any:
@@ -112,6 +141,21 @@ def bce(xp: Any, x: Any, logits: Any) -> Any:
     """
     softplus = xp.log(1.0 + xp.exp(-xp.abs(logits)))
     return xp.sum(xp.maximum(logits, 0.0) - logits * x + softplus, axis=1)
+
+
+def bce_of_probabilities(xp: Any, x: Any, probabilities: Any) -> Any:
+    """Binary cross-entropy of probabilities, clipped, summed over the elements.
+
+    Args:
+        xp: array namespace, `numpy` or `keras.ops`.
+        x: samples in [0, 1], shape `(batch, D)`.
+        probabilities: decoder output, shape `(batch, D)`.
+
+    Returns:
+        Nats per sample, shape `(batch,)`; at most 16.2 for each element, finite also in float32.
+    """
+    p = xp.clip(probabilities, CLIP, 1.0 - CLIP)
+    return -xp.sum(x * xp.log(p) + (1.0 - x) * xp.log(1.0 - p), axis=1)
 
 
 def mse(xp: Any, x: Any, reconstruction: Any) -> Any:
@@ -161,7 +205,7 @@ def losses(
         xp: array namespace, `numpy` or `keras.ops`.
         spec: which loss.
         x: samples, shape `(batch, *input_shape)`.
-        output: decoder logits for bce, decoder output for mse, shaped as `x`.
+        output: what the decoder gives, `spec.decoder`, shaped as `x`.
         z_mean: means, shape `(batch, L)`.
         z_log_var: logarithms of the variances, shape `(batch, L)`.
 
@@ -171,7 +215,7 @@ def losses(
     # Flat first: elementwise work on a trailing axis of length 1 costs ONNX Runtime fifty-fold.
     elements = int(np.prod(x.shape[1:]))
     flat_x, flat_output = (xp.reshape(a, (-1, elements)) for a in (x, output))
-    term = {"bce": bce, "mse": mse}[spec.reconstruction]
+    term = {"logits": bce, "probabilities": bce_of_probabilities, "values": mse}[spec.decoder]
     reconstruction_loss = term(xp, flat_x, flat_output)
     kl_loss = kl(xp, z_mean, z_log_var)
     return Losses(reconstruction_loss, kl_loss, reconstruction_loss + spec.kl_weight * kl_loss)

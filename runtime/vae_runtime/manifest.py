@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from vae_runtime import strict_json
 from vae_runtime.errors import BundleError
 from vae_runtime.latents import Latents
-from vae_runtime.loss import Losses, LossSpec
+from vae_runtime.loss import DECODERS, Losses, LossSpec
 from vae_runtime.strict_json import Limit, Pattern, StrictJsonError
 
 FORMAT: Final = "build-vae"
@@ -70,7 +70,7 @@ class Graphs:
     """The three ONNX graphs."""
 
     encoder: Annotated[GraphSpec, "x to z_mean and z_log_var"]
-    decoder: Annotated[GraphSpec, "z to logits (bce only) and reconstruction"]
+    decoder: Annotated[GraphSpec, "z to logits (if it gives them) and reconstruction"]
     loss: Annotated[GraphSpec, "x and eps to the loss in its parts"]
 
 
@@ -90,7 +90,7 @@ class SavedModels:
     """Encoder and decoder as TensorFlow SavedModels."""
 
     encoder: Annotated[SavedModelSpec, "x to z_mean and z_log_var"]
-    decoder: Annotated[SavedModelSpec, "z to logits (bce only) and reconstruction"]
+    decoder: Annotated[SavedModelSpec, "z to logits (if it gives them) and reconstruction"]
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def graph_tensors(
     Args:
         input_shape: shape of one sample.
         latent_dim: length of z.
-        loss: bce models have `logits` beside `reconstruction`.
+        loss: decoders of logits have `logits` beside `reconstruction`.
 
     Returns:
         For `encoder`, `decoder` and `loss`, the inputs and the outputs.
@@ -216,7 +216,7 @@ def graph_tensors(
         return tuple(TensorSpec(name, "float32", ("batch", *shape)) for name in names)
 
     sample, latent = input_shape, (latent_dim,)
-    decoded = ("logits", "reconstruction") if loss.reconstruction == "bce" else ("reconstruction",)
+    decoded = ("logits", "reconstruction") if loss.decoder == "logits" else ("reconstruction",)
     return {
         "encoder": (named(sample, "x"), named(latent, "z_mean", "z_log_var")),
         "decoder": (named(latent, "z"), named(sample, *decoded)),
@@ -245,12 +245,14 @@ def _faults(m: Manifest) -> Iterator[str]:
     """What a manifest contradicts itself in; what no schema can say."""
     if not m.input.shape:
         yield "input.shape is empty"
+    if m.loss.decoder not in DECODERS[m.loss.reconstruction]:
+        yield f"loss.decoder is {m.loss.decoder!r} with the {m.loss.reconstruction} loss"
     for name, expected in graph_tensors(m.input.shape, m.latent_dim, m.loss).items():
         graph: GraphSpec = getattr(m.graphs, name)
         if (graph.inputs, graph.outputs) != expected:
             yield (
                 f"graphs.{name} does not fit input.shape {m.input.shape}, latent_dim "
-                f"{m.latent_dim} and loss {m.loss.reconstruction}"
+                f"{m.latent_dim} and loss {m.loss.reconstruction} of {m.loss.decoder}"
             )
         if graph.file not in m.files:
             yield f"graphs.{name}.file {graph.file!r} is not among files"

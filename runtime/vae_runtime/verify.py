@@ -5,7 +5,7 @@ from them, out of the SavedModels read back from disk. Each graph is run on Tens
 inputs of that graph, and each output is held against TensorFlow's:
 
     encoder   x        -> z_mean, z_log_var
-    decoder   z        -> logits (bce only), reconstruction
+    decoder   z        -> logits (not always), reconstruction
     loss      x, eps   -> reconstruction_loss, kl_loss, loss, per sample
     numpy     z and the three losses once more, by NumPy from the encoder's and decoder's outputs
 
@@ -154,7 +154,7 @@ def read_reference(bundle: Bundle) -> dict[str, Float32]:
     """Reads the reference inputs and TensorFlow's values from a bundle.
 
     Returns:
-        Arrays by name: x, eps, z_mean, z_log_var, z, logits (bce only), reconstruction,
+        Arrays by name: x, eps, z_mean, z_log_var, z, logits (where there are any), reconstruction,
         reconstruction_loss, kl_loss, loss.
 
     Raises:

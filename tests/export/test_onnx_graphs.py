@@ -114,6 +114,7 @@ def test_essentials_are_in_the_metadata_of_a_bundle(exported):
             "build_vae.input_shape": "[9, 7, 3]",
             "build_vae.latent_dim": "2",
             "build_vae.reconstruction": "mse",
+            "build_vae.decoder": "values",
             "build_vae.kl_weight": "0.1",
         }
 

@@ -13,7 +13,7 @@ name        Zwölf Ziffern
 created     2026-03-14T15:09:26+00:00, format 1
 input       (4, 3, 1) float32, in [0, 1]
 latent_dim  2
-loss        bce + 0.5 * kl, sum over elements, mean over samples
+loss        bce of logits + 0.5 * kl, sum over elements, mean over samples
 encoder     x (batch, 4, 3, 1) -> z_mean (batch, 2), z_log_var (batch, 2)  (encoder.onnx, opset 18)
 decoder     z (batch, 2) -> logits (batch, 4, 3, 1), reconstruction (batch, 4, 3, 1)  \
 (decoder.onnx, opset 18)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import vae_runtime
+from vae_runtime.errors import OptionError
 from vae_runtime.loss import Losses, LossSpec, bce, draw, kl, mse, numpy_losses
 
 SHAPES = [(28, 28, 1), (9, 7, 3)]
@@ -215,6 +216,51 @@ def test_mse_is_zero_for_equals_only(x, r):
         assert mse(np, x, r) > 0
 
 
+PROBABILITIES = LossSpec("bce", decoder="probabilities")
+
+
+@pytest.mark.parametrize("compute", [by_numpy, by_tensorflow])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_bce_of_probabilities(shape, compute):
+    x, logits, z_mean, z_log_var = case(shape, 6)
+    p = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    ours = compute(PROBABILITIES, x, p.astype(np.float32), z_mean, z_log_var)
+    np.testing.assert_allclose(ours.reconstruction_loss, plain_bce(x, logits), rtol=2e-5)
+    np.testing.assert_allclose(ours.kl_loss, plain_kl(z_mean, z_log_var), rtol=2e-6)
+
+
+@pytest.mark.parametrize("compute", [by_numpy, by_tensorflow])
+def test_bce_of_probabilities_is_clipped_as_the_eager_recipe(compute):
+    """Also where p is exactly 0 or 1, in float32, without a warning."""
+    x, logits, z_mean, z_log_var = case((9, 7, 3), 60)
+    p = np.exp(-np.logaddexp(0, -logits.astype(np.float64))).astype(np.float32)
+    p[0], p[1] = 0, 1
+    ours = compute(PROBABILITIES, x, p, z_mean, z_log_var)
+    assert np.isfinite(ours.reconstruction_loss).all()
+    clipped = np.clip(p, np.float32(1e-7), np.float32(1 - 1e-7)).astype(np.float64)
+    expected = -(x * np.log(clipped) + (1 - x) * np.log(1 - clipped)).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(ours.reconstruction_loss, expected, rtol=1e-5)
+    import keras
+
+    eager = np.asarray(keras.losses.binary_crossentropy(x, p)).sum(axis=(1, 2)) * 3
+    np.testing.assert_allclose(ours.reconstruction_loss, eager, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (("BCE",), "reconstruction is 'BCE', expected one of bce, mse"),
+        (("mse", -1), "kl_weight is -1, expected 0 or more"),
+        (("bce", float("inf")), "kl_weight is inf, expected 0 or more"),
+        (("bce", 1, "sum", "mean", "values"), "decoder is 'values', the bce loss takes logits or"),
+        (("mse", 1, "sum", "mean", "logits"), "decoder is 'logits', the mse loss takes values"),
+    ],
+)
+def test_specifications_that_are_none(spec, message):
+    with pytest.raises(OptionError, match=message):
+        LossSpec(*spec).check_decoder()
+
+
 def test_draw():
     z_mean, z_log_var, eps = (np.array([row]) for row in ([1.0, -2], [0, 2 * np.log(3)], [0.5, 2]))
     np.testing.assert_allclose(draw(np, z_mean, z_log_var, eps), [[1.5, 4]])
@@ -243,12 +289,16 @@ def test_the_mean_of_no_samples_is_nan_without_a_warning():
 
 
 @pytest.mark.parametrize(
-    ("reconstruction", "value_range", "output"),
-    [("bce", (0, 1), "logits"), ("mse", None, "reconstruction")],
+    ("spec", "decoder", "value_range", "output"),
+    [
+        (LossSpec("bce"), "logits", (0, 1), "logits"),
+        (PROBABILITIES, "probabilities", (0, 1), "reconstruction"),
+        (LossSpec("mse"), "values", None, "reconstruction"),
+    ],
 )
-def test_what_follows_from_the_kind_of_loss(reconstruction, value_range, output):
-    spec = LossSpec(reconstruction)
-    assert (spec.value_range, spec.decoder_output) == (value_range, output)
+def test_what_follows_from_the_kind_of_loss(spec, decoder, value_range, output):
+    spec.check_decoder()
+    assert (spec.decoder, spec.value_range, spec.decoder_output) == (decoder, value_range, output)
     assert (spec.kl_weight, spec.elements, spec.samples) == (1, "sum", "mean")
 
 

@@ -158,7 +158,6 @@ INCONSISTENT = {
         (("graphs", "encoder", "inputs", 0, "shape", 0), 4),
     ],
     "graphs.decoder does not fit": [
-        (("loss", "reconstruction"), "mse"),
         (("graphs", "decoder", "outputs"), DATA["graphs"]["decoder"]["outputs"][::-1]),
     ],
     "graphs.loss does not fit": [
@@ -175,6 +174,11 @@ INCONSISTENT = {
     "files has names that differ in case only": [
         (("files", "PARITY.NPZ"), DATA["files"]["parity.npz"]),
         (("files", "Manifest.json"), DATA["files"]["parity.npz"]),
+    ],
+    "loss.decoder is 'logits' with the mse loss": [(("loss", "reconstruction"), "mse")],
+    "loss.decoder is 'values' with the bce loss": [(("loss", "decoder"), "values")],
+    "graphs.decoder does not fit input.shape (4, 3, 1), latent_dim 2 and loss bce of prob": [
+        (("loss", "decoder"), "probabilities"),
     ],
     "input.shape is empty": [(("input", "shape"), [])],
     "input.range is None, the bce loss needs (0.0, 1.0)": [(("input", "range"), None)],
@@ -196,6 +200,7 @@ def test_a_manifest_that_contradicts_itself(path, value, message):
 
 def test_an_mse_manifest_has_no_range_and_no_logits():
     data = changed(("loss", "reconstruction"), "mse")
+    data["loss"]["decoder"] = "values"
     del data["graphs"]["decoder"]["outputs"][0]
     with pytest.raises(BundleError, match="the mse loss needs None"):
         read(data)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from vae_runtime.loss import Losses, LossSpec
 if TYPE_CHECKING:
     from vae_builder.run import Source
     from vae_builder.training import Progress, Trained
+    from vae_export import Exported
 
 DATA_OPTIONS = (
     "key",
@@ -35,6 +37,8 @@ DATA_OPTIONS = (
     "test_fraction",
     "split_seed",
 )
+READ_OPTIONS = ("data", *DATA_OPTIONS)
+LOSS_OPTIONS = ("reconstruction", "kl_weight")
 
 
 @click.command("train")
@@ -58,7 +62,7 @@ def train_command(
         build-vae export digits-vae --run digits-run
     """
     if resume:
-        _refuse_training_options(ctx, options, "--resume")
+        _refuse(ctx, options, "--resume: the run has its own choices")
     import_tensorflow()
     from vae_builder.run import resume_run, train_run
 
@@ -83,6 +87,12 @@ def train_command(
     type=click.Path(path_type=Path),
     help="Export this run of build-vae train instead of training first.",
 )
+@click.option(
+    "--encoder",
+    type=click.Path(path_type=Path),
+    help="Export this Keras model of yours (.keras) instead of training; with --decoder.",
+)
+@click.option("--decoder", type=click.Path(path_type=Path), help="The decoder that goes with it.")
 @data_options
 @model_options
 @click.option("--name", help="Name of the model [default: the folder's].")
@@ -98,6 +108,8 @@ def export_command(
     /,
     output: Path,
     run_folder: Path | None,
+    encoder: Path | None,
+    decoder: Path | None,
     name: str | None,
     opset: int,
     force: bool,
@@ -111,10 +123,15 @@ def export_command(
         build-vae export digits-vae
         build-vae export faces-vae --data faces/ --image-size 64x64 --preset conv --loss mse
         build-vae export digits-vae --run digits-run --force
+        build-vae export my-vae --encoder enc.keras --decoder dec.keras --data x.npy
     """
     if run_folder:
-        _refuse_training_options(ctx, options, "--run")
+        refused = {**options, "encoder": encoder, "decoder": decoder}
+        _refuse(ctx, refused, "--run: the run has its own choices")
+    if encoder or decoder:
+        _check_own_models(ctx, options, encoder, decoder)
     import_tensorflow()
+    from vae_builder.adopted import export_models
     from vae_builder.build import export_trained
     from vae_builder.run import load_run
     from vae_export.bundle import check_name
@@ -122,11 +139,15 @@ def export_command(
 
     check_target(output, force=force)
     check_name(output, name)
-    trained = load_run(run_folder) if run_folder else _train(options, quiet=quiet)
+    write: Callable[..., Exported]
+    if encoder and decoder:
+        dataset = _load(_source(options), quiet=quiet)
+        write = partial(export_models, encoder, decoder, dataset, output, loss=_loss(options))
+    else:
+        trained = load_run(run_folder) if run_folder else _train(options, quiet=quiet)
+        write = partial(export_trained, trained, output)
     with _spoken_steps(quiet) as on_step:
-        exported = export_trained(
-            trained, output, name=name, opset=opset, force=force, on_step=on_step
-        )
+        exported = write(name=name, opset=opset, force=force, on_step=on_step)
     click.echo(str(exported.report))
     size = sum(entry.size for entry in exported.manifest.files.values())
     click.echo(f"wrote {output} ({size / 1e6:.1f} MB); next: build-vae verify {output}")
@@ -136,9 +157,7 @@ def _train(options: dict[str, Any], *, quiet: bool) -> Trained:
     from vae_builder.training import train
 
     source, config = _parse(options)
-    dataset = source.load()
-    if describe := _describer(quiet):
-        describe(dataset)
+    dataset = _load(source, quiet=quiet)
     with _progress_bar(quiet) as on_progress:
         trained = train(dataset, config, on_progress=on_progress)
     _print_result(trained)
@@ -146,13 +165,26 @@ def _train(options: dict[str, Any], *, quiet: bool) -> Trained:
 
 
 def _parse(options: dict[str, Any]) -> tuple[Source, TrainConfig]:
+    training = {k: v for k, v in options.items() if k not in (*READ_OPTIONS, *LOSS_OPTIONS)}
+    return _source(options), TrainConfig(loss=_loss(options), **training)
+
+
+def _source(options: dict[str, Any]) -> Source:
     from vae_builder.run import Source
 
-    options = dict(options)
-    reading = {name: options.pop(name) for name in DATA_OPTIONS}
-    source = Source(options.pop("data"), seed=reading.pop("split_seed"), **reading)
-    loss = LossSpec(options.pop("reconstruction"), options.pop("kl_weight"))
-    return source, TrainConfig(loss=loss, **options)
+    reading = {name: options[name] for name in DATA_OPTIONS}
+    return Source(options["data"], seed=reading.pop("split_seed"), **reading)
+
+
+def _loss(options: dict[str, Any]) -> LossSpec:
+    return LossSpec(*(options[name] for name in LOSS_OPTIONS))
+
+
+def _load(source: Source, *, quiet: bool) -> Dataset:
+    dataset = source.load()
+    if describe := _describer(quiet):
+        describe(dataset)
+    return dataset
 
 
 def _describer(quiet: bool) -> Callable[[Dataset], None] | None:
@@ -168,14 +200,28 @@ def _print_result(trained: Trained) -> None:
         click.echo(f"Warning: {warning}", err=True)
 
 
-def _refuse_training_options(ctx: click.Context, options: dict[str, Any], why: str) -> None:
-    for name in options:
-        source = ctx.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
+def _check_own_models(
+    ctx: click.Context, options: dict[str, Any], encoder: Path | None, decoder: Path | None
+) -> None:
+    if not (encoder and decoder):
+        given, missing = ("--encoder", "--decoder") if encoder else ("--decoder", "--encoder")
+        raise OptionError(f"{given} needs {missing}: give both, each a .keras file")
+    training = [name for name in options if name not in (*READ_OPTIONS, *LOSS_OPTIONS)]
+    _refuse(ctx, training, "--encoder and --decoder: the models were trained already")
+    if not _is_given(ctx, "data"):
+        raise OptionError("--encoder and --decoder need --data: what the models were trained on")
+
+
+def _refuse(ctx: click.Context, names: Iterable[str], why: str) -> None:
+    for name in names:
+        if _is_given(ctx, name):
             flag = next(p.opts[0] for p in ctx.command.params if p.name == name)
-            raise OptionError(
-                f"{flag} cannot be given with {why}: the run has its own choices; leave one out"
-            )
+            raise OptionError(f"{flag} cannot be given with {why}; leave one out")
+
+
+def _is_given(ctx: click.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _describe(dataset: Dataset) -> str:

@@ -77,7 +77,8 @@ data_options = combined(
         "--data",
         default="digits",
         show_default=True,
-        help="digits, mnist, fashion_mnist, or a path: .npz, .npy, IDX, .csv, .parquet, a folder of pictures.",
+        help="digits, mnist, fashion_mnist, or a path: .npz, .npy, IDX, .csv, .parquet, or a "
+        "folder of pictures.",
     ),
     source_options,
     click.option(

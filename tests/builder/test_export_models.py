@@ -1,0 +1,261 @@
+"""A Keras VAE of the user's own, in memory or in files, by Python and by the command line."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from vae_builder import Dataset, LossSpec, export_models, load_model
+from vae_builder.cli import run
+from vae_runtime import Bundle, load
+from vae_runtime.errors import ExportError, InputError, OptionError
+from vae_runtime.verify import read_reference
+
+
+@keras.saving.register_keras_serializable("test_export_models")
+class Sampling(layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.seed_generator = keras.random.SeedGenerator(1)
+
+    def call(self, inputs):
+        z_mean, z_log_var = inputs
+        eps = keras.random.normal(ops.shape(z_mean), seed=self.seed_generator)
+        return z_mean + ops.exp(0.5 * z_log_var) * eps
+
+
+class Unregistered(layers.Layer):
+    def call(self, x):
+        return 2 * x
+
+
+class VAE(keras.Model):
+    """As on keras.io: a subclassed model with a functional encoder and decoder in it."""
+
+    def __init__(self, encoder, decoder, **kwargs):
+        super().__init__(**kwargs)
+        self.encoder, self.decoder = encoder, decoder
+
+    def train_step(self, data):
+        raise NotImplementedError
+
+
+def build(shape=(8, 8, 1), first=None):
+    x = keras.Input(shape)
+    h = layers.Flatten()(x if first is None else first(x))
+    h = layers.Dense(6, activation="relu")(h)
+    z_mean, z_log_var = layers.Dense(2, name="z_mean")(h), layers.Dense(2, name="z_log_var")(h)
+    encoder = keras.Model(x, [z_mean, z_log_var, Sampling()([z_mean, z_log_var])], name="encoder")
+    z = keras.Input((2,))
+    h = layers.Dense(int(np.prod(shape)), activation="sigmoid")(z)
+    return encoder, keras.Model(z, layers.Reshape(shape)(h), name="decoder")
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    x = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1)).astype(np.uint8)
+    return Dataset.from_arrays("noise", x, seed=2)
+
+
+@pytest.fixture
+def files(dataset, tmp_path):
+    """Paths of an encoder, a decoder and their data, and the models themselves."""
+    encoder, decoder = build()
+    paths = [tmp_path / name for name in ("enc.keras", "dec.keras", "x.npy")]
+    encoder.save(paths[0])
+    decoder.save(paths[1])
+    np.save(paths[2], dataset.train)
+    return *paths, encoder, decoder
+
+
+@pytest.fixture
+def call(capsys):
+    def call(*words):
+        capsys.readouterr()
+        status = run([str(word) for word in words])
+        return status, *capsys.readouterr()
+
+    return call
+
+
+def check(bundle, encoder, decoder, images):
+    """The bundle computes what the models compute."""
+    vae = load(bundle)
+    x = images.astype(np.float32) / 255
+    np.testing.assert_allclose(vae.encode(images).z_mean, encoder(x)[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(vae.encode(images).z_log_var, encoder(x)[1], rtol=1e-4, atol=1e-5)
+    z = np.random.default_rng(1).standard_normal((5, 2)).astype(np.float32)
+    np.testing.assert_allclose(vae.decode(z), decoder(z), rtol=1e-4, atol=1e-6)
+
+
+def test_models_in_memory(dataset, tmp_path):
+    vae = VAE(*build())
+    steps = []
+    result = export_models(
+        vae.encoder,
+        vae.decoder,
+        dataset,
+        tmp_path / "a",
+        loss=LossSpec("bce", 0.5),
+        name="my own",
+        opset=17,
+        on_step=steps.append,
+    )
+    assert result.report.passed and len(steps) == 5
+    m = result.manifest
+    assert (m.training, m.name, m.graphs.loss.opset) == (None, "my own", 17)
+    assert m.loss == LossSpec("bce", 0.5, decoder="logits")
+    assert (m.data.name, m.data.sha256, m.data.split_seed) == ("noise", dataset.digest, 2)
+    assert (m.data.train, m.data.validation, m.data.test) == (34, 2, 4)
+    check(result.path, vae.encoder, vae.decoder, dataset.test)
+    reference = read_reference(Bundle(result.path))
+    np.testing.assert_array_equal(reference["x"][:-3], dataset.test.astype(np.float32) / 255)
+    with pytest.raises(ExportError, match="exists: give --force"):
+        export_models(*build(), dataset, tmp_path / "a")
+    export_models(*build(), dataset, tmp_path / "a", force=True)
+
+
+def test_models_in_files(files, dataset, tmp_path):
+    encoder, decoder = files[-2:]
+    result = export_models(files[0], str(files[1]), dataset, tmp_path / "a")
+    check(result.path, encoder, decoder, dataset.test)
+
+
+def test_command_line(files, dataset, tmp_path, call):
+    enc, dec, data, encoder, decoder = files
+    words = ("export", tmp_path / "a", "--encoder", enc, "--decoder", dec, "--data", data)
+    status, out, err = call(*words, "--loss", "mse", "--kl-weight", "0.25", "--split-seed", "3")
+    assert (status, err.splitlines()[0]) == (
+        0,
+        "x.npy: 29 train, 2 validation, 3 test samples of shape (8, 8, 1)",
+    )
+    assert "a: 6 samples on cpu: PASSED" in out and "test loss" not in out
+    assert err.splitlines()[-1] == "exporting: verification by ONNX Runtime"
+    m = Bundle(tmp_path / "a").manifest
+    assert m.loss == LossSpec("mse", 0.25)
+    assert (m.training, m.data.name, m.data.split_seed) == (None, "x.npy", 3)
+    check(tmp_path / "a", encoder, decoder, dataset.test)
+    status, _, err = call("verify", tmp_path / "a", "--against", "saved-model")
+    assert status == 0, err
+    status, out, _ = call("inspect", tmp_path / "a")
+    assert status == 0 and "mse of values + 0.25 * kl" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--encoder", "a.keras"), "--encoder needs --decoder: give both, each a .keras file"),
+        (("--decoder", "a.keras"), "--decoder needs --encoder: give both, each a .keras file"),
+        (
+            ("--encoder", "a.keras", "--decoder", "b.keras"),
+            "--encoder and --decoder need --data: what the models were trained on",
+        ),
+        (
+            ("--encoder", "a.keras", "--decoder", "b.keras", "--run", "c"),
+            "--encoder cannot be given with --run: the run was trained already; leave one out",
+        ),
+        (
+            ("--decoder", "b.keras", "--run", "c"),
+            "--decoder cannot be given with --run: the run was trained already; leave one out",
+        ),
+        *(
+            (
+                ("--encoder", "a.keras", "--decoder", "b.keras", "--data", "digits", *option),
+                f"{option[0]} cannot be given with --encoder and --decoder: the models were "
+                "trained already; leave one out",
+            )
+            for option in (
+                ("--preset", "dense"),
+                ("--hidden", "4"),
+                ("--latent-dim", "20"),
+                ("--epochs", "30"),
+                ("--batch-size", "64"),
+                ("--learning-rate", "0.002"),
+                ("--seed", "0"),
+            )
+        ),
+    ],
+)
+def test_options_that_do_not_go_together(words, message, tmp_path, call):
+    status, out, err = call("export", tmp_path / "a", *words)
+    assert (status, out, err) == (3, "", f"Error: {message}\n")
+    assert not [*tmp_path.iterdir()]
+
+
+def refuse(error, message, *arguments, **options):
+    with pytest.raises(error) as caught:
+        export_models(*arguments, **options)
+    assert message in str(caught.value), str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_data_that_does_not_fit(dataset, tmp_path):
+    flat = build((64,))
+    refuse(
+        InputError,
+        "the models take samples of shape (64,), the data has (8, 8, 1): give the data the models'",
+        *(*flat, dataset, tmp_path / "a"),
+    )
+    x = np.linspace(-1, 1, 40 * 64, dtype=np.float32).reshape(40, 64)
+    wide = Dataset.from_arrays("wide", x)
+    refuse(InputError, "has values from -1", *(*flat, wide, tmp_path / "a"))
+    export_models(*flat, wide, tmp_path / "a", loss=LossSpec("mse"))
+
+
+def test_loss_that_is_none(dataset, tmp_path, files, call):
+    refuse(
+        OptionError,
+        "kl_weight is -1, expected 0 or more",
+        *(*build(), dataset, tmp_path / "a"),
+        loss=LossSpec("bce", -1),
+    )
+    words = ("--encoder", files[0], "--decoder", files[1], "--data", files[2], "--kl-weight", "nan")
+    status, _, err = call("export", tmp_path / "a", *words, "-q")
+    assert (status, err) == (3, "Error: kl_weight is nan, expected 0 or more\n")
+
+
+def test_lambda_in_a_file_is_named_and_not_run(dataset, tmp_path):
+    doubling = layers.Lambda(lambda t: 2 * t, output_shape=(8, 8, 1), name="doubling")
+    encoder, decoder = build(first=doubling)
+    encoder.save(tmp_path / "enc.keras")
+    refuse(
+        ExportError,
+        "enc.keras cannot be read: layer 'doubling' is a Lambda, whose code would have to be run: "
+        "write it as a Layer class with @keras.saving.register_keras_serializable, or pass the "
+        "model object",
+        *(tmp_path / "enc.keras", decoder, dataset, tmp_path / "a"),
+    )
+    result = export_models(encoder, decoder, dataset, tmp_path / "a")
+    check(result.path, encoder, decoder, dataset.test)
+
+
+def test_class_in_a_file_that_is_not_registered_is_named(dataset, tmp_path):
+    encoder, decoder = build(first=Unregistered())
+    encoder.save(tmp_path / "enc.keras")
+    refuse(
+        ExportError,
+        "enc.keras cannot be read: the class 'Unregistered' in it is not known here: decorate it "
+        "with @keras.saving.register_keras_serializable() and pass the model object",
+        *(tmp_path / "enc.keras", decoder, dataset, tmp_path / "a"),
+    )
+    assert export_models(encoder, decoder, dataset, tmp_path / "a").report.passed
+
+
+def test_files_that_hold_no_model(dataset, tmp_path):
+    encoder, decoder = build()
+    encoder.save(tmp_path / "enc.keras")
+    (tmp_path / "cut.keras").write_bytes((tmp_path / "enc.keras").read_bytes()[:500])
+    encoder.save_weights(tmp_path / "model.weights.h5")
+    (tmp_path / "junk.keras").write_text("none")
+    for name, message in {
+        "none.keras": "none.keras is not a file, expected a model: save one by model.save",
+        "cut.keras": "cut.keras cannot be read: ",
+        "junk.keras": "junk.keras cannot be read: ",
+        "model.weights.h5": "model.weights.h5 ends in .h5, expected .keras: load it in Python",
+        ".": "is not a file, expected a model",
+    }.items():
+        refuse(ExportError, message, tmp_path / name, decoder, dataset, tmp_path / "a")
+        refuse(ExportError, message, encoder, tmp_path / name, dataset, tmp_path / "a")
+    with pytest.raises(ExportError, match="is not a file"):
+        load_model(tmp_path / "none.keras")
+    assert not (tmp_path / "a").exists()
