@@ -276,7 +276,6 @@ class _Job:
     def _draw_figures(
         self, folder: Path, manifest: Manifest, parity: dict[str, NDArray[np.float32]]
     ) -> set[str]:
-        (folder / "figures").mkdir()
         drawn = set()
         if self.provenance.curve:
             target = folder / card.TRAINING_FIGURE

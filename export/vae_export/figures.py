@@ -18,8 +18,8 @@ from vae_runtime.loss import Losses
 PAIRS = 10
 """Inputs shown beside their reconstructions."""
 
-MIN_SIDE = 28 * 3
-"""Pixels that a small picture is enlarged to, so that it can be seen."""
+MIN_SIDE, MAX_SIDE = 28 * 3, 256
+"""Pixels that a small picture is enlarged to, and a large one is thinned to, to be seen."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ def draw_training(curve: Curve, unit: str, path: Path) -> None:
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(axis="y", color="#e0e0e0", linewidth=0.6)
         axes.legend(frameon=False)
+        path.parent.mkdir(exist_ok=True)
         figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
@@ -76,8 +77,11 @@ def draw_reconstructions(
         path: PNG file to write.
     """
     count = min(PAIRS, len(x))
+    every = -(-max(x.shape[1:3]) // MAX_SIDE)
+    x, reconstruction = (images[:, ::every, ::every] for images in (x, reconstruction))
     both = np.concatenate([x[:count], reconstruction[:count]])
     low, high = min(0.0, float(x.min())), max(1.0, float(x.max()))
     zoom = max(1, -(-MIN_SIDE // max(x.shape[1:3])))
     enlarged = np.repeat(np.repeat((both - low) / (high - low), zoom, axis=1), zoom, axis=2)
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(png.encode(picture.grid(enlarged, columns=count, padding=2)))

@@ -122,7 +122,7 @@ def _flush_published(target: Path, parent: Path) -> None:
 
 
 def _move(folder: Path, target: Path) -> None:
-    if not target.exists() or not any(target.iterdir()):
+    if not _holds_something(target):
         folder.rename(target)  # replaces an empty folder too
     elif not _exchange(folder, target):
         _swap_in_two_steps(folder, target)
@@ -166,10 +166,14 @@ def _remove_debris(target: Path, prefix: str) -> None:
         owner = rest.partition("-")[0]
         if host != _host() or not owner.isdecimal() or _is_running(int(owner)):
             continue
-        if folder.name.endswith(_ASIDE) and not target.exists():
+        if folder.name.endswith(_ASIDE) and not _holds_something(target):
             folder.rename(target)
         else:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _holds_something(folder: Path) -> bool:
+    return folder.exists() and any(folder.iterdir())
 
 
 def _host() -> str:

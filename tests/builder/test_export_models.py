@@ -152,11 +152,11 @@ def test_command_line(files, dataset, tmp_path, call):
         ),
         (
             ("--encoder", "a.keras", "--decoder", "b.keras", "--run", "c"),
-            "--encoder cannot be given with --run: the run was trained already; leave one out",
+            "--encoder cannot be given with --run: the run has its own choices; leave one out",
         ),
         (
             ("--decoder", "b.keras", "--run", "c"),
-            "--decoder cannot be given with --run: the run was trained already; leave one out",
+            "--decoder cannot be given with --run: the run has its own choices; leave one out",
         ),
         *(
             (
@@ -205,9 +205,9 @@ def test_data_that_does_not_fit(dataset, tmp_path):
 def test_loss_that_is_none(dataset, tmp_path, files, call):
     refuse(
         OptionError,
-        "kl_weight is -1, expected 0 or more",
+        "decoder is 'values', the bce loss takes logits or probabilities",
         *(*build(), dataset, tmp_path / "a"),
-        loss=LossSpec("bce", -1),
+        loss=LossSpec("bce", decoder="values"),
     )
     words = ("--encoder", files[0], "--decoder", files[1], "--data", files[2], "--kl-weight", "nan")
     status, _, err = call("export", tmp_path / "a", *words, "-q")

@@ -188,7 +188,7 @@ def report(*shares):
     [((0.0, 0.0), 1, 1), ((0.25, 0.1), 1, 1), ((0.5, 1.5), 2, 6), ((99.0, 2.6), 10, 10)],
 )
 def test_tolerances_leave_other_processors_room(shares, tensor, loss):
-    result = _with_headroom(report(*shares))
+    result = _with_headroom(report(*shares), LossSpec())
     assert result.tensor_atol == pytest.approx(1e-5 * tensor)
     assert result.tensor_rtol == pytest.approx(1e-5 * tensor)
     assert result.loss_atol == pytest.approx(1e-5 * loss)

@@ -78,7 +78,7 @@ def test_every_figure_and_file_that_a_card_names_is_there(exported):
 
 def test_code_of_the_card_runs(exported, monkeypatch, capsys):
     path = exported()
-    monkeypatch.chdir(path.parent)
+    monkeypatch.chdir(path)
     blocks = re.findall(r"```python\n(.*?)```", (path / "README.md").read_text(), re.S)
     assert len(blocks) == 2
     names = {"x": np.random.default_rng(0).random((3, 8, 8, 1), dtype=np.float32)}
@@ -86,7 +86,6 @@ def test_code_of_the_card_runs(exported, monkeypatch, capsys):
     assert "PASSED" in capsys.readouterr().out
     assert names["images"].shape == (3, 8, 8, 1)
     with_runtime = names["losses"]
-    monkeypatch.chdir(path)
     exec(blocks[1], names)
     np.testing.assert_allclose(names["loss"], with_runtime.loss, rtol=1e-5)
     np.testing.assert_allclose(names["kl_loss"], with_runtime.kl_loss, rtol=1e-5)

@@ -60,3 +60,10 @@ def test_values_outside_0_to_1_are_scaled_to_what_the_inputs_span(tmp_path):
 def test_large_pictures_are_not_enlarged(tmp_path):
     draw_reconstructions(*np.zeros((2, 1, 100, 90, 1), np.float32), tmp_path / "pairs.png")
     assert png.decode((tmp_path / "pairs.png").read_bytes()).shape == (202, 90, 1)
+
+
+def test_large_pictures_are_thinned(tmp_path):
+    x = np.random.default_rng(0).random((3, 2000, 1500, 3), dtype=np.float32)
+    draw_reconstructions(x, x, tmp_path / "figures" / "a.png")
+    height, width, _ = png.decode((tmp_path / "figures" / "a.png").read_bytes()).shape
+    assert height <= 2 * 256 + 2 and width <= 3 * 256 + 4
