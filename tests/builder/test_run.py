@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,11 +21,19 @@ CONFIG = TrainConfig(hidden=(4,), latent_dim=2, epochs=3, batch_size=4, seed=3, 
 STEPS = 3 * 9  # of 42 samples, 36 train
 
 
+X = np.random.default_rng(0).integers(0, 256, (42, 5, 4, 1)).astype(np.uint8)
+
+
 @pytest.fixture
 def data(tmp_path):
-    x = np.random.default_rng(0).integers(0, 256, (42, 5, 4, 1)).astype(np.uint8)
-    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "x.npy", X)
     return tmp_path / "x.npy"
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """The run that nothing interrupted."""
+    return train(Dataset.from_arrays("x", X), CONFIG)
 
 
 @pytest.fixture
@@ -54,7 +63,7 @@ def stop_at(step):
     return on_progress
 
 
-def test_a_finished_run_comes_back_exactly(data, tmp_path):
+def test_a_finished_run_comes_back_exactly(data, tmp_path, whole):
     trained = train_run(tmp_path / "run", Source(str(data)), CONFIG)
     loaded = load_run(tmp_path / "run")
     for name in ("config", "data", "history", "validation", "test", "latents", "seconds"):
@@ -62,7 +71,7 @@ def test_a_finished_run_comes_back_exactly(data, tmp_path):
     np.testing.assert_array_equal(loaded.held_out, trained.held_out)
     assert weights(loaded) == weights(trained)
     assert (loaded.vae.spec, loaded.vae.seed) == (trained.vae.spec, 3)
-    assert weights(train(Source(str(data)).load(), CONFIG)) == weights(trained)
+    assert weights(whole) == weights(trained)
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         "run.json",
         "result.json",
@@ -90,9 +99,11 @@ def test_another_kind_comes_back(tmp_path):
     np.testing.assert_array_equal(loaded.vae(x), trained.vae(x))
 
 
-@pytest.mark.parametrize("step", [1, 2, 8, 9, 10, 13, 18, 21, 26, STEPS])
-def test_stopped_anywhere_resumes_to_the_same_weights(data, tmp_path, often, step):
-    whole = train(Source(str(data)).load(), CONFIG)
+SLOW_STEPS = [pytest.param(step, marks=pytest.mark.slow) for step in (2, 8, 10, 18, 21, 26)]
+
+
+@pytest.mark.parametrize("step", [1, 9, 13, STEPS, *SLOW_STEPS])
+def test_stopped_anywhere_resumes_to_the_same_weights(data, tmp_path, often, whole, step):
     with pytest.raises(StopError):
         train_run(tmp_path / "run", Source(str(data)), CONFIG, on_progress=stop_at(step))
     resumed = resume_run(tmp_path / "run")
@@ -154,8 +165,7 @@ def killed(data, run, step):
     ],
     ids=["twice", "20 times"],
 )
-def test_killed_runs_resume_to_the_same_weights(data, tmp_path, steps):
-    whole = train(Source(str(data)).load(), CONFIG)
+def test_killed_runs_resume_to_the_same_weights(data, tmp_path, whole, steps):
     for step in steps:
         assert killed(data, tmp_path / "run", step) == -signal.SIGKILL
     assert weights(resume_run(tmp_path / "run")) == weights(whole)
@@ -164,20 +174,20 @@ def test_killed_runs_resume_to_the_same_weights(data, tmp_path, steps):
 def test_changed_data_is_refused(data, tmp_path, often):
     with pytest.raises(StopError):
         train_run(tmp_path / "run", Source(str(data)), CONFIG, on_progress=stop_at(9))
-    x = np.load(data)
+    x = X.copy()
     x[7, 0, 0, 0] ^= 1
     np.save(data, x)
     with pytest.raises(InputError, match=r"the data of .*run has changed: SHA-256 .* restore"):
         resume_run(tmp_path / "run")
 
 
-def test_arrays_given_in_python_are_needed_again(data, tmp_path, often):
+def test_arrays_given_in_python_are_needed_again(data, tmp_path, often, whole):
     dataset = Source(str(data)).load()
     with pytest.raises(StopError):
         train_run(tmp_path / "run", dataset, CONFIG, on_progress=stop_at(9))
     with pytest.raises(InputError, match="give the same data again"):
         resume_run(tmp_path / "run")
-    assert weights(resume_run(tmp_path / "run", dataset)) == weights(train(dataset, CONFIG))
+    assert weights(resume_run(tmp_path / "run", dataset)) == weights(whole)
 
 
 def test_a_run_that_has_not_ended_is_not_exported(data, tmp_path, often):
@@ -208,9 +218,16 @@ def test_what_is_no_run_is_left_alone(data, tmp_path):
             function(tmp_path / "mine")
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    path = tmp_path_factory.mktemp("finished") / "run"
+    train_run(path, Dataset.from_arrays("x", X), CONFIG)
+    return path
+
+
 @pytest.mark.parametrize("name", ["result.json", "history.csv", "encoder.keras", "held_out.npz"])
-def test_damage_is_named(data, tmp_path, name):
-    train_run(tmp_path / "run", Source(str(data)), CONFIG)
+def test_damage_is_named(finished, tmp_path, name):
+    shutil.copytree(finished, tmp_path / "run")
     (tmp_path / "run" / name).write_bytes(b"{}")
     with pytest.raises(InputError, match=r"run cannot be read as a run: .*: train it again$"):
         load_run(tmp_path / "run")
@@ -225,7 +242,7 @@ def test_a_damaged_checkpoint_is_named(data, tmp_path, often, name):
         resume_run(tmp_path / "run")
 
 
-def test_a_full_disk_keeps_the_last_checkpoint(data, tmp_path, often, monkeypatch):
+def test_a_full_disk_keeps_the_last_checkpoint(data, tmp_path, often, whole, monkeypatch):
     writes = iter([None] * 6)
 
     def fsync(descriptor):
@@ -236,7 +253,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(data, tmp_path, often, monkeypatc
     with pytest.raises(ExportError, match=r"run cannot be written: No space left .* --resume"):
         train_run(tmp_path / "run", Source(str(data)), CONFIG)
     monkeypatch.undo()
-    assert weights(resume_run(tmp_path / "run")) == weights(train(Source(str(data)).load(), CONFIG))
+    assert weights(resume_run(tmp_path / "run")) == weights(whole)
 
 
 def test_run_record_says_where_the_data_is(data, tmp_path):
