@@ -32,8 +32,10 @@ def data(tmp_path):
 
 @pytest.fixture(scope="module")
 def whole():
-    """The run that nothing interrupted."""
-    return train(Dataset.from_arrays("x", X), CONFIG)
+    """The run that nothing interrupted; in blocks as short as those of the others."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_module, "BLOCK_STEPS", 2)
+        return train(Dataset.from_arrays("x", X), CONFIG)
 
 
 @pytest.fixture
