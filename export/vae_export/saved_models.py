@@ -6,7 +6,9 @@ identifies one is the digest of its weights.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import shutil
 from pathlib import Path
 from typing import Any, Final
@@ -25,11 +27,19 @@ def write_saved_model(model: keras.Model, function: Any, path: Path) -> None:
         model: owner of the weights.
         function: a `tf.function` with an input signature that returns a dict.
         path: folder to make.
+
+    Raises:
+        OSError: it cannot be written.
     """
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint(SIGNATURE, function)
-    archive.write_out(str(path), verbose=False)
+    try:
+        archive.write_out(str(path), verbose=False)
+    except tf.errors.OpError as error:  # TensorFlow's word for what the file system says
+        full = "No space left" in error.message
+        code = errno.ENOSPC if full else errno.EIO
+        raise OSError(code, os.strerror(code), str(path)) from error
     shutil.rmtree(path / "assets", ignore_errors=True)  # an empty folder; copies may lose it
 
 

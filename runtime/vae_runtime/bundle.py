@@ -97,8 +97,8 @@ class Bundle:
         if not self.path.is_dir():
             kind = "is a file" if self.path.exists() else "does not exist"
             raise BundleError(
-                f"{self.path} {kind}, expected a bundle's folder: make one with "
-                f"build-vae export {self.path.name or 'NAME'}"
+                f"{self.path} {kind}, expected a bundle's folder, as build-vae export makes it: "
+                "check the path"
             )
         if not where.exists() and not where.is_symlink():
             raise BundleError(

@@ -82,7 +82,7 @@ def check_values(
             raise InputError(
                 f"{what} {first + i} has values from {sample.min():.6g} to {sample.max():.6g}, "
                 f"expected {low:g} to {high:g}: scale the data to that range, give uint8 pixels, "
-                "or use a model with the mse loss"
+                "or use the mse loss (--loss mse)"
             )
 
 

@@ -37,6 +37,26 @@ def to_uint8(x: NDArray[np.generic]) -> NDArray[np.uint8]:
     return pixels.astype(np.uint8)
 
 
+def to_unit_range(
+    x: NDArray[np.generic], like: NDArray[np.generic] | None = None
+) -> NDArray[np.generic]:
+    """Brings intensities to [0, 1]; values beyond widen the range, those within stay as they are.
+
+    Args:
+        x: any shape; floating dtype, or uint8, which is returned as it is.
+        like: values whose range counts instead of that of `x`.
+
+    Returns:
+        The same shape.
+    """
+    if x.dtype.kind != "f" or x.size == 0:
+        return x
+    values = x if like is None else like
+    low, high = min(0.0, float(values.min())), max(1.0, float(values.max()))
+    unit: NDArray[np.generic] = (x.astype(np.float32) - low) / (high - low)
+    return unit
+
+
 def grid(
     images: NDArray[np.generic], columns: int | None = None, padding: int = 1
 ) -> NDArray[np.uint8]:

@@ -95,7 +95,8 @@ def resolve(providers: str | Sequence[str], *, allow_fallback: bool = False) -> 
             there = ", ".join(short_name(provider) for provider in available)
             raise ProviderError(
                 f"provider {name!r} is not in this ONNX Runtime, which has {there}: choose one of "
-                "these, or install the build of onnxruntime that has it"
+                "these, or install the build of onnxruntime that has it (for cuda, build-vae[gpu] "
+                "in place of build-vae[cpu])"
             )
     if allow_fallback:
         resolved.append(PROVIDERS["cpu"])

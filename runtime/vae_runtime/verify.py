@@ -34,6 +34,11 @@ Float32 = NDArray[np.float32]
 NEGLIGIBLE = 1e-3
 """References below this share of the largest are left out of the relative difference."""
 
+FAILED = (
+    "FAILED: what differs is computed otherwise here than by TensorFlow; try another provider, "
+    "update ONNX Runtime, or export the bundle again"
+)
+
 LOSS_NAMES = ("reconstruction_loss", "kl_loss", "loss")
 
 
@@ -120,10 +125,10 @@ class VerifyReport:
 
     def __str__(self) -> str:
         """The report as a table."""
-        header = f"{'graph':8} {'output':20} {'max |diff|':>10} {'max rel.':>10} {'of allowed':>10}"
+        header = f"{'graph':8} {'output':20} {'max |diff|':>10} {'max rel.':>10} {'of allowed':>12}"
         rows = [
             f"{d.graph:8} {d.output:20} {d.max_absolute:10.2e} {d.max_relative:10.2e} "
-            f"{d.of_tolerance:10.1%}  {'ok' if d.agrees else 'DIFFERS'}"
+            f"{d.of_tolerance:12.1%}  {'ok' if d.agrees else 'DIFFERS'}"
             for d in self.differences
         ]
         mean = (
@@ -132,7 +137,7 @@ class VerifyReport:
         )
         verdict = (
             f"{self.name}: {self.samples} samples on {self.provider}: "
-            f"{'PASSED' if self.passed else 'FAILED'}"
+            f"{'PASSED' if self.passed else FAILED}"
         )
         return "\n".join([header, *rows, mean, verdict])
 

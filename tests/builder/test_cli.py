@@ -453,7 +453,7 @@ def test_verify_finds_a_bundle_that_was_changed_and_sealed_again(against, bundle
     tamper(bundle)
     status, out, err = call("verify", bundle, "--against", against)
     assert (status, err) == (1, "")
-    assert "DIFFERS" in out and out.splitlines()[-1].endswith("FAILED")
+    assert "DIFFERS" in out and ": FAILED: " in out.splitlines()[-1]
 
 
 def test_verify_against_saved_model_sees_reference_values_that_were_changed(bundle, call):
@@ -625,7 +625,7 @@ def test_picture_of_many_samples_shows_the_first(exported, images, tmp_path, cal
     status, out, _ = call(
         "reconstruct", exported(), tmp_path / "many.npy", "-o", tmp_path / "a.png"
     )
-    assert status == 0 and ": 440 reconstructions" in out
+    assert status == 0 and ": the first 400 of 440 reconstructions" in out
     side = int(MAX_TILES**0.5)
     assert png.decode((tmp_path / "a.png").read_bytes()).shape == (side * 9 - 1, side * 9 - 1, 1)
 

@@ -79,3 +79,13 @@ def test_grid_of_floats_keeps_every_tile(channels, n, rows_columns):
 def test_grid_refuses(shape, options, error, match):
     with pytest.raises(error, match=match):
         picture.grid(np.zeros(shape, np.float32), **options)
+
+
+def test_values_beyond_0_to_1_widen_the_range():
+    x = np.array([-1.0, 0.0, 3.0], np.float32)
+    assert picture.to_unit_range(x).tolist() == [0.0, 0.25, 1.0]
+    assert picture.to_unit_range(x, like=x[1:2]).tolist() == [-1.0, 0.0, 3.0]
+    inside = np.array([0.25, 0.5], np.float32)
+    assert picture.to_unit_range(inside).tolist() == [0.25, 0.5]
+    pixels = np.array([0, 255], np.uint8)
+    assert picture.to_unit_range(pixels) is pixels

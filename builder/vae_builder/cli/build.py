@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -252,7 +253,7 @@ def _progress_bar(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
                 label="training",
                 file=sys.stderr,
                 item_show_func=_status,
-                width=24,
+                width=max(4, min(24, shutil.get_terminal_size().columns - 68)),
             )
             bar.__enter__()
         bar.update(progress.step - bar.pos, progress)
@@ -268,10 +269,7 @@ def _status(progress: Progress | None) -> str:
     if progress is None:
         return ""
     losses = progress.train
-    text = (
-        f"epoch {progress.epoch}: {losses.loss:.1f} = {losses.reconstruction_loss:.1f} "
-        f"+ {losses.kl_loss:.1f} KL"
-    )
+    text = f"{losses.loss:.1f} = {losses.reconstruction_loss:.1f} + {losses.kl_loss:.1f} KL"
     return text if progress.validation is None else f"{text}, val. {progress.validation.loss:.1f}"
 
 

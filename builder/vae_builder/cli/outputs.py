@@ -72,7 +72,9 @@ def write_samples(
     name: str,
     above: NDArray[Any] | None = None,
 ) -> None:
-    """Writes samples as a picture or as an array.
+    """Writes samples as a picture or as an array; a picture holds at most `MAX_TILES`.
+
+    Values from 0 to 1 become black to white; where some lie beyond, the range is widened to them.
 
     Args:
         output: a .png, .npz or .npy file.
@@ -95,12 +97,19 @@ def write_samples(
         raise OptionError(
             f"samples of shape {images.shape[1:]} are no pictures: write .npz or .npy instead"
         )
-    tiles = picture.to_uint8(images[:MAX_TILES])
+    tiles = images[:MAX_TILES]
     if above is not None:
-        inputs = picture.to_uint8(to_float(np.asarray(above[:MAX_TILES])).reshape(tiles.shape))
+        inputs = to_float(np.asarray(above[:MAX_TILES])).reshape(tiles.shape)
         tiles = np.concatenate([inputs, tiles], axis=1)
     with _replacing(output) as file:
-        file.write(png.encode(picture.grid(tiles)))
+        file.write(png.encode(picture.grid(picture.to_unit_range(tiles))))
+
+
+def described(output: Path, count: int, shape: tuple[int, ...], name: str) -> str:
+    """What was written, in a line."""
+    shown = min(count, MAX_TILES) if output.suffix == ".png" else count
+    some = f"the first {shown} of " if shown < count else ""
+    return f"wrote {output}: {some}{count} {name}s of shape {shape}"
 
 
 @contextlib.contextmanager
@@ -115,9 +124,10 @@ def _replacing(output: Path) -> Iterator[IO[bytes]]:
             file.close()
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(output)
-        except BaseException:
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(output)) from error
+        finally:
             temporary.unlink(missing_ok=True)
-            raise
 
 
 def _umask() -> int:

@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from vae_runtime.errors import MissingExtraError, OptionError
 
 
-def import_tensorflow() -> None:
+def import_tensorflow(purpose: str = "training and exporting") -> None:
     """Imports TensorFlow and what exporting needs, quietly.
+
+    Args:
+        purpose: what it is for, for the message where it is missing.
 
     Raises:
         MissingExtraError: a package of the `build` extra is not installed.
@@ -31,9 +34,7 @@ def import_tensorflow() -> None:
 
             tf.constant(0.0)  # the device libraries speak up with the first tensor
     except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            "training and exporting", str(error.name).partition(".")[0], "build"
-        ) from None
+        raise MissingExtraError(purpose, str(error.name).partition(".")[0], "build") from None
 
 
 @contextlib.contextmanager
@@ -48,7 +49,7 @@ def _quiet_stderr() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             os.dup2(original, 2)
             held.seek(0)
             os.write(2, held.read())

@@ -17,11 +17,12 @@ from vae_builder.cli.options import (
     runtime_options,
     source_options,
 )
-from vae_builder.cli.outputs import check_output, write_samples, write_scores
+from vae_builder.cli.outputs import check_output, described, write_samples, write_scores
 from vae_builder.data import is_pictures, load_array
 from vae_runtime import strict_json
 from vae_runtime.bundle import Bundle
 from vae_runtime.describe import describe
+from vae_runtime.errors import InputError
 from vae_runtime.evaluate import evaluate
 from vae_runtime.manifest import manifest_schema
 from vae_runtime.runtime import VAERuntime, load
@@ -149,7 +150,7 @@ def reconstruct_command(
     x, vae = _open(bundle, data, options)
     images = vae.reconstruct(x)
     write_samples(output, images, name="reconstruction", above=x if compare else None)
-    click.echo(f"wrote {output}: {len(images)} reconstructions of shape {images.shape[1:]}")
+    click.echo(described(output, len(images), images.shape[1:], "reconstruction"))
 
 
 @click.command("sample")
@@ -176,7 +177,7 @@ def sample_command(bundle: Path, output: Path, count: int, seed: int, **options:
     vae = load(bundle, **options)
     images = vae.sample(count, seed=seed)
     write_samples(output, images, name="sample")
-    click.echo(f"wrote {output}: {count} samples of shape {images.shape[1:]}, seed {seed}")
+    click.echo(f"{described(output, count, images.shape[1:], 'sample')}, seed {seed}")
 
 
 @click.command("inspect")
@@ -207,13 +208,19 @@ def _open(bundle: Path, source: str, options: dict[str, Any]) -> tuple[NDArray[A
     shape = vae.manifest.input.shape
     if reading["channels"] is None and len(shape) == 3 and is_pictures(source):
         reading["channels"] = shape[-1]
-    return load_array(source, **reading), vae
+    x = load_array(source, **reading)
+    if len(shape) == 3 and is_pictures(source) and x.shape[1:3] != shape[:2]:
+        have, want = ("x".join(map(str, size)) for size in (x.shape[1:3], shape[:2]))
+        raise InputError(
+            f"{source} is {have} (height x width), the model takes {want}: give --image-size {want}"
+        )
+    return x, vae
 
 
 def _recomputed(vae: VAERuntime) -> dict[str, NDArray[Any]]:
     from vae_builder.cli.tensorflow import import_tensorflow
 
-    import_tensorflow()
+    import_tensorflow("computing the SavedModels")
     from vae_export.reference import recompute
 
     return recompute(vae.bundle)

@@ -85,7 +85,7 @@ def npz_arrays(path: Path, key: str | None = None) -> dict[str, str]:
             return {"train": names[0]}
         raise InputError(
             f"{path} holds {_listing(path, archive)}, expected x_train or a single array: "
-            "name the array to use with a key"
+            "name the one to use, such as --key x"
         )
 
 

@@ -131,7 +131,7 @@ def _require_pillow() -> None:
     try:
         import PIL.Image  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError("reading pictures", "pillow", "build") from error
+        raise MissingExtraError("reading pictures", "pillow", "pictures") from error
 
 
 def _picture_files(folder: Path) -> list[Path]:

@@ -55,7 +55,9 @@ def test_key_wins_over_the_layout(tmp_path):
     assert sum(load_dataset(tmp_path / "a.npz", key="other").counts.values()) == 40
 
 
-@pytest.mark.parametrize(("key", "message"), [("b", "has no array 'b'"), (None, "with a key")])
+@pytest.mark.parametrize(
+    ("key", "message"), [("b", "has no array 'b'"), (None, "name the one to use, such as --key x")]
+)
 def test_choice_that_cannot_be_made_lists_names_and_shapes(tmp_path, key, message):
     np.savez(tmp_path / "a.npz", images=X, labels=np.zeros(40))
     with pytest.raises(InputError, match=message) as caught:

@@ -239,5 +239,7 @@ def test_without_pillow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     assert (load_array(tmp_path / "a.png")[..., 0] == GREY[:1]).all()
     for source in (tmp_path, tmp_path / "b.bmp"):
-        with pytest.raises(MissingExtraError, match=r"^reading pictures needs pillow.*\[build\]"):
+        with pytest.raises(
+            MissingExtraError, match=r"^reading pictures needs pillow.*\[pictures\]"
+        ):
             load_array(source)
