@@ -186,11 +186,16 @@ def _with_headroom(report: VerifyReport, spec: LossSpec) -> Tolerances:
     ill_conditioned = spec.decoder == "probabilities"
     loss = factor(of_losses=True, widest=WIDEST_OF_PROBABILITIES if ill_conditioned else WIDEST)
     return Tolerances(
-        tensor_atol=TOLERANCES.tensor_atol * tensor,
-        tensor_rtol=TOLERANCES.tensor_rtol * tensor,
-        loss_atol=TOLERANCES.loss_atol * loss,
-        loss_rtol=TOLERANCES.loss_rtol * loss,
+        tensor_atol=_three_digits(TOLERANCES.tensor_atol * tensor),
+        tensor_rtol=_three_digits(TOLERANCES.tensor_rtol * tensor),
+        loss_atol=_three_digits(TOLERANCES.loss_atol * loss),
+        loss_rtol=_three_digits(TOLERANCES.loss_rtol * loss),
     )
+
+
+def _three_digits(tolerance: float) -> float:
+    """Rounded for a reader, and so that a product of factors stays at its bound."""
+    return float(f"{tolerance:.3g}")
 
 
 def check_name(path: Path, name: str | None) -> str:

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import layers, ops
 
-from vae_export import adopt, bundle, export
+from vae_export import adopt, export
 from vae_runtime import LossSpec, load
 from vae_runtime.errors import ExportError, InputError, OptionError
 from vae_runtime.loss import numpy_losses
@@ -318,18 +318,22 @@ def test_probabilities(models, loss, tmp_path):
     np.testing.assert_allclose(vae.loss(x).kl_loss, kl, rtol=1e-4, atol=1e-6)
 
 
-def test_probabilities_that_are_saturated(tmp_path, monkeypatch):
+def test_probabilities_that_are_saturated(tmp_path):
     """Their losses have few digits: tolerances say so, and beyond them they are refused."""
-    spread = keras.initializers.RandomNormal(stddev=5, seed=0)
-    adopted = adopt(vectors()[0], decoder_of(layers.Dense(10, kernel_initializer=spread), Hidden()))
-    arguments = (adopted.encoder, adopted.decoder, samples((10,)), tmp_path / "a")
-    monkeypatch.setattr(bundle, "WIDEST_OF_PROBABILITIES", 0)
+
+    def saturated(stddev):
+        spread = keras.initializers.RandomNormal(stddev=stddev, seed=0)
+        decoder = decoder_of(layers.Dense(10, kernel_initializer=spread), Hidden())
+        adopted = adopt(vectors()[0], decoder)
+        return (adopted.encoder, adopted.decoder, samples((10,)), tmp_path / "a"), adopted.loss
+
+    arguments, loss = saturated(30)
     with pytest.raises(ExportError) as caught:
-        export(*arguments, loss=adopted.loss)
+        export(*arguments, loss=loss)
     assert "probabilities next to 0 and 1 have too few digits in float32" in str(caught.value)
     assert not [*tmp_path.iterdir()]
-    monkeypatch.setattr(bundle, "WIDEST_OF_PROBABILITIES", 1e6)
-    result = export(*arguments, loss=adopted.loss)
+    arguments, loss = saturated(5)
+    result = export(*arguments, loss=loss)
     tolerances = result.manifest.tolerances
     assert result.report.passed and tolerances.loss_rtol > 1e-5
     assert tolerances.tensor_rtol <= 1e-4
