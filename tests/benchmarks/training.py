@@ -2,8 +2,8 @@
 
     python tests/benchmarks/training.py [--samples 60000] [--epochs 3] [--json FILE]
 
-The model is 784-512-20-512-784 with ReLU, batch 128, Adam, bce: what Keras's own example and many
-copies of it train. Each contender runs in a process of its own, is compiled and warmed up by one
+The model is 784-512-20-512-784 with SiLU, batch 128, Adam, bce: the size that Keras's own example and
+many copies of it train. Each contender runs in a process of its own, is compiled and warmed up by one
 epoch that does not count, and gives the best of the epochs that follow. `products` are the
 model's matrix products alone, forward and backward, in one NumPy thread pool: no trainer that
 multiplies in float32 on this processor can be much faster than they are.
@@ -38,10 +38,10 @@ def build_vae(x: np.ndarray, epochs: int) -> list[float]:
     """This project's trainer: seconds of each epoch."""
     from vae_builder import Dataset, TrainConfig, train
 
-    relu = TrainConfig(hidden=(HIDDEN,), latent_dim=LATENT, batch_size=BATCH, epochs=epochs)
+    config = TrainConfig(hidden=(HIDDEN,), latent_dim=LATENT, batch_size=BATCH, epochs=epochs)
     held_out = x[:BATCH]  # so that validation costs nothing
     dataset = Dataset.from_arrays("digits", x, validation=held_out, test=held_out)
-    return [epoch.seconds for epoch in train(dataset, relu).history]
+    return [epoch.seconds for epoch in train(dataset, config).history]
 
 
 def keras_fit(x: np.ndarray, epochs: int) -> list[float]:
