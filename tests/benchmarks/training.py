@@ -2,11 +2,11 @@
 
     python tests/benchmarks/training.py [--samples 60000] [--epochs 3] [--json FILE]
 
-The model is 784-512-20-512-784 with SiLU, batch 128, Adam, bce: the size that Keras's own example and
-many copies of it train. Each contender runs in a process of its own, is compiled and warmed up by one
-epoch that does not count, and gives the best of the epochs that follow. `products` are the
-model's matrix products alone, forward and backward, in one NumPy thread pool: no trainer that
-multiplies in float32 on this processor can be much faster than they are.
+The model is 784-512-20-512-784 with SiLU, batch 128, Adam, bce: the size that Keras's own example
+and many copies of it train. Each contender runs in a process of its own, is compiled and warmed up
+by one epoch that does not count, and gives the best of the epochs that follow. `products` are the
+model's matrix products alone, forward and backward, by TensorFlow. Run it with nothing else on the
+machine: other work does not slow the contenders alike.
 
 Peers that are not installed are left out (`pip install torch jax`).
 """
