@@ -7,17 +7,16 @@ of (seed, epoch), so there is no random state to keep.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_builder.files import replacing
 from vae_runtime import strict_json
 from vae_runtime.errors import InputError
 from vae_runtime.loss import Losses
@@ -121,20 +120,6 @@ def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         arrays |= {f"{kind}_{i:04}": a for i, a in enumerate(getattr(checkpoint, kind))}
     with replacing(path) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a file beside `path` that takes its place, on disk, where the block ends well."""
-    temporary = path.with_name(f".{path.name}.writing")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -34,12 +34,12 @@ from vae_builder.checkpoint import (
     Epoch,
     flat,
     read_checkpoint,
-    replacing,
     unflat,
     write_checkpoint,
 )
 from vae_builder.config import TrainConfig
 from vae_builder.data import Dataset, load_dataset
+from vae_builder.files import replacing
 from vae_builder.training import Progress, Trained, data_spec, train
 from vae_builder.vae import VAE
 from vae_export.publish import check_parent

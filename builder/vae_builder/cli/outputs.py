@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import os
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_builder.files import replacing
 from vae_runtime import picture, png
 from vae_runtime.errors import OptionError
 from vae_runtime.inputs import to_float
@@ -55,7 +53,7 @@ def write_scores(output: Path | None, losses: Losses[NDArray[np.float32]]) -> No
         _write_csv(sys.stdout, columns)
         sys.stdout.flush()  # a reader that went away is met here, not at the end of Python
         return
-    with _replacing(output) as file:
+    with replacing(output) as file:
         if output.suffix == ".npz":
             np.savez(file, **columns)  # type: ignore[arg-type]
         else:
@@ -87,7 +85,7 @@ def write_samples(
         InputError: more pixels than a picture may have.
     """
     if output.suffix != ".png":
-        with _replacing(output) as file:
+        with replacing(output) as file:
             if output.suffix == ".npz":
                 np.savez(file, **{name: images})  # type: ignore[arg-type]
             else:
@@ -101,7 +99,7 @@ def write_samples(
     if above is not None:
         inputs = to_float(np.asarray(above[:MAX_TILES])).reshape(tiles.shape)
         tiles = np.concatenate([inputs, tiles], axis=1)
-    with _replacing(output) as file:
+    with replacing(output) as file:
         file.write(png.encode(picture.grid(picture.to_unit_range(tiles))))
 
 
@@ -110,30 +108,6 @@ def described(output: Path, count: int, shape: tuple[int, ...], name: str) -> st
     shown = min(count, MAX_TILES) if output.suffix == ".png" else count
     some = f"the first {shown} of " if shown < count else ""
     return f"wrote {output}: {some}{count} {name}s of shape {shape}"
-
-
-@contextlib.contextmanager
-def _replacing(output: Path) -> Iterator[IO[bytes]]:
-    """Opens a temporary file beside the output that takes its place if the block ends well."""
-    with tempfile.NamedTemporaryFile(
-        dir=output.absolute().parent, prefix=f".{output.name}.", delete=False
-    ) as file:
-        temporary = Path(file.name)
-        try:
-            yield file
-            file.close()
-            temporary.chmod(0o666 & ~_umask())
-            temporary.replace(output)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(output)) from error
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def _write_csv(file: Any, columns: dict[str, NDArray[np.float32]]) -> None:
