@@ -1,7 +1,7 @@
 """Training: the fast loop around `VAE.update`, that can stop anywhere and go on.
 
-One step is one XLA program; a block of steps is one TensorFlow call on samples that NumPy gathered
-for it, so memory does not grow with the data and Python is idle while a block runs.
+A block of steps is one XLA program (`blocks.py`), on samples that NumPy gathered for it, so memory
+does not grow with the data and Python is idle while a block runs.
 
 Everything random is a pure function of the seed and a position: initial weights of (seed), the
 order of samples of (seed, epoch), noise of (seed, step). Same seed, same machine, same versions:
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from vae_builder.blocks import block_function, blocks
 from vae_builder.checkpoint import Checkpoint, Epoch, Position
 from vae_builder.config import Schedule, TrainConfig
 from vae_builder.data import Dataset, Samples
@@ -32,10 +33,6 @@ from vae_runtime.inputs import to_float
 from vae_runtime.latents import Latents, latents
 from vae_runtime.loss import Losses
 from vae_runtime.manifest import DataSpec
-
-BLOCK_BYTES = 16 << 20
-BLOCK_STEPS = 64
-"""A block ends at whichever comes first: it bounds memory and the wait after Ctrl-C."""
 
 WARMUP = 0.04
 """Share of all steps in which the learning rate rises from 0 to its peak."""
@@ -215,7 +212,7 @@ class _Trainer:
             config.learning_rate, self.steps_per_epoch * config.epochs, config.schedule
         )
         self.vae = self._build()
-        self.run_block = _block_function(
+        self.run_block = block_function(
             self.vae, (self.batch_size, *dataset.input_shape), dataset.train.dtype
         )
         self.position = Position()
@@ -263,14 +260,14 @@ class _Trainer:
         start, checkpointed = time.perf_counter(), time.perf_counter()
         before = self.position
         x = self.dataset.train
-        for order in _blocks(self.config.seed, before.epoch, x, self.batch_size, before.step):
-            batches = x[order]
-            sums = self.run_block(tf.constant(batches)).numpy()
+        order = _order(self.config.seed, before.epoch, len(x))
+        for block in blocks(order, x, self.batch_size, before.step):
+            sums = self.run_block(block)
             now = time.perf_counter()
             at = self.position
             self.position = replace(
                 at,
-                step=at.step + len(order),
+                step=at.step + len(block),
                 sums=_added(at.sums, sums),
                 seconds=before.seconds + now - start,
             )
@@ -325,15 +322,8 @@ class _Trainer:
         self.best = checkpoint.best
 
 
-def _blocks(
-    seed: int, epoch: int, x: Samples, batch_size: int, first_step: int = 0
-) -> Iterator[NDArray[np.int64]]:
-    """The order of an epoch's samples from a step on, in blocks of shape `(steps, batch_size)`."""
-    order = np.random.default_rng((seed, ORDER, epoch)).permutation(len(x))
-    order = order[: len(x) // batch_size * batch_size].reshape(-1, batch_size)
-    bytes_per_step = batch_size * math.prod(x.shape[1:]) * x.dtype.itemsize
-    size = min(BLOCK_STEPS, max(1, BLOCK_BYTES // bytes_per_step))
-    return (order[start : start + size] for start in range(first_step, len(order), size))
+def _order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    return np.random.default_rng((seed, ORDER, epoch)).permutation(count)
 
 
 def _added(
@@ -364,26 +354,6 @@ def _learning_rate(
         warmup_steps=warmup,
         alpha=1.0 if schedule == "constant" else 0.0,
     )
-
-
-def _block_function(vae: VAE, batch_shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-    """A TensorFlow function that takes the steps of a block and returns the sums of the losses."""
-
-    @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
-    def step(batch: Any) -> Any:
-        parts = vae.update(batch)
-        return tf.stack([parts.reconstruction_loss, parts.kl_loss, parts.loss])
-
-    signature = [tf.TensorSpec((None, *batch_shape), tf.as_dtype(dtype))]
-
-    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
-    def block(batches: Any) -> Any:
-        total = tf.zeros(3)
-        for i in tf.range(tf.shape(batches)[0]):
-            total += step(tf.ensure_shape(batches[i], batch_shape))
-        return total
-
-    return block
 
 
 def _require_finite(means: Losses[float], step: int) -> None:

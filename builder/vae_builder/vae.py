@@ -14,6 +14,7 @@ and `vae_builder.training` runs the same loss in a faster loop. The loss itself 
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -88,10 +89,16 @@ class VAE(keras.Model):
             count: number of samples.
 
         Returns:
-            N(0, I) draws, shape `(count, latent_dim)`, float32; the same on every device.
+            N(0, I) draws, shape `(count, latent_dim)`, float32; the same, up to rounding, on every
+            device, compiled or not.
         """
         seed = tf.stack([tf.cast(self.seed, tf.int32), tf.cast(step, tf.int32)])
-        return tf.random.stateless_normal((count, self.latent_dim), seed, alg="philox")
+        shape = (2, count, self.latent_dim)
+        bits = tf.random.stateless_uniform(shape, seed, None, None, tf.uint32, alg="philox")
+        # Box and Muller. TensorFlow's own stateless_normal makes other numbers of the same bits
+        # where XLA compiles it.
+        uniform = (tf.cast(tf.bitwise.right_shift(bits, 8), tf.float32) + 0.5) * 2.0**-24
+        return tf.sqrt(-2.0 * tf.math.log(uniform[0])) * tf.cos(2.0 * math.pi * uniform[1])
 
     def losses_of(self, x: Any, eps: Any, *, training: bool = False) -> Losses[Any]:
         """The loss of each sample, in its parts.

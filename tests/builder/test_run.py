@@ -34,14 +34,14 @@ def data(tmp_path):
 def whole():
     """The run that nothing interrupted; in blocks as short as those of the others."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_module, "BLOCK_STEPS", 2)
+        patch.setattr("vae_builder.blocks.BLOCK_STEPS", 2)
         return train(Dataset.from_arrays("x", X), CONFIG)
 
 
 @pytest.fixture
 def often(monkeypatch):
     """A checkpoint after every second step."""
-    monkeypatch.setattr(training_module, "BLOCK_STEPS", 2)
+    monkeypatch.setattr("vae_builder.blocks.BLOCK_STEPS", 2)
     monkeypatch.setattr(training_module, "CHECKPOINT_SECONDS", 0.0)
 
 
@@ -136,8 +136,8 @@ def test_early_stopping_survives_a_resume(data, tmp_path, often):
 
 KILL = """
 import os, signal, sys
-from vae_builder import TrainConfig, Source, training, train_run, resume_run
-training.BLOCK_STEPS, training.CHECKPOINT_SECONDS = 2, 0.0
+from vae_builder import TrainConfig, Source, blocks, training, train_run, resume_run
+blocks.BLOCK_STEPS, training.CHECKPOINT_SECONDS = 2, 0.0
 data, run, at = sys.argv[1], sys.argv[2], int(sys.argv[3])
 def on_progress(progress):
     if progress.step >= at:

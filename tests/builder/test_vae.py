@@ -98,6 +98,13 @@ def test_noise_is_a_function_of_seed_and_step():
     assert not np.array_equal(one.noise(1, 3), other.noise(0, 3))
 
 
+def test_noise_is_the_same_where_it_is_compiled():
+    vae = small_vae()
+    compiled = tf.function(lambda step: vae.noise(step, 64), jit_compile=True)
+    for step in (0, 7):
+        np.testing.assert_allclose(compiled(tf.constant(step)), vae.noise(step, 64), atol=1e-5)
+
+
 def test_noise_is_standard_normal():
     eps = np.concatenate([small_vae(seed=3).noise(step, 5000).numpy() for step in range(10)])
     n = eps.size

@@ -1,0 +1,90 @@
+"""Blocks of steps: where they are cut, and that a block is its steps one after the other."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from vae_builder import VAE, build_models
+from vae_builder.blocks import block_function, blocks
+
+MODELS = {"dense": (6,), "conv": (4, 6)}
+
+
+def numbered(count, width=1, dtype=np.float32):
+    return np.repeat(np.arange(count, dtype=dtype)[:, None], width, axis=1)
+
+
+def test_what_does_not_fill_a_batch_is_left_out():
+    order = np.random.default_rng(0).permutation(48)
+    read = np.concatenate([b.ravel() for b in blocks(order, numbered(48), 20)])
+    assert read.tolist() == order[:40].tolist()
+
+
+def test_blocks_begin_with_a_step():
+    x, order = numbered(48), np.arange(48)
+    assert [b.ravel().tolist() for b in blocks(order, x, 16, 1)] == [order[16:].tolist()]
+    assert list(blocks(order, x, 16, 3)) == []
+
+
+def test_blocks_bound_memory_and_the_wait(monkeypatch):
+    x, order = numbered(600, width=10), np.random.default_rng(0).permutation(600)
+
+    def shapes(batch_size):
+        read = list(blocks(order, x, batch_size))
+        assert np.concatenate([b.reshape(-1, 10) for b in read])[:, 3].tolist() == order.tolist()
+        return [block.shape for block in read]
+
+    assert shapes(3) == [(64, 3, 10)] * 3 + [(8, 3, 10)]
+    monkeypatch.setattr("vae_builder.blocks.BLOCK_BYTES", 3 * 40 * 50)
+    assert shapes(3) == [(50, 3, 10)] * 4
+    monkeypatch.setattr("vae_builder.blocks.BLOCK_BYTES", 1)
+    assert shapes(300) == [(1, 300, 10)] * 2
+
+
+def test_no_more_than_two_blocks_are_read_ahead(monkeypatch):
+    monkeypatch.setattr("vae_builder.blocks.BLOCK_STEPS", 1)
+    read = []
+
+    class Source(np.ndarray):
+        def __getitem__(self, samples):
+            read.append(len(samples))
+            return super().__getitem__(samples)
+
+    reading = blocks(np.arange(48), numbered(48).view(Source), 8)
+    next(reading)
+    assert sum(read) <= 2
+    reading.close()
+
+
+def test_an_error_while_reading_reaches_the_caller():
+    class Broken(np.ndarray):
+        def __getitem__(self, samples):
+            raise OSError("no such device")
+
+    with pytest.raises(OSError, match="no such device"):
+        list(blocks(np.arange(48), numbered(48).view(Broken), 8))
+
+
+@pytest.mark.parametrize("preset", MODELS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_block_is_its_steps_one_after_the_other(preset, dtype, monkeypatch):
+    """Against `VAE.update` called from Python, uncompiled; also where a block is filled up."""
+    monkeypatch.setattr("vae_builder.blocks.BLOCK_STEPS", 5)
+    x = np.random.default_rng(0).integers(0, 256, (3, 8, 6, 6, 1)).astype(np.uint8)
+    batches = x if dtype == np.uint8 else x / np.float32(255)
+
+    def model():
+        vae = VAE(*build_models(preset, (6, 6, 1), 2, MODELS[preset], seed=1), seed=4)
+        vae.compile(keras.optimizers.Adam(0.01))
+        vae.optimizer.build(vae.trainable_variables)
+        return vae
+
+    one, other = model(), model()
+    sums = block_function(one, batches.shape[1:], batches.dtype)(batches)
+    parts = [other.update(tf.constant(batch)) for batch in batches]
+    expected = np.sum([[p.reconstruction_loss, p.kl_loss, p.loss] for p in parts], axis=0)
+    np.testing.assert_allclose(sums, expected, rtol=1e-5)
+    assert int(one.optimizer.iterations) == 3
+    for a, b in zip(one.weights, other.weights, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), atol=2e-5)
