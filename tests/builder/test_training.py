@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from vae_builder import VAE, LossSpec, TrainConfig, build_models, evaluate, load_dataset, train
 from vae_builder.data import Dataset
