@@ -9,6 +9,9 @@ from typing import Literal, get_args
 from vae_runtime.errors import OptionError
 from vae_runtime.loss import LossSpec
 
+Variance = Literal["fixed", "optimal", "learned"]
+"""Where the variance of the Gaussian likelihood comes from while training."""
+
 Schedule = Literal["cosine", "constant"]
 """What the learning rate does after its warm-up."""
 
@@ -32,6 +35,8 @@ class TrainConfig:
         clip_norm: bound of the gradient's norm over all weights; None for no bound.
         patience: epochs without a better validation loss after which training ends, with the
             best weights; None to train all epochs and keep the last.
+        variance: of the gaussian loss: `fixed` at the loss's own; `optimal`, the mean squared
+            error of each batch; or `learned` like a weight. `optimal` where None.
     """
 
     preset: str = "dense"
@@ -47,6 +52,7 @@ class TrainConfig:
     free_bits: float = 0.0
     clip_norm: float | None = None
     patience: int | None = None
+    variance: Variance | None = None
 
     def __post_init__(self) -> None:
         """Refuses what cannot train.
@@ -74,5 +80,13 @@ class TrainConfig:
             raise OptionError(f"schedule is {self.schedule!r}, expected one of {choices}")
         if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
             raise OptionError(f"clip_norm is {self.clip_norm}, expected more than 0")
+        if self.variance not in (None, *get_args(Variance)):
+            choices = ", ".join(get_args(Variance))
+            raise OptionError(f"variance is {self.variance!r}, expected one of {choices}")
+        if self.variance and self.loss.variance is None:
+            raise OptionError(
+                f"variance is {self.variance!r} with the {self.loss.reconstruction} loss, which has "
+                "none: leave it out, or use the gaussian loss"
+            )
         if self.patience is not None and self.patience < 1:
             raise OptionError(f"patience is {self.patience}, expected 1 or more")

@@ -31,7 +31,7 @@ from vae_builder.vae import VAE
 from vae_runtime.errors import InputError, TrainingError
 from vae_runtime.inputs import to_float
 from vae_runtime.latents import Latents, latents
-from vae_runtime.loss import Losses
+from vae_runtime.loss import MAX_VARIANCE, MIN_VARIANCE, Losses, LossSpec
 from vae_runtime.manifest import DataSpec
 
 WARMUP = 0.04
@@ -39,6 +39,9 @@ WARMUP = 0.04
 
 CHECKPOINT_SECONDS = 15.0
 """A checkpoint inside an epoch is due after so long; one is written after every epoch too."""
+
+VARIANCE_SAMPLES = 1000
+"""Training samples whose variance a Gaussian likelihood begins with."""
 
 HELD_OUT = 64
 """Test samples that stay with a trained model."""
@@ -72,7 +75,8 @@ class Trained:
 
     Attributes:
         vae: the model.
-        config: the choices as they were used: hidden sizes filled in, no batch beyond the data.
+        config: the choices as they were used: hidden sizes filled in, no batch beyond the data,
+            the variance that was reached.
         data: what it was trained on.
         held_out: test samples for the proof, shape `(m, *input_shape)`, uint8 or float32.
         history: one entry an epoch.
@@ -125,6 +129,7 @@ def train(
         config,
         hidden=config.hidden or find_preset(config.preset).hidden,
         batch_size=min(config.batch_size, len(dataset.train)),
+        variance=config.variance or ("optimal" if config.loss.variance else None),
     )
     dataset.require_range(config.loss.value_range)
     trainer = _Trainer(dataset, config, on_progress, on_checkpoint)
@@ -137,7 +142,7 @@ def train(
     _require_finite(test, int(vae.optimizer.iterations))
     return Trained(
         vae=vae,
-        config=config,
+        config=replace(config, loss=vae.spec),
         data=data_spec(dataset),
         held_out=dataset.test[:HELD_OUT],
         history=history,
@@ -233,10 +238,25 @@ class _Trainer:
             warmup_steps=round(config.kl_warmup * self.steps_per_epoch),
             free_bits=config.free_bits,
         )
-        vae = VAE(encoder, decoder, config.loss, seed=config.seed, objective=objective)
+        vae = VAE(
+            encoder,
+            decoder,
+            self._initial_loss(),
+            seed=config.seed,
+            objective=objective,
+            variance=config.variance or "fixed",
+        )
         vae.compile(keras.optimizers.Adam(self.schedule, global_clipnorm=config.clip_norm))
         vae.optimizer.build(vae.trainable_variables)
         return vae
+
+    def _initial_loss(self) -> LossSpec:
+        """The loss; a variance that is to be found begins at that of the data."""
+        config = self.config
+        if config.variance in (None, "fixed"):
+            return config.loss
+        variance = float(np.var(to_float(self.dataset.train[:VARIANCE_SAMPLES])))
+        return replace(config.loss, variance=float(np.clip(variance, MIN_VARIANCE, MAX_VARIANCE)))
 
     @property
     def validation(self) -> Losses[float]:

@@ -15,14 +15,28 @@ and `vae_builder.training` runs the same loss in a faster loop. The loss itself 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
+from typing import Any, get_args
 
 import keras
 import tensorflow as tf
 
+from vae_builder.config import Variance
 from vae_builder.objective import Objective
-from vae_runtime.loss import Losses, LossSpec, draw, kl_terms, losses
+from vae_runtime.errors import OptionError
+from vae_runtime.loss import (
+    MAX_VARIANCE,
+    MIN_VARIANCE,
+    Losses,
+    LossSpec,
+    draw,
+    gaussian,
+    kl_terms,
+    losses,
+)
+
+VARIANCE_DECAY = 0.99
+"""Of the running mean of the batches' variances, which is the variance outside of training."""
 
 TEST_STEP = -1
 """The step whose noise evaluation uses: one that training never reaches."""
@@ -38,6 +52,9 @@ class VAE(keras.Model):
         spec: which loss.
         seed: of the noise.
         objective: what training minimises.
+        variance: `fixed` at that of the loss; `optimal`, the mean squared error of each batch,
+            which maximises its likelihood; or `learned` like a weight. The last two are for the
+            gaussian loss.
     """
 
     def __init__(
@@ -48,6 +65,7 @@ class VAE(keras.Model):
         *,
         seed: int = 0,
         objective: Objective | None = None,
+        variance: Variance = "fixed",
         name: str = "vae",
     ) -> None:
         """Joins an encoder and a decoder; both stay usable by themselves.
@@ -55,21 +73,49 @@ class VAE(keras.Model):
         Args:
             encoder: x to a dict of z_mean and z_log_var.
             decoder: z to logits (bce) or to the reconstruction (mse).
-            spec: which loss; bce with kl_weight 1 where left out.
+            spec: which loss; bce with kl_weight 1 where left out. Its variance is the first one
+                where it does not stay.
             seed: of the noise.
             objective: what training minimises; the loss itself where left out.
+            variance: `fixed`, `optimal` or `learned`.
             name: of the Keras model.
+
+        Raises:
+            OptionError: an unknown `variance`, or one that the loss does not have.
         """
         super().__init__(name=name)
         self.encoder = encoder
         self.decoder = decoder
-        self.spec = spec or LossSpec()
+        self._spec = spec or LossSpec()
         self.seed = seed
-        self.objective = objective or Objective(self.spec.kl_weight)
+        self.objective = objective or Objective(self._spec.kl_weight)
+        self.variance = variance
+        if variance != "fixed":
+            self._log_variance = self._variance_weight()
         self._means = [
             keras.metrics.Mean(name=name) for name in ("loss", "reconstruction_loss", "kl_loss")
         ]
         self.built = True
+
+    def _variance_weight(self) -> Any:
+        if self.variance not in get_args(Variance) or self._spec.variance is None:
+            raise OptionError(
+                f"variance is {self.variance!r} with the {self._spec.reconstruction} loss: the "
+                f"gaussian loss takes {', '.join(get_args(Variance))}, others fixed only"
+            )
+        return self.add_weight(
+            shape=(),
+            initializer=keras.initializers.Constant(math.log(self._spec.variance)),
+            trainable=self.variance == "learned",
+            name="log_variance",
+        )
+
+    @property
+    def spec(self) -> LossSpec:
+        """Which loss; with the variance that training has reached."""
+        if self.variance == "fixed":
+            return self._spec
+        return replace(self._spec, variance=float(self._clipped(tf.exp(self._log_variance))))
 
     @property
     def latent_dim(self) -> int:
@@ -119,7 +165,28 @@ class VAE(keras.Model):
         code = self.encoder(x, training=training)
         z = draw(keras.ops, code["z_mean"], code["z_log_var"], eps)
         output = self.decoder(z, training=training)
-        return losses(keras.ops, self.spec, x, output, code["z_mean"], code["z_log_var"]), code
+        if self.variance == "fixed":
+            return losses(keras.ops, self._spec, x, output, **code), code
+        parts = losses(keras.ops, LossSpec("mse"), x, output, **code)
+        elements = math.prod(x.shape[1:])
+        variance = self._current_variance(parts.reconstruction_loss, elements, training=training)
+        likelihood = gaussian(keras.ops, parts.reconstruction_loss, elements, variance)
+        loss = likelihood + self._spec.kl_weight * parts.kl_loss
+        return Losses(likelihood, parts.kl_loss, loss), code
+
+    def _current_variance(self, squared_error: Any, elements: int, *, training: bool) -> Any:
+        """The variance that a batch is judged by; in training, `optimal` is that of the batch."""
+        running = tf.exp(self._log_variance)
+        if self.variance == "learned" or not training:
+            return self._clipped(running)
+        of_batch = self._clipped(tf.reduce_mean(squared_error) / elements)
+        mean = VARIANCE_DECAY * running + (1 - VARIANCE_DECAY) * of_batch
+        self._log_variance.assign(tf.math.log(mean))
+        return of_batch
+
+    @staticmethod
+    def _clipped(variance: Any) -> Any:
+        return tf.clip_by_value(variance, MIN_VARIANCE, MAX_VARIANCE)
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
     def test_losses(self, x: Any, eps: Any) -> Any:
@@ -130,7 +197,7 @@ class VAE(keras.Model):
     def call(self, x: Any, training: bool = False) -> Any:
         """The reconstruction of x from its mean code, shape `(batch, *input_shape)`."""
         output = self.decoder(self.encoder(x, training=training)["z_mean"], training=training)
-        return keras.ops.sigmoid(output) if self.spec.decoder == "logits" else output
+        return keras.ops.sigmoid(output) if self._spec.decoder == "logits" else output
 
     def update(self, x: Any) -> Losses[Any]:
         """One step of the optimizer on one batch.
@@ -171,6 +238,7 @@ class VAE(keras.Model):
             "decoder": keras.saving.serialize_keras_object(self.decoder),
             "spec": asdict(self.spec),
             "objective": asdict(self.objective),
+            "variance": self.variance,
             "seed": self.seed,
             "name": self.name,
         }

@@ -284,7 +284,7 @@ class _Job:
         drawn = set()
         if self.provenance.curve:
             target = folder / card.TRAINING_FIGURE
-            figures.draw_training(self.provenance.curve, card.unit(manifest), target)
+            figures.draw_training(self.provenance.curve, manifest.loss.unit, target)
             drawn.add(card.TRAINING_FIGURE)
         if len(self.input_shape) == 3 and self.input_shape[-1] in (1, 3):
             held_out = parity["x"][: figures.PAIRS]

@@ -30,11 +30,6 @@ def model_card(manifest: Manifest, figures: set[str]) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def unit(manifest: Manifest) -> str:
-    """Unit of the reconstruction loss."""
-    return "nats" if manifest.loss.reconstruction == "bce" else "squared error"
-
-
 def _headline(m: Manifest) -> str:
     return f"""# {m.name}
 
@@ -51,6 +46,11 @@ def _what(m: Manifest) -> str:
         f"[{CLIP:g}, 1 - {CLIP:g}], summed over the elements",
         "values": "squared error, summed over the elements",
     }[m.loss.decoder]
+    if m.loss.variance:
+        term = (
+            f"negative log-likelihood of a Gaussian of variance {m.loss.variance:.4g}, summed over "
+            "the elements"
+        )
     values = "in [0, 1]" if m.input.range else "of any finite value"
     return f"""## The loss
 
@@ -69,7 +69,7 @@ def _training(m: Manifest, figures: set[str]) -> str:
             + ", ".join(f"{name} `{value}`" for name, value in given(t.options).items())
             + ".",
             "",
-            f"| mean per sample, {unit(m)} | reconstruction_loss | kl_loss | loss |",
+            f"| mean per sample, {m.loss.unit} | reconstruction_loss | kl_loss | loss |",
             "|---|---|---|---|",
         ]
         for name, losses in (("validation", t.validation), ("test", t.test)):

@@ -80,7 +80,7 @@ def with_loss(model: keras.Model, loss: LossSpec) -> tuple[keras.Model, Decoder]
     """
     z, output = model.inputs[0], model.outputs[0]
     as_it_is = keras.Model(z, output, name="decoder")
-    if loss.reconstruction == "mse" or loss.decoder == "probabilities":
+    if loss.decoder != "logits":
         return as_it_is, loss.decoder
     logits = _logits(output)
     if logits is not None:

@@ -6,12 +6,14 @@ For a sample x of D elements, encoder outputs `z_mean` and `z_log_var` of length
     reconstruction_loss, bce   sum over D of  max(l, 0) - l * x + log(1 + exp(-|l|))
     bce of probabilities       sum over D of  -x * log(p) - (1 - x) * log(1 - p)
     reconstruction_loss, mse   sum over D of  (x - r)^2
+    the same, gaussian         sum over D of  (x - r)^2 / (2 v) + log(2 pi v) / 2
     kl_loss                    -1/2 * sum over L of  1 + z_log_var - z_mean^2 - exp(z_log_var)
     loss                       reconstruction_loss + kl_weight * kl_loss
 
-with l the decoder's logits, r its output, and p its output clipped to [1e-7, 1 - 1e-7]. Elements
-and latent dimensions are *summed*; the loss of a data set is the *mean* over its samples. bce and
-kl_loss are in nats, mse in squared units of the data.
+with l the decoder's logits, r its output, p its output clipped to [1e-7, 1 - 1e-7], and v the
+variance of the Gaussian likelihood, one number for all elements. Elements and latent dimensions are
+*summed*; the loss of a data set is the *mean* over its samples. bce, gaussian (a density: it may be
+negative) and kl_loss are in nats, mse in squared units of the data.
 
 The bce form is `-x log(p) - (1 - x) log(1 - p)` at p = sigmoid(l), rearranged so that it is exact
 where p rounds to 0 or 1. Keras's `binary_crossentropy(x, p) * D` is the same number as long as no
@@ -23,7 +25,9 @@ probabilities from which no logits can be had: it is defined by the clipping.
 Each function takes an array namespace `xp`: `numpy`, or `keras.ops` whose names are NumPy's, so
 that the same lines are run by NumPy, trained by TensorFlow and traced into the ONNX graph.
 
-Sources: Kingma and Welling, Auto-Encoding Variational Bayes (2014), appendix B for the KL term.
+Sources: Kingma and Welling, Auto-Encoding Variational Bayes (2014), appendix B for the KL term;
+Rybkin, Daniilidis and Levine, Simple and Effective VAE Training with Calibrated Decoders (2021),
+for the Gaussian likelihood with one variance.
 """
 
 from __future__ import annotations
@@ -41,14 +45,18 @@ from vae_runtime.strict_json import Limit
 
 T = TypeVar("T")
 
-Reconstruction = Literal["bce", "mse"]
+Reconstruction = Literal["bce", "mse", "gaussian"]
 Decoder = Literal["logits", "probabilities", "values"]
 
 DECODERS: dict[Reconstruction, tuple[Decoder, ...]] = {
     "bce": ("logits", "probabilities"),
     "mse": ("values",),
+    "gaussian": ("values",),
 }
 """What a decoder may give for each reconstruction loss; the first one unless stated."""
+
+MIN_VARIANCE, MAX_VARIANCE = 1e-6, 1e6
+"""Bounds of the Gaussian likelihood's variance: beyond them float32 has no digits for the loss."""
 
 CLIP = 1e-7
 """Probabilities are kept this far from 0 and from 1, as by Keras."""
@@ -79,21 +87,27 @@ class Losses(Generic[T]):
 class LossSpec:
     """Which loss: all that is needed to compute it again."""
 
-    reconstruction: Annotated[Reconstruction, "bce: binary cross-entropy; mse: squared error"] = (
-        "bce"
-    )
+    reconstruction: Annotated[
+        Reconstruction,
+        "bce: binary cross-entropy; mse: squared error; gaussian: negative log-likelihood",
+    ] = "bce"
     kl_weight: Annotated[float, "factor of kl_loss in loss", Limit(0)] = 1.0
     elements: Annotated[Literal["sum"], "reduction over the elements of a sample"] = "sum"
     samples: Annotated[Literal["mean"], "reduction over the samples of a data set"] = "mean"
     decoder: Annotated[
-        Decoder, "what the decoder ends in; bce: logits or probabilities, mse: values"
+        Decoder, "what the decoder ends in; bce: logits or probabilities, mse, gaussian: values"
     ] = None  # type: ignore[assignment]  # what is usual for the reconstruction, set below
+    variance: Annotated[
+        float | None, "of the gaussian likelihood, one for all elements; null for other losses",
+        Limit(MIN_VARIANCE, MAX_VARIANCE),
+    ] = None
 
     def __post_init__(self) -> None:
         """Fills in what the decoder gives where it is not stated.
 
         Raises:
-            OptionError: an unknown reconstruction loss, or a negative or infinite weight.
+            OptionError: an unknown reconstruction loss, a negative or infinite weight, or a
+                variance that is out of range or has no Gaussian likelihood.
         """
         if self.reconstruction not in get_args(Reconstruction):
             raise OptionError(
@@ -104,6 +118,19 @@ class LossSpec:
             raise OptionError(f"kl_weight is {self.kl_weight}, expected 0 or more")
         if self.decoder is None:
             object.__setattr__(self, "decoder", DECODERS[self.reconstruction][0])
+        if self.reconstruction == "gaussian" and self.variance is None:
+            object.__setattr__(self, "variance", 1.0)
+        if self.variance is None:
+            return
+        if self.reconstruction != "gaussian":
+            raise OptionError(
+                f"variance is {self.variance} with the {self.reconstruction} loss, which has none: "
+                "leave it out, or use the gaussian loss"
+            )
+        if not MIN_VARIANCE <= self.variance <= MAX_VARIANCE:
+            raise OptionError(
+                f"variance is {self.variance}, expected {MIN_VARIANCE:g} to {MAX_VARIANCE:g}"
+            )
 
     def check_decoder(self) -> None:
         """Checks that the decoder gives what the reconstruction loss takes.
@@ -119,8 +146,13 @@ class LossSpec:
 
     @property
     def value_range(self) -> tuple[float, float] | None:
-        """The range that inputs must lie in: [0, 1] for bce, `None` (any finite value) for mse."""
+        """The range that inputs must lie in: [0, 1] for bce, else `None` (any finite value)."""
         return UNIT_RANGE if self.reconstruction == "bce" else None
+
+    @property
+    def unit(self) -> str:
+        """Unit of the reconstruction loss, for people."""
+        return "squared error" if self.reconstruction == "mse" else "nats"
 
     @property
     def decoder_output(self) -> str:
@@ -172,6 +204,21 @@ def mse(xp: Any, x: Any, reconstruction: Any) -> Any:
     return xp.sum(xp.square(x - reconstruction), axis=1)
 
 
+def gaussian(xp: Any, squared_error: Any, elements: int, variance: Any) -> Any:
+    """Negative log-likelihood of a Gaussian with one variance, summed over the elements.
+
+    Args:
+        xp: array namespace, `numpy` or `keras.ops`.
+        squared_error: as `mse` gives it, shape `(batch,)`.
+        elements: number of elements D of a sample.
+        variance: a number or a scalar tensor.
+
+    Returns:
+        Nats per sample, shape `(batch,)`; negative where the density is above 1.
+    """
+    return squared_error / (2.0 * variance) + 0.5 * elements * xp.log(2.0 * math.pi * variance)
+
+
 def kl_terms(xp: Any, z_mean: Any, z_log_var: Any) -> Any:
     """KL divergence from N(0, 1) of each latent dimension, in nats; all shapes `(batch, L)`."""
     return -0.5 * (1.0 + z_log_var - xp.square(z_mean) - xp.exp(z_log_var))
@@ -217,6 +264,9 @@ def losses(
     flat_x, flat_output = (xp.reshape(a, (-1, elements)) for a in (x, output))
     term = {"logits": bce, "probabilities": bce_of_probabilities, "values": mse}[spec.decoder]
     reconstruction_loss = term(xp, flat_x, flat_output)
+    if spec.reconstruction == "gaussian":
+        variance = np.float32(spec.variance or 1.0)
+        reconstruction_loss = gaussian(xp, reconstruction_loss, elements, variance)
     kl_loss = kl(xp, z_mean, z_log_var)
     return Losses(reconstruction_loss, kl_loss, reconstruction_loss + spec.kl_weight * kl_loss)
 

@@ -39,7 +39,7 @@ DATA_OPTIONS = (
     "split_seed",
 )
 READ_OPTIONS = ("data", *DATA_OPTIONS)
-LOSS_OPTIONS = ("reconstruction", "kl_weight")
+LOSS_OPTIONS = ("reconstruction", "kl_weight", "variance")
 
 
 @click.command("train")
@@ -167,7 +167,9 @@ def _train(options: dict[str, Any], *, quiet: bool) -> Trained:
 
 def _parse(options: dict[str, Any]) -> tuple[Source, TrainConfig]:
     training = {k: v for k, v in options.items() if k not in (*READ_OPTIONS, *LOSS_OPTIONS)}
-    return _source(options), TrainConfig(loss=_loss(options), **training)
+    variance = options["variance"]
+    mode = "fixed" if isinstance(variance, float) else variance
+    return _source(options), TrainConfig(loss=_loss(options), variance=mode, **training)
 
 
 def _source(options: dict[str, Any]) -> Source:
@@ -178,7 +180,8 @@ def _source(options: dict[str, Any]) -> Source:
 
 
 def _loss(options: dict[str, Any]) -> LossSpec:
-    return LossSpec(*(options[name] for name in LOSS_OPTIONS))
+    variance = options["variance"] if isinstance(options["variance"], float) else None
+    return LossSpec(options["reconstruction"], options["kl_weight"], variance=variance)
 
 
 def _load(source: Source, *, quiet: bool) -> Dataset:
@@ -193,8 +196,10 @@ def _describer(quiet: bool) -> Callable[[Dataset], None] | None:
 
 
 def _print_result(trained: Trained) -> None:
-    unit = "nats" if trained.config.loss.reconstruction == "bce" else ""
-    click.echo(f"test loss {_in_parts(trained.test)} {unit}".rstrip())
+    loss = trained.config.loss
+    click.echo(f"test loss {_in_parts(trained.test)} {loss.unit}")
+    if loss.variance:
+        click.echo(f"variance {loss.variance:.4g}, standard deviation {loss.variance**0.5:.4g}")
     units, of = trained.latents.active_units, trained.config.latent_dim
     click.echo(f"active units {units} of {of}")
     if warning := trained.latents.warning():
@@ -209,6 +214,11 @@ def _check_own_models(
         raise OptionError(f"{given} needs {missing}: give both, each a .keras file")
     training = [name for name in options if name not in (*READ_OPTIONS, *LOSS_OPTIONS)]
     _refuse(ctx, training, "--encoder and --decoder: the models were trained already")
+    if options["reconstruction"] == "gaussian" and not isinstance(options["variance"], float):
+        raise OptionError(
+            f"--variance is {options['variance'] or 'left out'}, expected a number with --encoder "
+            "and --decoder: give the one that the models were trained with"
+        )
     if not _is_given(ctx, "data"):
         raise OptionError("--encoder and --decoder need --data: what the models were trained on")
 

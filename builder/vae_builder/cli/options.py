@@ -31,6 +31,16 @@ def _sizes(_: click.Context, __: click.Parameter, value: str | None) -> Any:
     return tuple(map(int, parts))
 
 
+def _variance(_: click.Context, __: click.Parameter, value: str | None) -> Any:
+    """Parses `optimal`, `learned`, or a number."""
+    if value in (None, "optimal", "learned"):
+        return value
+    try:
+        return float(str(value))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not optimal, learned or a number") from None
+
+
 def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value and isinstance(ctx.obj, dict):
         ctx.obj["debug"] = True
@@ -99,10 +109,16 @@ model_options = combined(
     click.option(
         "--loss",
         "reconstruction",
-        type=click.Choice(["bce", "mse"]),
+        type=click.Choice(["bce", "mse", "gaussian"]),
         default="bce",
         show_default=True,
         help="Reconstruction loss; bce needs data in [0, 1].",
+    ),
+    click.option(
+        "--variance",
+        callback=_variance,
+        metavar="optimal|learned|NUMBER",
+        help="Of the gaussian loss: found while training, or fixed [default: optimal].",
     ),
     click.option("--kl-weight", default=1.0, show_default=True, help="Factor of the KL loss."),
     click.option("--epochs", default=30, show_default=True, help="Passes over the training data."),
