@@ -47,16 +47,27 @@ def exported(small_models, tmp_path_factory):
     """
     known: dict[tuple, Path] = {}
 
-    def make(preset="dense", reconstruction="bce", shape=(8, 8, 1), latent_dim=3, kl_weight=1.0):
-        key = (preset, reconstruction, shape, latent_dim, kl_weight)
+    def make(
+        preset="dense",
+        reconstruction="bce",
+        shape=(8, 8, 1),
+        latent_dim=3,
+        kl_weight=1.0,
+        variance=None,
+        **options,
+    ):
+        key = (preset, reconstruction, shape, latent_dim, kl_weight, variance, *options.items())
         if key not in known:
             from vae_export import export
             from vae_runtime import LossSpec
 
             encoder, decoder = small_models(preset, shape, latent_dim)
             samples = np.random.default_rng(2).random((10, *shape), dtype=np.float32)
+            if options.get("input_dtype") == "uint8":
+                samples = np.round(255 * samples).astype(np.uint8)
+            loss = LossSpec(reconstruction, kl_weight, variance=variance)
             path = tmp_path_factory.mktemp("bundle") / "small-vae"
-            export(encoder, decoder, samples, path, loss=LossSpec(reconstruction, kl_weight))
+            export(encoder, decoder, samples, path, loss=loss, **options)
             known[key] = path
         return known[key]
 

@@ -13,26 +13,34 @@ from vae_builder import LossSpec, TrainConfig, export_trained, load_dataset, tra
 from vae_builder.data import Dataset
 from vae_runtime import load
 from vae_runtime.loss import losses
+from vae_runtime.standardization import Standardization
 
 RTOL = 2e-6
 MODELS = ("encoder", "decoder")
+OUTPUTS = ("logits", "values", "reconstruction")
+"""What the loss is computed from: the first of these that the decoder gives."""
 
 
-def tensorflow_values(path, spec, x, eps):
+def tensorflow_values(path, spec, x, eps, seen):
     encoder, decoder = (tf.saved_model.load(str(path / "saved_model" / m)) for m in MODELS)
     code = encoder.signatures["serving_default"](x=tf.constant(x))
     z = code["z_mean"] + tf.exp(code["z_log_var"] * 0.5) * eps
-    output = decoder.signatures["serving_default"](z=z)[spec.decoder_output]
-    parts = losses(keras.ops, spec, tf.constant(x), output, code["z_mean"], code["z_log_var"])
+    decoded = decoder.signatures["serving_default"](z=z)
+    output = next(decoded[name] for name in OUTPUTS if name in decoded)
+    parts = losses(keras.ops, spec, tf.constant(seen), output, code["z_mean"], code["z_log_var"])
     return {
         name: value.numpy().astype(np.float64) for name, value in {**vars(parts), **code}.items()
     }
 
 
-def largest_differences(path, x, eps, kl_scale=lambda reference: reference["kl_loss"]):
-    """Largest relative difference of each part of the loss, over the samples."""
+def largest_differences(path, x, eps, kl_scale=lambda reference: reference["kl_loss"], seen=None):
+    """Largest relative difference of each part of the loss, over the samples.
+
+    `seen` is what the model sees of x, where the graphs do something to it first.
+    """
     vae = load(path)
-    found, reference = vae.loss(x, eps), tensorflow_values(path, vae.manifest.loss, x, eps)
+    seen = x if seen is None else seen
+    found, reference = vae.loss(x, eps), tensorflow_values(path, vae.manifest.loss, x, eps, seen)
     result = {}
     for name in ("reconstruction_loss", "kl_loss", "loss"):
         value = getattr(found, name).astype(np.float64)
@@ -66,6 +74,38 @@ def inputs(shape, latent_dim, batch):
 def test_random_weights(exported, preset, reconstruction, shape, batch):
     path = exported(preset, reconstruction, shape)
     differences = largest_differences(path, *inputs(shape, 3, batch), summands)
+    assert max(differences.values()) <= RTOL, differences
+
+
+@pytest.mark.parametrize("batch", [1, 64])
+@pytest.mark.parametrize("preset", ["dense", "conv"])
+@pytest.mark.parametrize(
+    ("loss", "dtype", "constants"),
+    [
+        (("gaussian", 0.2), "float32", None),
+        (("mse", None), "float32", Standardization((0.4, 0.5, 0.6), (0.2, 0.3, 0.1))),
+        (("bce", None), "uint8", None),
+        (("gaussian", 0.7), "uint8", Standardization((0.4,), (0.3,))),
+    ],
+)
+def test_raw_values(exported, preset, loss, dtype, constants, batch):
+    reconstruction, variance = loss
+    path = exported(
+        preset,
+        reconstruction,
+        (9, 7, 3),
+        variance=variance,
+        input_dtype=dtype,
+        standardization=constants,
+    )
+    x, eps = inputs((9, 7, 3), 3, batch)
+    if dtype == "uint8":
+        x = np.round(255 * x).astype(np.uint8)
+    seen = x / np.float32(255) if dtype == "uint8" else x
+    if constants:
+        mean, scale = (np.array(c, np.float32) for c in (constants.mean, constants.scale))
+        seen = (seen - mean) / scale
+    differences = largest_differences(path, x, eps, summands, seen)
     assert max(differences.values()) <= RTOL, differences
 
 

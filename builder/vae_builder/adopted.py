@@ -16,6 +16,8 @@ from vae_builder.training import HELD_OUT, data_spec
 from vae_export import Exported, Provenance, adopt, export
 from vae_runtime.errors import ExportError
 from vae_runtime.loss import LossSpec
+from vae_runtime.manifest import Dtype
+from vae_runtime.standardization import Standardization
 
 CONFIG = "config.json"
 """The member of a `.keras` file that names its layers."""
@@ -28,6 +30,8 @@ def export_models(
     path: str | Path,
     *,
     loss: LossSpec | None = None,
+    input_dtype: Dtype = "float32",
+    standardization: Standardization | None = None,
     name: str | None = None,
     opset: int = 18,
     force: bool = False,
@@ -43,6 +47,9 @@ def export_models(
         dataset: what the model was trained on; test samples become part of the proof.
         path: folder of the bundle.
         loss: which loss; bce with kl_weight 1 where left out.
+        input_dtype: what the graphs take: `float32`, or `uint8` for raw pixels.
+        standardization: what was done to the samples before the encoder saw them in training;
+            `Dataset.standardization()` computes the usual one. The graphs do it then.
         name: of the model; the folder's where left out.
         opset: ONNX operator set, 17 or 18.
         force: replace a bundle that is there.
@@ -66,6 +73,8 @@ def export_models(
         dataset.test[:HELD_OUT],
         path,
         loss=adopted.loss,
+        input_dtype=input_dtype,
+        standardization=standardization,
         provenance=Provenance(data=data_spec(dataset)),
         name=name,
         opset=opset,

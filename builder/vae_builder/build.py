@@ -7,13 +7,14 @@ from pathlib import Path
 
 from vae_builder.training import Trained
 from vae_export import Curve, Exported, Provenance, export
-from vae_runtime.manifest import TrainingSpec
+from vae_runtime.manifest import Dtype, TrainingSpec
 
 
 def export_trained(
     trained: Trained,
     path: str | Path,
     *,
+    input_dtype: Dtype = "float32",
     name: str | None = None,
     opset: int = 18,
     force: bool = False,
@@ -24,6 +25,7 @@ def export_trained(
     Args:
         trained: from `train` or `load_run`.
         path: folder of the bundle.
+        input_dtype: what the graphs take: `float32`, or `uint8` for raw pixels.
         name: of the model; the folder's where left out.
         opset: ONNX operator set, 17 or 18.
         force: replace a bundle that is there.
@@ -34,6 +36,7 @@ def export_trained(
 
     Raises:
         ExportError: as `vae_export.export`.
+        InputError: uint8 graphs of a model whose data is not uint8.
         OptionError: an unknown opset.
     """
     return export(
@@ -42,6 +45,8 @@ def export_trained(
         trained.held_out,
         path,
         loss=trained.config.loss,
+        input_dtype=input_dtype,
+        standardization=trained.vae.standardization,
         provenance=_provenance(trained),
         name=name,
         opset=opset,

@@ -37,6 +37,8 @@ class TrainConfig:
             best weights; None to train all epochs and keep the last.
         variance: of the gaussian loss: `fixed` at the loss's own; `optimal`, the mean squared
             error of each batch; or `learned` like a weight. `optimal` where None.
+        standardize: train on (x - mean) / scale, with means and standard deviations of the
+            training samples by column or channel.
     """
 
     preset: str = "dense"
@@ -53,6 +55,7 @@ class TrainConfig:
     clip_norm: float | None = None
     patience: int | None = None
     variance: Variance | None = None
+    standardize: bool = False
 
     def __post_init__(self) -> None:
         """Refuses what cannot train.
@@ -60,6 +63,7 @@ class TrainConfig:
         Raises:
             OptionError: names the option, its value and what is expected.
         """
+        self.loss.check()
         for name in ("latent_dim", "epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is {getattr(self, name)}, expected 1 or more")
@@ -85,8 +89,13 @@ class TrainConfig:
             raise OptionError(f"variance is {self.variance!r}, expected one of {choices}")
         if self.variance and self.loss.variance is None:
             raise OptionError(
-                f"variance is {self.variance!r} with the {self.loss.reconstruction} loss, which has "
-                "none: leave it out, or use the gaussian loss"
+                f"variance is {self.variance!r} with the {self.loss.reconstruction} loss, which "
+                "has none: leave it out, or use the gaussian loss"
+            )
+        if self.standardize and self.loss.value_range:
+            raise OptionError(
+                f"standardize does not go with the {self.loss.reconstruction} loss, which needs "
+                f"values in {list(self.loss.value_range)}: use the mse or the gaussian loss"
             )
         if self.patience is not None and self.patience < 1:
             raise OptionError(f"patience is {self.patience}, expected 1 or more")

@@ -48,6 +48,7 @@ from vae_runtime.errors import ExportError, InputError
 from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses
 from vae_runtime.manifest import DataSpec
+from vae_runtime.standardization import Standardization
 
 RUN = "run.json"
 RESULT = "result.json"
@@ -95,6 +96,7 @@ class ResultRecord:
     test: Losses[float]
     latents: Latents
     seconds: float
+    standardization: Standardization | None
 
 
 def train_run(
@@ -216,7 +218,13 @@ def load_run(path: str | Path) -> Trained:
             f"{path} cannot be read as a run: {' '.join(str(error).split())[:200]}: train it again"
         ) from error
     return Trained(
-        vae=VAE(encoder, decoder, record.config.loss, seed=record.config.seed),
+        vae=VAE(
+            encoder,
+            decoder,
+            record.config.loss,
+            seed=record.config.seed,
+            standardization=result.standardization,
+        ),
         config=record.config,
         data=record.data,
         held_out=held_out,
@@ -269,7 +277,13 @@ def _write_end(path: Path, trained: Trained, record: RunRecord) -> None:
         np.savez_compressed(file, x=trained.held_out)
     filled = RunRecord(**{**vars(record), "config": trained.config})
     _write(path / RUN, strict_json.encode(filled))
-    result = ResultRecord(trained.validation, trained.test, trained.latents, trained.seconds)
+    result = ResultRecord(
+        trained.validation,
+        trained.test,
+        trained.latents,
+        trained.seconds,
+        trained.vae.standardization,
+    )
     _write(path / RESULT, strict_json.encode(result))
     (path / CHECKPOINT).unlink(missing_ok=True)
 

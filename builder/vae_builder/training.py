@@ -33,6 +33,7 @@ from vae_runtime.inputs import to_float
 from vae_runtime.latents import Latents, latents
 from vae_runtime.loss import MAX_VARIANCE, MIN_VARIANCE, Losses, LossSpec
 from vae_runtime.manifest import DataSpec
+from vae_runtime.standardization import Standardization, standardize
 
 WARMUP = 0.04
 """Share of all steps in which the learning rate rises from 0 to its peak."""
@@ -178,7 +179,7 @@ def evaluate(
 
 def _latents(vae: VAE, x: Samples, batch_size: int = 500) -> Latents:
     parts = [
-        vae.encoder(tf.constant(to_float(x[start : start + batch_size])))
+        vae.encoder(vae.prepared(tf.constant(to_float(x[start : start + batch_size]))))
         for start in range(0, len(x), batch_size)
     ]
     z_mean, z_log_var = (
@@ -226,6 +227,7 @@ class _Trainer:
 
     def _build(self) -> VAE:
         config = self.config
+        standardization = self.dataset.standardization() if config.standardize else None
         encoder, decoder = build_models(
             config.preset,
             self.dataset.input_shape,
@@ -241,21 +243,23 @@ class _Trainer:
         vae = VAE(
             encoder,
             decoder,
-            self._initial_loss(),
+            self._initial_loss(standardization),
             seed=config.seed,
             objective=objective,
             variance=config.variance or "fixed",
+            standardization=standardization,
         )
         vae.compile(keras.optimizers.Adam(self.schedule, global_clipnorm=config.clip_norm))
         vae.optimizer.build(vae.trainable_variables)
         return vae
 
-    def _initial_loss(self) -> LossSpec:
+    def _initial_loss(self, standardization: Standardization | None) -> LossSpec:
         """The loss; a variance that is to be found begins at that of the data."""
         config = self.config
         if config.variance in (None, "fixed"):
             return config.loss
-        variance = float(np.var(to_float(self.dataset.train[:VARIANCE_SAMPLES])))
+        x = to_float(self.dataset.train[:VARIANCE_SAMPLES])
+        variance = float(np.var(standardize(np, standardization, x)))
         return replace(config.loss, variance=float(np.clip(variance, MIN_VARIANCE, MAX_VARIANCE)))
 
     @property

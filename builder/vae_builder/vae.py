@@ -34,6 +34,7 @@ from vae_runtime.loss import (
     kl_terms,
     losses,
 )
+from vae_runtime.standardization import Standardization, restore, standardize
 
 VARIANCE_DECAY = 0.99
 """Of the running mean of the batches' variances, which is the variance outside of training."""
@@ -55,6 +56,8 @@ class VAE(keras.Model):
         variance: `fixed` at that of the loss; `optimal`, the mean squared error of each batch,
             which maximises its likelihood; or `learned` like a weight. The last two are for the
             gaussian loss.
+        standardization: what is done to samples before the encoder sees them, and undone in
+            reconstructions; the loss is that of standardised values.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class VAE(keras.Model):
         seed: int = 0,
         objective: Objective | None = None,
         variance: Variance = "fixed",
+        standardization: Standardization | None = None,
         name: str = "vae",
     ) -> None:
         """Joins an encoder and a decoder; both stay usable by themselves.
@@ -78,6 +82,7 @@ class VAE(keras.Model):
             seed: of the noise.
             objective: what training minimises; the loss itself where left out.
             variance: `fixed`, `optimal` or `learned`.
+            standardization: what is done to samples before the encoder sees them.
             name: of the Keras model.
 
         Raises:
@@ -90,6 +95,7 @@ class VAE(keras.Model):
         self.seed = seed
         self.objective = objective or Objective(self._spec.kl_weight)
         self.variance = variance
+        self.standardization = standardization
         if variance != "fixed":
             self._log_variance = self._variance_weight()
         self._means = [
@@ -150,7 +156,7 @@ class VAE(keras.Model):
         """The loss of each sample, in its parts.
 
         Args:
-            x: samples, shape `(batch, *input_shape)`, float32.
+            x: samples, shape `(batch, *input_shape)`, float32 or uint8.
             eps: noise, shape `(batch, latent_dim)`.
             training: passed on to the layers.
 
@@ -162,6 +168,7 @@ class VAE(keras.Model):
     def _losses_and_code(
         self, x: Any, eps: Any, *, training: bool
     ) -> tuple[Losses[Any], dict[str, Any]]:
+        x = self.prepared(x)
         code = self.encoder(x, training=training)
         z = draw(keras.ops, code["z_mean"], code["z_log_var"], eps)
         output = self.decoder(z, training=training)
@@ -196,8 +203,15 @@ class VAE(keras.Model):
 
     def call(self, x: Any, training: bool = False) -> Any:
         """The reconstruction of x from its mean code, shape `(batch, *input_shape)`."""
-        output = self.decoder(self.encoder(x, training=training)["z_mean"], training=training)
-        return keras.ops.sigmoid(output) if self._spec.decoder == "logits" else output
+        code = self.encoder(self.prepared(x), training=training)
+        output = self.decoder(code["z_mean"], training=training)
+        if self._spec.decoder == "logits":
+            return keras.ops.sigmoid(output)
+        return restore(keras.ops, self.standardization, output)
+
+    def prepared(self, x: Any) -> Any:
+        """What the encoder sees of samples: float32, standardised."""
+        return standardize(keras.ops, self.standardization, _as_float(x))
 
     def update(self, x: Any) -> Losses[Any]:
         """One step of the optimizer on one batch.
@@ -208,7 +222,6 @@ class VAE(keras.Model):
         Returns:
             The mean losses of the batch before the step, three scalars.
         """
-        x = _as_float(x)
         step = self.optimizer.iterations
         eps = self.noise(step, tf.shape(x)[0])
         with tf.GradientTape() as tape:
@@ -227,7 +240,7 @@ class VAE(keras.Model):
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Keras's hook for `evaluate`; every batch meets the same noise."""
-        x = _as_float(keras.utils.unpack_x_y_sample_weight(data)[0])
+        x = keras.utils.unpack_x_y_sample_weight(data)[0]
         count = tf.shape(x)[0]
         return self._record(_mean(self.losses_of(x, self.noise(TEST_STEP, count))), count)
 
@@ -239,6 +252,7 @@ class VAE(keras.Model):
             "spec": asdict(self.spec),
             "objective": asdict(self.objective),
             "variance": self.variance,
+            "standardization": self.standardization and asdict(self.standardization),
             "seed": self.seed,
             "name": self.name,
         }
@@ -251,6 +265,9 @@ class VAE(keras.Model):
             keras.saving.deserialize_keras_object(config.pop(part))
             for part in ("encoder", "decoder")
         )
+        if constants := config.pop("standardization"):
+            numbers = {name: tuple(values) for name, values in constants.items()}
+            config["standardization"] = Standardization(**numbers)
         spec, objective = LossSpec(**config.pop("spec")), Objective(**config.pop("objective"))
         return cls(encoder, decoder, spec, objective=objective, **config)
 

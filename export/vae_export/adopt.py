@@ -69,7 +69,7 @@ def adopt(
         OptionError: the loss is none.
     """
     loss = loss or LossSpec()
-    loss.check_decoder()
+    loss.check()
     shape = None if input_shape is None else tuple(map(int, input_shape))
     encoder = _adopt_encoder(_functional(encoder, "encoder", shape))
     latent = tuple(encoder.output["z_mean"].shape[1:])

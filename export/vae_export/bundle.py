@@ -25,13 +25,14 @@ from vae_export.reference import npz_bytes, parity_inputs, reference_values
 from vae_export.saved_models import SIGNATURE, weights_sha256, write_saved_model
 from vae_runtime import strict_json
 from vae_runtime.errors import ExportError, OptionError
-from vae_runtime.inputs import as_batch, check_values
+from vae_runtime.inputs import as_batch, to_float, to_input
 from vae_runtime.loss import Losses, LossSpec
 from vae_runtime.manifest import (
     FORMAT,
     FORMAT_VERSION,
     MANIFEST,
     DataSpec,
+    Dtype,
     FileEntry,
     Graphs,
     GraphSpec,
@@ -45,6 +46,7 @@ from vae_runtime.manifest import (
     graph_tensors,
 )
 from vae_runtime.runtime import load
+from vae_runtime.standardization import Standardization
 from vae_runtime.verify import VerifyReport
 
 TOLERANCES = Tolerances(tensor_atol=1e-5, tensor_rtol=1e-5, loss_atol=1e-5, loss_rtol=1e-6)
@@ -100,6 +102,8 @@ def export(
     path: str | Path,
     *,
     loss: LossSpec | None = None,
+    input_dtype: Dtype = "float32",
+    standardization: Standardization | None = None,
     provenance: Provenance | None = None,
     name: str | None = None,
     opset: int = 18,
@@ -109,11 +113,15 @@ def export(
     """Exports a model as a bundle.
 
     Args:
-        encoder: x, shape `(batch, *input_shape)`, to a dict of `z_mean` and `z_log_var`.
+        encoder: x, shape `(batch, *input_shape)`, float32 and standardised, to a dict of `z_mean`
+            and `z_log_var`.
         decoder: z, shape `(batch, latent_dim)`, to what `loss.decoder` says.
         samples: held-out samples for the proof, shape `(n, *input_shape)`, uint8 or float32.
         path: folder of the bundle.
         loss: which loss; bce of logits with kl_weight 1 where left out.
+        input_dtype: what the graphs take: `float32`, or `uint8` for raw pixels.
+        standardization: what the graphs do to their input before the encoder sees it, and undo
+            in the reconstruction; the encoder's inputs were standardised so in training.
         provenance: data and training, for the manifest and the card.
         name: of the model; the folder's where left out.
         opset: ONNX operator set, 17 or 18.
@@ -134,10 +142,11 @@ def export(
     path = Path(path)
     name = check_name(path, name)
     loss = loss or LossSpec()
-    loss.check_decoder()
-    job = _Job(encoder, decoder, loss, provenance or Provenance(), opset)
-    samples = as_batch(samples, job.input_shape, name="samples")
-    check_values(samples, job.loss.value_range)
+    loss.check()
+    sample = _input_spec(encoder, loss, input_dtype, standardization)
+    job = _Job(encoder, decoder, loss, sample, provenance or Provenance(), opset)
+    samples = as_batch(samples, sample.shape, name="samples")
+    to_input(samples, sample.dtype, sample.range)
     say = on_step or (lambda step: None)
     with publishing(path, force=force) as folder:
         say("SavedModels")
@@ -157,6 +166,17 @@ def export(
         if not report.passed:
             raise ExportError(f"{_verdict(report, loss)}; nothing was published")
     return Exported(path, manifest, report)
+
+
+def _input_spec(
+    encoder: keras.Model, loss: LossSpec, dtype: Dtype, standardization: Standardization | None
+) -> InputSpec:
+    value_range = None if dtype == "uint8" else loss.value_range
+    shape = tuple(int(n) for n in encoder.input_shape[1:])
+    sample = InputSpec(shape, dtype, value_range, standardization)
+    for fault in sample.faults(loss):
+        raise OptionError(f"{fault}: change one of the two")
+    return sample
 
 
 def _verdict(report: VerifyReport, loss: LossSpec) -> str:
@@ -226,6 +246,7 @@ class _Job:
         encoder: keras.Model,
         decoder: keras.Model,
         loss: LossSpec,
+        sample: InputSpec,
         provenance: Provenance,
         opset: int,
     ) -> None:
@@ -233,10 +254,10 @@ class _Job:
         self.loss = loss
         self.provenance = provenance
         self.opset = opset
-        self.input_shape = tuple(int(n) for n in encoder.input_shape[1:])
+        self.sample = sample
         self.latent_dim = int(decoder.input_shape[-1])
-        self.functions = exported_functions(encoder, decoder, loss)
-        self.tensors = graph_tensors(self.input_shape, self.latent_dim, loss)
+        self.functions = exported_functions(encoder, decoder, loss, sample)
+        self.tensors = graph_tensors(sample, self.latent_dim, loss)
 
     def write_saved_models(self, folder: Path) -> None:
         for name, model in self.models.items():
@@ -245,7 +266,8 @@ class _Job:
     def write_graphs(self, folder: Path) -> None:
         properties = {
             "build_vae.format_version": str(FORMAT_VERSION),
-            "build_vae.input_shape": str(list(self.input_shape)),
+            "build_vae.input_shape": str(list(self.sample.shape)),
+            "build_vae.input_dtype": self.sample.dtype,
             "build_vae.latent_dim": str(self.latent_dim),
             "build_vae.reconstruction": self.loss.reconstruction,
             "build_vae.decoder": self.loss.decoder,
@@ -260,10 +282,9 @@ class _Job:
     def write_reference(
         self, folder: Path, samples: NDArray[np.generic]
     ) -> dict[str, NDArray[np.float32]]:
-        x, eps = parity_inputs(samples, self.latent_dim)
-        values = reference_values(
-            folder / "saved_model/encoder", folder / "saved_model/decoder", self.loss, x, eps
-        )
+        x, eps = parity_inputs(samples, self.latent_dim, self.sample.dtype)
+        encoder, decoder = (folder / "saved_model" / name for name in self.models)
+        values = reference_values(encoder, decoder, self.loss, self.sample, x, eps)
         (folder / "parity.npz").write_bytes(npz_bytes(values))
         return values
 
@@ -286,12 +307,12 @@ class _Job:
             target = folder / card.TRAINING_FIGURE
             figures.draw_training(self.provenance.curve, manifest.loss.unit, target)
             drawn.add(card.TRAINING_FIGURE)
-        if len(self.input_shape) == 3 and self.input_shape[-1] in (1, 3):
+        if len(self.sample.shape) == 3 and self.sample.shape[-1] in (1, 3):
             held_out = parity["x"][: figures.PAIRS]
             code = self.functions["encoder"](held_out)
             decoded = self.functions["decoder"](code["z_mean"])["reconstruction"].numpy()
             target = folder / card.RECONSTRUCTIONS_FIGURE
-            figures.draw_reconstructions(held_out, decoded, target)
+            figures.draw_reconstructions(to_float(held_out), decoded, target)
             drawn.add(card.RECONSTRUCTIONS_FIGURE)
         return drawn
 
@@ -310,7 +331,7 @@ class _Job:
             format_version=FORMAT_VERSION,
             name=name,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            input=InputSpec(self.input_shape, "float32", self.loss.value_range),
+            input=self.sample,
             latent_dim=self.latent_dim,
             loss=self.loss,
             graphs=Graphs(**graphs),

@@ -1,7 +1,7 @@
 """The three functions that are exported, as TensorFlow functions with named tensors.
 
     encoder   x        -> z_mean, z_log_var
-    decoder   z        -> logits (where the decoder gives them), reconstruction
+    decoder   z        -> logits or values (where there are any), reconstruction
     loss      x, eps   -> reconstruction_loss, kl_loss, loss
 
 Noise is an argument: no random operator is ever exported.
@@ -9,6 +9,7 @@ Noise is an argument: no random operator is ever exported.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,32 +17,38 @@ import keras
 import tensorflow as tf
 
 from vae_runtime.loss import LossSpec, draw, losses
-from vae_runtime.manifest import TensorSpec, graph_tensors
+from vae_runtime.manifest import InputSpec, TensorSpec, decoder_outputs, graph_tensors
+from vae_runtime.standardization import restore, standardize
 
 
 def exported_functions(
-    encoder: keras.Model, decoder: keras.Model, loss: LossSpec
+    encoder: keras.Model, decoder: keras.Model, loss: LossSpec, sample: InputSpec
 ) -> dict[str, Any]:
     """Builds the functions.
 
     Args:
-        encoder: x to a dict of z_mean and z_log_var.
+        encoder: x, as float32 and standardised, to a dict of z_mean and z_log_var.
         decoder: z to what `loss.decoder` says.
         loss: which loss.
+        sample: what goes in: its dtype, and how it is standardised.
 
     Returns:
         For `encoder`, `decoder` and `loss`, a `tf.function` that returns a dict of tensors.
     """
 
-    def encode(x: Any) -> dict[str, Any]:
+    def encode_prepared(x: Any) -> dict[str, Any]:
         code = encoder(x, training=False)
         return {"z_mean": code["z_mean"], "z_log_var": code["z_log_var"]}
 
+    def encode(x: Any) -> dict[str, Any]:
+        return encode_prepared(prepared(sample, x))
+
     def decode(z: Any) -> dict[str, Any]:
-        return decoded(loss, decoder(z, training=False))
+        return decoded(sample, loss, decoder(z, training=False))
 
     def compute_loss(x: Any, eps: Any) -> dict[str, Any]:
-        code = encode(x)
+        x = prepared(sample, x)
+        code = encode_prepared(x)
         output = decoder(draw(keras.ops, **code, eps=eps), training=False)
         return loss_outputs(loss, x, output, **code)
 
@@ -50,19 +57,33 @@ def exported_functions(
         "decoder": decode,
         "loss": compute_loss,
     }
-    tensors = graph_tensors(encoder.input_shape[1:], decoder.input_shape[-1], loss)
+    tensors = graph_tensors(sample, decoder.input_shape[-1], loss)
     return {
         name: tf.function(function, input_signature=_signature(tensors[name][0]))
         for name, function in functions.items()
     }
 
 
-def decoded(loss: LossSpec, output: Any) -> dict[str, Any]:
+def prepared(sample: InputSpec, x: Any) -> Any:
+    """What the encoder and the loss see of the graph's input."""
+    if sample.dtype == "uint8":
+        # Flat, as all elementwise work.
+        flat = tf.cast(tf.reshape(x, (-1, math.prod(sample.shape))), tf.float32) / 255.0
+        x = tf.reshape(flat, (-1, *sample.shape))
+    return standardize(keras.ops, sample.standardization, x)
+
+
+def decoded(sample: InputSpec, loss: LossSpec, output: Any) -> dict[str, Any]:
     """The decoder's outputs by name, from the tensor that its last layer gives."""
-    if loss.decoder == "logits":
-        return {"logits": output, "reconstruction": keras.ops.sigmoid(output)}
+    reconstruction = (
+        keras.ops.sigmoid(output)
+        if loss.decoder == "logits"
+        else restore(keras.ops, sample.standardization, output)
+    )
     # A function may not hand on a layer's tensor under another name, so copy it.
-    return {"reconstruction": tf.identity(output)}
+    tensors = (tf.identity(output), tf.identity(reconstruction))
+    names = decoder_outputs(sample, loss)
+    return dict(zip(names, tensors[-len(names) :], strict=True))
 
 
 def loss_outputs(
@@ -78,4 +99,4 @@ def loss_outputs(
 
 
 def _signature(inputs: tuple[TensorSpec, ...]) -> list[Any]:
-    return [tf.TensorSpec((None, *t.shape[1:]), tf.float32, name=t.name) for t in inputs]
+    return [tf.TensorSpec((None, *t.shape[1:]), t.dtype, name=t.name) for t in inputs]

@@ -26,6 +26,7 @@ from vae_runtime.manifest import TensorSpec
 OPSETS = (17, 18)
 DOMAINS = ("", "ai.onnx")
 RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomUniform")
+ELEMENT_TYPES = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8}
 IR_VERSION = 8
 """The file format of opset 17 and 18: the oldest runtimes that know these operators read it."""
 
@@ -214,8 +215,10 @@ def _check_signature(
                 "layer that captures a constant, or whose output shape is not fixed, is a known "
                 "cause"
             )
-        if any(v.type.tensor_type.elem_type != TensorProto.FLOAT for v in values):
-            raise ExportError(f"{name} has {kind} that are not float32: use float32 throughout")
+        for value in values:
+            dtype = next(spec.dtype for spec in specs if spec.name == value.name)
+            if value.type.tensor_type.elem_type != ELEMENT_TYPES[dtype]:
+                raise ExportError(f"{name}'s {value.name} is not {dtype}: use {dtype} throughout")
 
 
 def _shape(value: Any) -> tuple[int, ...]:
@@ -223,7 +226,7 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 
 def _value_info(spec: TensorSpec) -> Any:
-    return helper.make_tensor_value_info(spec.name, TensorProto.FLOAT, spec.shape)
+    return helper.make_tensor_value_info(spec.name, ELEMENT_TYPES[spec.dtype], spec.shape)
 
 
 def _renamed_tensor(tensor: TensorProto, name: str) -> TensorProto:

@@ -18,12 +18,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vae_export.functions import loss_outputs
+from vae_export.functions import loss_outputs, prepared
 from vae_export.saved_models import read_saved_model
 from vae_runtime.bundle import Bundle
 from vae_runtime.errors import ExportError
 from vae_runtime.inputs import to_float
 from vae_runtime.loss import LossSpec, draw
+from vae_runtime.manifest import InputSpec, decoder_outputs
 from vae_runtime.verify import read_reference
 
 Float32 = NDArray[np.float32]
@@ -34,13 +35,16 @@ SEED = 20140501
 """Of eps and of the noise image; any number would do, this one is the paper's month."""
 
 
-def parity_inputs(samples: NDArray[np.generic], latent_dim: int) -> tuple[Float32, Float32]:
+def parity_inputs(
+    samples: NDArray[np.generic], latent_dim: int, dtype: str = "float32"
+) -> tuple[NDArray[Any], Float32]:
     """Chooses the inputs that reference values are computed for.
 
     Args:
         samples: held-out samples, shape `(n, *input_shape)`, uint8 or float32; the first ones
             are taken.
         latent_dim: length of z.
+        dtype: of the graphs' input, `float32` or `uint8`.
 
     Returns:
         `x`, shape `(m, *input_shape)`, and `eps`, shape `(m, latent_dim)`.
@@ -49,24 +53,35 @@ def parity_inputs(samples: NDArray[np.generic], latent_dim: int) -> tuple[Float3
     count = min(MAX_SAMPLES, max(4, MAX_BYTES // (12 * math.prod(shape))))
     rng = np.random.default_rng(SEED)
     made = [np.zeros(shape), np.ones(shape), rng.random(shape)]
-    x = np.concatenate([to_float(samples[: count - 3]), np.asarray(made, np.float32)])
+    x: NDArray[Any]
+    if dtype == "uint8":
+        pixels = np.round(255 * np.asarray(made)).astype(np.uint8)
+        x = np.concatenate([samples[: count - 3], pixels])
+    else:
+        x = np.concatenate([to_float(samples[: count - 3]), np.asarray(made, np.float32)])
     return x, rng.standard_normal((len(x), latent_dim), dtype=np.float32)
 
 
 def reference_values(
-    encoder: Path, decoder: Path, loss: LossSpec, x: Float32, eps: Float32
-) -> dict[str, Float32]:
+    encoder: Path,
+    decoder: Path,
+    loss: LossSpec,
+    sample: InputSpec,
+    x: NDArray[Any],
+    eps: Float32,
+) -> dict[str, Any]:
     """Computes every tensor and every loss with TensorFlow.
 
     Args:
         encoder: folder of the encoder's SavedModel.
         decoder: folder of the decoder's.
         loss: which loss.
+        sample: what a sample is.
         x: samples, shape `(m, *input_shape)`.
         eps: noise, shape `(m, latent_dim)`.
 
     Returns:
-        Arrays by name: the inputs, z_mean, z_log_var, z, logits (where there are any),
+        Arrays by name: the inputs, z_mean, z_log_var, z, logits or values (where there are any),
         reconstruction and the losses.
 
     Raises:
@@ -77,17 +92,16 @@ def reference_values(
     z_mean, z_log_var = code["z_mean"], code["z_log_var"]
     z = draw(keras.ops, z_mean, z_log_var, tf.constant(eps))
     decoded = decode(z=z)
-    output = decoded[loss.decoder_output]
+    output = decoded[decoder_outputs(sample, loss)[0]]
     values: dict[str, Any] = {
-        "x": x,
         "eps": eps,
         "z_mean": z_mean,
         "z_log_var": z_log_var,
         "z": z,
         **decoded,
-        **loss_outputs(loss, tf.constant(x), output, z_mean, z_log_var),
+        **loss_outputs(loss, prepared(sample, tf.constant(x)), output, z_mean, z_log_var),
     }
-    arrays = {name: np.asarray(value, np.float32) for name, value in values.items()}
+    arrays = {"x": x, **{name: np.asarray(value, np.float32) for name, value in values.items()}}
     _require_finite(arrays)
     return arrays
 
@@ -121,7 +135,8 @@ def recompute(bundle: Bundle) -> dict[str, Float32]:
     stored = read_reference(bundle)
     saved = bundle.manifest.saved_models
     paths = (bundle.path / saved.encoder.path, bundle.path / saved.decoder.path)
-    return reference_values(*paths, bundle.manifest.loss, stored["x"], stored["eps"])
+    loss, sample = bundle.manifest.loss, bundle.manifest.input
+    return reference_values(*paths, loss, sample, stored["x"], stored["eps"])
 
 
 def npz_bytes(arrays: dict[str, Float32]) -> bytes:

@@ -6,7 +6,8 @@ Importance Weighted Autoencoders, 2016) of one sample is, in nats,
     -log 1/S sum_s exp(log p(x|z_s) + log p(z_s) - log q(z_s|x))
 
 where `-log p(x|z)` is the reconstruction loss. It falls with S towards `-log p(x)`; with S = 1 its
-mean is the loss at kl_weight 1. For mse the reconstruction loss is squared error, not a normalised
+mean is the loss at kl_weight 1. For gaussian it is a density, of standardised values where the
+model standardises. For mse the reconstruction loss is squared error, not a normalised
 log-likelihood, and the bound is in its units.
 """
 

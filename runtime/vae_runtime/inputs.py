@@ -46,6 +46,40 @@ def to_float(x: NDArray[np.generic]) -> NDArray[np.float32]:
     )
 
 
+def to_input(
+    x: NDArray[np.generic],
+    dtype: str,
+    value_range: tuple[float, float] | None,
+    *,
+    first: int = 0,
+) -> NDArray[np.generic]:
+    """Brings samples to what a model's graphs take.
+
+    Args:
+        x: samples, shape `(batch, *input_shape)`.
+        dtype: of the graphs' input, `float32` or `uint8`.
+        value_range: lowest and highest value allowed; `None` for no bounds.
+        first: the number of `x[0]` in a message.
+
+    Returns:
+        The samples in that dtype, contiguous; without a copy where they are that already.
+
+    Raises:
+        InputError: they have no numbers, are not finite or out of range, or are not uint8 where
+            the model takes raw pixels.
+    """
+    if dtype == "uint8":
+        if x.dtype != np.uint8:
+            raise InputError(
+                f"samples have dtype {x.dtype}, this model takes raw pixels, uint8: give them as "
+                "they come from the camera, 0 to 255"
+            )
+        return np.ascontiguousarray(x)
+    converted = to_float(x)
+    check_values(converted, value_range, first=first)
+    return np.ascontiguousarray(converted)
+
+
 def check_values(
     x: NDArray[np.generic],
     value_range: tuple[float, float] | None,

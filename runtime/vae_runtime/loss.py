@@ -33,6 +33,7 @@ for the Gaussian likelihood with one variance.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
@@ -98,8 +99,8 @@ class LossSpec:
         Decoder, "what the decoder ends in; bce: logits or probabilities, mse, gaussian: values"
     ] = None  # type: ignore[assignment]  # what is usual for the reconstruction, set below
     variance: Annotated[
-        float | None, "of the gaussian likelihood, one for all elements; null for other losses",
-        Limit(MIN_VARIANCE, MAX_VARIANCE),
+        Annotated[float, Limit(MIN_VARIANCE, MAX_VARIANCE)] | None,
+        "of the gaussian likelihood, one for all elements; null for other losses",
     ] = None
 
     def __post_init__(self) -> None:
@@ -107,7 +108,7 @@ class LossSpec:
 
         Raises:
             OptionError: an unknown reconstruction loss, a negative or infinite weight, or a
-                variance that is out of range or has no Gaussian likelihood.
+                variance out of range.
         """
         if self.reconstruction not in get_args(Reconstruction):
             raise OptionError(
@@ -120,29 +121,29 @@ class LossSpec:
             object.__setattr__(self, "decoder", DECODERS[self.reconstruction][0])
         if self.reconstruction == "gaussian" and self.variance is None:
             object.__setattr__(self, "variance", 1.0)
-        if self.variance is None:
-            return
-        if self.reconstruction != "gaussian":
-            raise OptionError(
-                f"variance is {self.variance} with the {self.reconstruction} loss, which has none: "
-                "leave it out, or use the gaussian loss"
-            )
-        if not MIN_VARIANCE <= self.variance <= MAX_VARIANCE:
+        if self.variance is not None and not MIN_VARIANCE <= self.variance <= MAX_VARIANCE:
             raise OptionError(
                 f"variance is {self.variance}, expected {MIN_VARIANCE:g} to {MAX_VARIANCE:g}"
             )
 
-    def check_decoder(self) -> None:
-        """Checks that the decoder gives what the reconstruction loss takes.
+    def faults(self) -> Iterator[str]:
+        """What does not go together."""
+        if self.decoder not in DECODERS[self.reconstruction]:
+            yield (
+                f"decoder is {self.decoder!r}, the {self.reconstruction} loss takes "
+                f"{' or '.join(DECODERS[self.reconstruction])}"
+            )
+        if self.variance is not None and self.reconstruction != "gaussian":
+            yield f"variance is {self.variance}, the {self.reconstruction} loss has none"
+
+    def check(self) -> None:
+        """Checks that all goes together.
 
         Raises:
             OptionError: it does not.
         """
-        if self.decoder not in DECODERS[self.reconstruction]:
-            raise OptionError(
-                f"decoder is {self.decoder!r}, the {self.reconstruction} loss takes "
-                f"{' or '.join(DECODERS[self.reconstruction])}: leave one of the two out"
-            )
+        for fault in self.faults():
+            raise OptionError(f"{fault}: leave one of the two out")
 
     @property
     def value_range(self) -> tuple[float, float] | None:
@@ -153,11 +154,6 @@ class LossSpec:
     def unit(self) -> str:
         """Unit of the reconstruction loss, for people."""
         return "squared error" if self.reconstruction == "mse" else "nats"
-
-    @property
-    def decoder_output(self) -> str:
-        """The decoder's output that the reconstruction loss is computed from."""
-        return "logits" if self.decoder == "logits" else "reconstruction"
 
 
 def bce(xp: Any, x: Any, logits: Any) -> Any:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 from vae_runtime import strict_json
-from vae_runtime.errors import BundleError
+from vae_runtime.errors import BundleError, OptionError
 from vae_runtime.latents import Latents
-from vae_runtime.loss import DECODERS, Losses, LossSpec
+from vae_runtime.loss import Losses, LossSpec
+from vae_runtime.standardization import Standardization
 from vae_runtime.strict_json import Limit, Pattern, StrictJsonError
 
 FORMAT: Final = "build-vae"
@@ -29,6 +30,8 @@ Size = Annotated[int, Limit(1, 2**31)]
 Count = Annotated[int, Limit(0, 2**53)]
 
 
+Dtype = Literal["float32", "uint8"]
+
 Option = None | bool | int | float | Text | tuple[int, ...]
 """Value of one of the builder's options."""
 
@@ -38,7 +41,7 @@ class TensorSpec:
     """One input or output of a graph."""
 
     name: Annotated[str, "name of the tensor in the graph", Pattern("[a-z][a-z0-9_]*")]
-    dtype: Annotated[Literal["float32"], "element type"]
+    dtype: Annotated[Dtype, "element type"]
     shape: Annotated[
         tuple[Literal["batch"] | Size, ...], "`batch` stands for any number of samples"
     ]
@@ -49,10 +52,33 @@ class InputSpec:
     """What a sample is."""
 
     shape: Annotated[tuple[Size, ...], "(height, width, channels) for images, (D,) for vectors"]
-    dtype: Annotated[Literal["float32"], "element type; uint8 pixels are divided by 255 before"]
+    dtype: Annotated[
+        Dtype,
+        "what the graphs take; float32: pixels are divided by 255 before; uint8: the graph does it",
+    ] = "float32"
     range: Annotated[
         tuple[float, float] | None, "lowest and highest value allowed; null for any finite value"
-    ]
+    ] = None
+    standardization: Annotated[
+        Standardization | None,
+        "the graphs compute with (x - mean) / scale, as does the loss; null for x itself",
+    ] = None
+
+    def faults(self, loss: LossSpec) -> Iterator[str]:
+        """What does not go together with a loss, or in itself."""
+        expected = None if self.dtype == "uint8" else loss.value_range
+        if self.range != expected:
+            yield (
+                f"input.range is {self.range}, the {loss.reconstruction} loss of {self.dtype} "
+                f"needs {expected}"
+            )
+        if self.standardization:
+            if loss.value_range:
+                yield f"input.standardization does not go with the {loss.reconstruction} loss"
+            try:
+                self.standardization.check(self.shape)
+            except OptionError as error:
+                yield f"input.standardization: {error}"
 
 
 @dataclass(frozen=True)
@@ -70,7 +96,10 @@ class Graphs:
     """The three ONNX graphs."""
 
     encoder: Annotated[GraphSpec, "x to z_mean and z_log_var"]
-    decoder: Annotated[GraphSpec, "z to logits (if it gives them) and reconstruction"]
+    decoder: Annotated[
+        GraphSpec,
+        "z to what the loss takes (logits; values, where standardised) and reconstruction",
+    ]
     loss: Annotated[GraphSpec, "x and eps to the loss in its parts"]
 
 
@@ -199,14 +228,14 @@ def manifest_schema() -> dict[str, Any]:
 
 
 def graph_tensors(
-    input_shape: tuple[int, ...], latent_dim: int, loss: LossSpec
+    sample: InputSpec, latent_dim: int, loss: LossSpec
 ) -> dict[str, tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]]:
     """Inputs and outputs of each graph: the one place where their names and shapes stand.
 
     Args:
-        input_shape: shape of one sample.
+        sample: what a sample is.
         latent_dim: length of z.
-        loss: decoders of logits have `logits` beside `reconstruction`.
+        loss: which loss.
 
     Returns:
         For `encoder`, `decoder` and `loss`, the inputs and the outputs.
@@ -215,16 +244,22 @@ def graph_tensors(
     def named(shape: tuple[int, ...], *names: str) -> tuple[TensorSpec, ...]:
         return tuple(TensorSpec(name, "float32", ("batch", *shape)) for name in names)
 
-    sample, latent = input_shape, (latent_dim,)
-    decoded = ("logits", "reconstruction") if loss.decoder == "logits" else ("reconstruction",)
+    x, latent = (TensorSpec("x", sample.dtype, ("batch", *sample.shape)),), (latent_dim,)
     return {
-        "encoder": (named(sample, "x"), named(latent, "z_mean", "z_log_var")),
-        "decoder": (named(latent, "z"), named(sample, *decoded)),
+        "encoder": (x, named(latent, "z_mean", "z_log_var")),
+        "decoder": (named(latent, "z"), named(sample.shape, *decoder_outputs(sample, loss))),
         "loss": (
-            named(sample, "x") + named(latent, "eps"),
+            x + named(latent, "eps"),
             named((), "reconstruction_loss", "kl_loss", "loss"),
         ),
     }
+
+
+def decoder_outputs(sample: InputSpec, loss: LossSpec) -> tuple[str, ...]:
+    """The decoder's outputs: first the one that the loss is computed from."""
+    if loss.decoder == "logits":
+        return ("logits", "reconstruction")
+    return ("values", "reconstruction") if sample.standardization else ("reconstruction",)
 
 
 def _check_version(value: Any, where: str) -> None:
@@ -245,13 +280,12 @@ def _faults(m: Manifest) -> Iterator[str]:
     """What a manifest contradicts itself in; what no schema can say."""
     if not m.input.shape:
         yield "input.shape is empty"
-    if m.loss.decoder not in DECODERS[m.loss.reconstruction]:
-        yield f"loss.decoder is {m.loss.decoder!r} with the {m.loss.reconstruction} loss"
-    for name, expected in graph_tensors(m.input.shape, m.latent_dim, m.loss).items():
+    yield from (f"loss.{fault}" for fault in m.loss.faults())
+    for name, expected in graph_tensors(m.input, m.latent_dim, m.loss).items():
         graph: GraphSpec = getattr(m.graphs, name)
         if (graph.inputs, graph.outputs) != expected:
             yield (
-                f"graphs.{name} does not fit input.shape {m.input.shape}, latent_dim "
+                f"graphs.{name} does not fit input {m.input.shape} {m.input.dtype}, latent_dim "
                 f"{m.latent_dim} and loss {m.loss.reconstruction} of {m.loss.decoder}"
             )
         if graph.file not in m.files:
@@ -262,10 +296,6 @@ def _faults(m: Manifest) -> Iterator[str]:
             yield f"saved_models.{name}.path {path!r} is not among files"
     if m.parity.file not in m.files:
         yield f"parity.file {m.parity.file!r} is not among files"
-    if m.input.range != m.loss.value_range:
-        yield (
-            f"input.range is {m.input.range}, the {m.loss.reconstruction} loss needs "
-            f"{m.loss.value_range}"
-        )
+    yield from m.input.faults(m.loss)
     if len({name.casefold() for name in m.files} | {MANIFEST}) != len(m.files) + 1:
         yield "files has names that differ in case only, or the manifest itself"

@@ -26,13 +26,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from vae_runtime.bundle import Bundle
 from vae_runtime.errors import BundleError, InputError, OptionError
-from vae_runtime.inputs import as_batch, check_values, to_float
+from vae_runtime.inputs import as_batch, check_values, to_float, to_input
 from vae_runtime.loss import Losses
 from vae_runtime.manifest import GraphSpec, Manifest, TensorSpec
 from vae_runtime.providers import default_threads, open_session, resolve, short_name
 from vae_runtime.verify import VerifyReport, read_reference, verify_runtime
 
 Float32 = NDArray[np.float32]
+Array = NDArray[Any]
 
 CHUNK_SAMPLES = 256
 CHUNK_ELEMENTS = 256 * 784
@@ -108,8 +109,9 @@ class VAERuntime:
         """Encodes samples.
 
         Args:
-            x: samples, shape `(batch, *input_shape)`, uint8 or float in the model's range; the
-                channel axis may be left out where there is one channel.
+            x: samples, shape `(batch, *input_shape)`, uint8 or float in the model's range (uint8
+                only, where the manifest's `input.dtype` says so), not standardised; the channel
+                axis may be left out where there is one channel.
 
         Returns:
             Means and log variances, each of shape `(batch, latent_dim)`.
@@ -178,7 +180,7 @@ class VAERuntime:
             )
         feed_samples = self._samples_feed(samples)
 
-        def feed(part: slice) -> dict[str, Float32]:
+        def feed(part: slice) -> dict[str, Array]:
             inputs = feed_samples(part)
             shape = (len(inputs["x"]), self.manifest.latent_dim)
             inputs["eps"] = np.zeros(shape, np.float32) if noise is None else noise[part]
@@ -247,12 +249,12 @@ class VAERuntime:
         self.bundle.check_files()
         return verify_runtime(self, reference or read_reference(self.bundle), source)
 
-    def run(self, graph: str, inputs: dict[str, Float32]) -> dict[str, Float32]:
+    def run(self, graph: str, inputs: dict[str, Array]) -> dict[str, Float32]:
         """Runs one graph as it is, in one call: all of its outputs, by name.
 
         Args:
             graph: `encoder`, `decoder` or `loss`.
-            inputs: float32 arrays by name, shapes as in the manifest.
+            inputs: arrays by name, dtypes and shapes as in the manifest.
 
         Returns:
             float32 arrays by name.
@@ -278,11 +280,10 @@ class VAERuntime:
                 del self._graphs[name]
             return self._sessions[name]
 
-    def _samples_feed(self, samples: NDArray[np.generic]) -> Callable[[slice], dict[str, Float32]]:
-        def feed(part: slice) -> dict[str, Float32]:
-            x = to_float(samples[part])
-            check_values(x, self.manifest.input.range, first=part.start)
-            return {"x": np.ascontiguousarray(x)}
+    def _samples_feed(self, samples: NDArray[np.generic]) -> Callable[[slice], dict[str, Array]]:
+        def feed(part: slice) -> dict[str, Array]:
+            spec = self.manifest.input
+            return {"x": to_input(samples[part], spec.dtype, spec.range, first=part.start)}
 
         return feed
 
@@ -292,7 +293,7 @@ class VAERuntime:
         return np.ascontiguousarray(array)
 
     def _run_chunks(
-        self, graph: str, count: int, feed: Callable[[slice], dict[str, Float32]]
+        self, graph: str, count: int, feed: Callable[[slice], dict[str, Array]]
     ) -> dict[str, Float32]:
         spec = getattr(self.manifest.graphs, graph)
         outputs = {
@@ -357,9 +358,13 @@ def load(
     return _while_republished(Path(path), open_once)
 
 
+ONNX_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
+"""ONNX Runtime's names of the element types."""
+
+
 def _check_tensors(found: Sequence[Any], expected: tuple[TensorSpec, ...], what: str) -> None:
     has = [(tensor.name, tensor.type, tuple(tensor.shape)) for tensor in found]
-    says = [(spec.name, "tensor(float)", spec.shape) for spec in expected]
+    says = [(spec.name, ONNX_TYPES[spec.dtype], spec.shape) for spec in expected]
     if has != says:
         raise BundleError(
             f"{what} {has}, the manifest says {says}: the bundle was edited; export it again"

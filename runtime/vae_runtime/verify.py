@@ -5,7 +5,7 @@ from them, out of the SavedModels read back from disk. Each graph is run on Tens
 inputs of that graph, and each output is held against TensorFlow's:
 
     encoder   x        -> z_mean, z_log_var
-    decoder   z        -> logits (not always), reconstruction
+    decoder   z        -> logits or values (not always), reconstruction
     loss      x, eps   -> reconstruction_loss, kl_loss, loss, per sample
     numpy     z and the three losses once more, by NumPy from the encoder's and decoder's outputs
 
@@ -25,9 +25,11 @@ from numpy.typing import NDArray
 
 from vae_runtime.bundle import Bundle
 from vae_runtime.errors import BundleError
-from vae_runtime.loss import Losses, LossSpec, draw, numpy_losses
-from vae_runtime.manifest import Manifest, Tolerances, graph_tensors
+from vae_runtime.inputs import to_float
+from vae_runtime.loss import Losses, draw, numpy_losses
+from vae_runtime.manifest import Manifest, TensorSpec, Tolerances, decoder_outputs, graph_tensors
 from vae_runtime.providers import short_name
+from vae_runtime.standardization import standardize
 
 Float32 = NDArray[np.float32]
 
@@ -53,7 +55,7 @@ class GraphRunner(Protocol):
     def providers(self) -> list[str]:
         """ONNX Runtime's names of the providers that run."""
 
-    def run(self, graph: str, inputs: dict[str, Float32]) -> dict[str, Float32]:
+    def run(self, graph: str, inputs: dict[str, Any]) -> dict[str, Float32]:
         """Runs one graph: all of its outputs, by name."""
 
 
@@ -142,25 +144,22 @@ class VerifyReport:
         return "\n".join([header, *rows, mean, verdict])
 
 
-def reference_shapes(
-    input_shape: tuple[int, ...], latent_dim: int, loss: LossSpec, samples: int
-) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the arrays in `parity.npz`, all float32."""
-    graphs = graph_tensors(input_shape, latent_dim, loss)
-    shapes = {
-        tensor.name: (samples, *tensor.shape[1:])
+def reference_tensors(manifest: Manifest) -> dict[str, TensorSpec]:
+    """The arrays in `parity.npz` by name; `batch` in their shapes is the number of samples."""
+    graphs = graph_tensors(manifest.input, manifest.latent_dim, manifest.loss)
+    return {
+        tensor.name: tensor
         for inputs, outputs in (graphs["loss"], graphs["encoder"], graphs["decoder"])
         for tensor in (*inputs, *outputs)
     }
-    return {name: tuple(int(n) for n in shape) for name, shape in shapes.items()}
 
 
 def read_reference(bundle: Bundle) -> dict[str, Float32]:
     """Reads the reference inputs and TensorFlow's values from a bundle.
 
     Returns:
-        Arrays by name: x, eps, z_mean, z_log_var, z, logits (where there are any), reconstruction,
-        reconstruction_loss, kl_loss, loss.
+        Arrays by name: x, eps, z_mean, z_log_var, z, logits or values (where there are any),
+        reconstruction, reconstruction_loss, kl_loss, loss.
 
     Raises:
         BundleError: the file is damaged, or its arrays are not those that the manifest implies.
@@ -168,11 +167,8 @@ def read_reference(bundle: Bundle) -> dict[str, Float32]:
     manifest = bundle.manifest
     where = bundle.path / manifest.parity.file
     data = bundle.read(manifest.parity.file)
-    shapes = reference_shapes(
-        manifest.input.shape, manifest.latent_dim, manifest.loss, manifest.parity.samples
-    )
     try:
-        arrays = _read_arrays(data, shapes)
+        arrays = _read_arrays(data, reference_tensors(manifest), manifest.parity.samples)
         _check_mean(manifest, arrays)
         return arrays
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
@@ -231,9 +227,10 @@ def _numpy_values(
     manifest: Manifest, ref: dict[str, Float32], outputs: dict[str, Float32]
 ) -> dict[str, Any]:
     z_mean, z_log_var = outputs["z_mean"], outputs["z_log_var"]
-    decoded = outputs[manifest.loss.decoder_output]
+    decoded = outputs[decoder_outputs(manifest.input, manifest.loss)[0]]
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite differs, and is shown
-        losses = numpy_losses(manifest.loss, ref["x"], decoded, z_mean, z_log_var)
+        x = standardize(np, manifest.input.standardization, to_float(ref["x"]))
+        losses = numpy_losses(manifest.loss, x, decoded, z_mean, z_log_var)
         z = draw(np, z_mean, z_log_var, ref["eps"])
     return {"z": z, **{name: getattr(losses, name) for name in LOSS_NAMES}}
 
@@ -267,31 +264,35 @@ def _check_mean(manifest: Manifest, arrays: dict[str, Float32]) -> None:
             raise ValueError(f"mean {name} is {found:.9g}, the manifest says {stated:.9g}")
 
 
-def _read_arrays(data: bytes, shapes: dict[str, tuple[int, ...]]) -> dict[str, Float32]:
+def _read_arrays(data: bytes, tensors: dict[str, TensorSpec], samples: int) -> dict[str, Float32]:
     """Reads an npz, checking each header before its array is allocated."""
     arrays = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         names = [entry.filename for entry in archive.infolist()]
-        if sorted(names) != sorted(f"{name}.npy" for name in shapes):
-            raise ValueError(f"holds {', '.join(names)}, expected {', '.join(shapes)}")
-        for name, shape in shapes.items():
+        if sorted(names) != sorted(f"{name}.npy" for name in tensors):
+            raise ValueError(f"holds {', '.join(names)}, expected {', '.join(tensors)}")
+        for name, tensor in tensors.items():
             with archive.open(f"{name}.npy") as file:
-                arrays[name] = _read_array(file, name, shape)
+                arrays[name] = _read_array(file, tensor, samples)
     return arrays
 
 
-def _read_array(file: Any, name: str, shape: tuple[int, ...]) -> Float32:
+def _read_array(file: Any, tensor: TensorSpec, samples: int) -> Any:
+    name, expected = tensor.name, np.dtype(tensor.dtype).newbyteorder("<")
+    shape = (samples, *map(int, tensor.shape[1:]))
     version = np.lib.format.read_magic(file)
     if version != (1, 0):
         raise ValueError(f"{name} has npy version {version}, expected (1, 0)")
     found, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    if (found, fortran, dtype) != (shape, False, np.dtype("<f4")):
-        raise ValueError(f"{name} has shape {found} and dtype {dtype}, expected {shape} float32")
-    size = 4 * int(np.prod(shape))
+    if (found, fortran, dtype) != (shape, False, expected):
+        raise ValueError(
+            f"{name} has shape {found} and dtype {dtype}, expected {shape} {tensor.dtype}"
+        )
+    size = expected.itemsize * int(np.prod(shape))
     content = file.read(size + 1)
     if len(content) != size:
         raise ValueError(f"{name} has {len(content)} bytes, expected {size}")
-    array = np.frombuffer(content, "<f4").reshape(shape)
+    array = np.frombuffer(content, expected).reshape(shape)
     if not np.isfinite(array).all():
         raise ValueError(f"{name} holds values that are not finite")
     return array

@@ -51,6 +51,8 @@ def test_manifest_says_what_was_trained(trained, exported):
             "free_bits": 0.0,
             "clip_norm": None,
             "patience": None,
+            "variance": None,
+            "standardize": False,
         },
         # 30-7-5-(3, 3) and 3-5-7-30
         "parameters": (31 * 7 + 8 * 5 + 6 * 3 * 2) + (4 * 5 + 6 * 7 + 8 * 30),

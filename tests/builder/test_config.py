@@ -62,6 +62,7 @@ def test_defaults():
             "elements": "sum",
             "samples": "mean",
             "decoder": "logits",
+            "variance": None,
         },
         "epochs": 30,
         "batch_size": 64,
@@ -72,4 +73,6 @@ def test_defaults():
         "free_bits": 0.0,
         "clip_norm": None,
         "patience": None,
+        "variance": None,
+        "standardize": False,
     }

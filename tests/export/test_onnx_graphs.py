@@ -16,7 +16,7 @@ from vae_export.functions import exported_functions
 from vae_export.onnx_graphs import convert
 from vae_runtime import LossSpec
 from vae_runtime.errors import ExportError
-from vae_runtime.manifest import TensorSpec, graph_tensors
+from vae_runtime.manifest import InputSpec, TensorSpec, graph_tensors
 
 X = TensorSpec("x", "float32", ("batch", 4))
 Y = TensorSpec("y", "float32", ("batch", 4))
@@ -36,10 +36,10 @@ def convert_function(compute, inputs=(X,), outputs=(Y,), opset=18, metadata=None
 def convert_models(preset, shape, spec=None, opset=18, seed=1):
     spec = spec or LossSpec()
     encoder, decoder = build_models(preset, shape, 3, (8, 6), seed=seed)
-    functions = exported_functions(encoder, decoder, spec)
+    functions = exported_functions(encoder, decoder, spec, InputSpec(shape))
     return {
         name: convert(functions[name], name, *tensors, opset=opset, metadata={"a": "1", "b": "2"})
-        for name, tensors in graph_tensors(shape, 3, spec).items()
+        for name, tensors in graph_tensors(InputSpec(shape), 3, spec).items()
     }
 
 
@@ -112,6 +112,7 @@ def test_essentials_are_in_the_metadata_of_a_bundle(exported):
         assert {p.key: p.value for p in model.metadata_props} == {
             "build_vae.format_version": "1",
             "build_vae.input_shape": "[9, 7, 3]",
+            "build_vae.input_dtype": "float32",
             "build_vae.latent_dim": "2",
             "build_vae.reconstruction": "mse",
             "build_vae.decoder": "values",
@@ -144,15 +145,15 @@ from vae_builder import build_models
 from vae_export.functions import exported_functions
 from vae_export.onnx_graphs import convert
 from vae_runtime import LossSpec
-from vae_runtime.manifest import graph_tensors
+from vae_runtime.manifest import InputSpec, graph_tensors
 digests = {}
 for preset in ("conv", "dense"):
     models = build_models(preset, (9, 7, 3), 3, (8, 6), seed=1)
     for model in models:
         for weight in model.weights:  # tf2onnx drops biases of zero, and trained ones are not zero
             weight.assign(weight + 0.1)
-    functions = exported_functions(*models, LossSpec())
-    for name, tensors in graph_tensors((9, 7, 3), 3, LossSpec()).items():
+    functions = exported_functions(*models, LossSpec(), InputSpec((9, 7, 3)))
+    for name, tensors in graph_tensors(InputSpec((9, 7, 3)), 3, LossSpec()).items():
         data = convert(functions[name], name, *tensors, opset=18, metadata={"b": "1", "a": "2"})
         digests[preset, name] = hashlib.sha256(data).hexdigest()
 """
@@ -227,7 +228,7 @@ def test_output_of_another_shape_or_name():
 
 
 def test_output_that_is_not_float32():
-    with pytest.raises(ExportError, match="graph has outputs that are not float32"):
+    with pytest.raises(ExportError, match=r"^graph's y is not float32: use float32 throughout$"):
         convert_function(lambda x: tf.cast(x, tf.int32))
 
 

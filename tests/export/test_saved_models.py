@@ -10,6 +10,7 @@ from vae_builder import build_models
 from vae_export.functions import exported_functions
 from vae_export.saved_models import read_saved_model, weights_sha256, write_saved_model
 from vae_runtime import Bundle, LossSpec
+from vae_runtime.manifest import InputSpec
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_signatures(exported, reconstruction, decoded):
 
 def test_values_read_back_are_those_of_the_model(tmp_path):
     encoder, decoder = build_models("conv", (5, 7, 3), 2, (3, 4), seed=1)
-    functions = exported_functions(encoder, decoder, LossSpec("mse"))
+    functions = exported_functions(encoder, decoder, LossSpec("mse"), InputSpec((5, 7, 3)))
     write_saved_model(encoder, functions["encoder"], tmp_path / "encoder")
     x = np.random.default_rng(0).random((4, 5, 7, 3), dtype=np.float32)
     code = read_saved_model(tmp_path / "encoder")(x=tf.constant(x))

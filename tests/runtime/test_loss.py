@@ -20,7 +20,7 @@ from hypothesis.extra import numpy as hnp
 
 import vae_runtime
 from vae_runtime.errors import OptionError
-from vae_runtime.loss import Losses, LossSpec, bce, draw, kl, mse, numpy_losses
+from vae_runtime.loss import Losses, LossSpec, bce, draw, gaussian, kl, mse, numpy_losses
 
 SHAPES = [(28, 28, 1), (9, 7, 3)]
 PARTS = ("reconstruction_loss", "kl_loss", "loss")
@@ -209,6 +209,26 @@ def test_bce_reaches_the_entropy_at_the_logits_of_x(x):
     assert bce(np, x, np.log(x / (1 - x)))[0] == pytest.approx(entropy, rel=1e-9, abs=1e-12)
 
 
+@pytest.mark.parametrize("variance", [1e-3, 0.3, 1.0, 20.0])
+def test_gaussian_is_the_density_of_each_element(variance):
+    """Against the density of NumPy's float64, element by element."""
+    x, output, z_mean, z_log_var = case((9, 7, 3), 10)
+    spec = LossSpec("gaussian", variance=variance)
+    found = numpy_losses(spec, x, output, z_mean, z_log_var)
+    error = (x.astype(np.float64) - output) ** 2
+    log_density = -error / (2 * variance) - np.log(np.sqrt(2 * np.pi * variance))
+    expected = -log_density.sum(axis=(1, 2, 3))
+    scale = np.abs(error / (2 * variance)).sum(axis=(1, 2, 3)) + 300
+    assert (np.abs(found.reconstruction_loss - expected) / scale).max() < 1e-6
+
+
+@given(st.floats(1e-3, 1e3), st.floats(0.2, 5))
+def test_the_mean_squared_error_is_the_variance_of_the_highest_likelihood(best, factor):
+    error = np.array([12 * best])
+    at_best, elsewhere = gaussian(np, error, 12, best), gaussian(np, error, 12, best * factor)
+    assert at_best <= elsewhere + 1e-9
+
+
 @given(*[hnp.arrays(np.float32, (1, 3), elements=floats(-100, 100))] * 2)
 def test_mse_is_zero_for_equals_only(x, r):
     assert mse(np, x, x) == 0
@@ -249,16 +269,21 @@ def test_bce_of_probabilities_is_clipped_as_the_eager_recipe(compute):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (("BCE",), "reconstruction is 'BCE', expected one of bce, mse"),
+        (("BCE",), "reconstruction is 'BCE', expected one of bce, mse, gaussian"),
         (("mse", -1), "kl_weight is -1, expected 0 or more"),
         (("bce", float("inf")), "kl_weight is inf, expected 0 or more"),
         (("bce", 1, "sum", "mean", "values"), "decoder is 'values', the bce loss takes logits or"),
         (("mse", 1, "sum", "mean", "logits"), "decoder is 'logits', the mse loss takes values"),
+        (
+            ("mse", 1, "sum", "mean", None, 2.0),
+            "variance is 2.0, the mse loss has none",
+        ),
+        (("gaussian", 1, "sum", "mean", None, 0.0), "variance is 0.0, expected 1e-06 to 1e\\+06"),
     ],
 )
 def test_specifications_that_are_none(spec, message):
     with pytest.raises(OptionError, match=message):
-        LossSpec(*spec).check_decoder()
+        LossSpec(*spec).check()
 
 
 def test_draw():
@@ -289,16 +314,17 @@ def test_the_mean_of_no_samples_is_nan_without_a_warning():
 
 
 @pytest.mark.parametrize(
-    ("spec", "decoder", "value_range", "output"),
+    ("spec", "decoder", "value_range", "unit"),
     [
-        (LossSpec("bce"), "logits", (0, 1), "logits"),
-        (PROBABILITIES, "probabilities", (0, 1), "reconstruction"),
-        (LossSpec("mse"), "values", None, "reconstruction"),
+        (LossSpec("bce"), "logits", (0, 1), "nats"),
+        (PROBABILITIES, "probabilities", (0, 1), "nats"),
+        (LossSpec("mse"), "values", None, "squared error"),
+        (LossSpec("gaussian"), "values", None, "nats"),
     ],
 )
-def test_what_follows_from_the_kind_of_loss(spec, decoder, value_range, output):
-    spec.check_decoder()
-    assert (spec.decoder, spec.value_range, spec.decoder_output) == (decoder, value_range, output)
+def test_what_follows_from_the_kind_of_loss(spec, decoder, value_range, unit):
+    spec.check()
+    assert (spec.decoder, spec.value_range, spec.unit) == (decoder, value_range, unit)
     assert (spec.kl_weight, spec.elements, spec.samples) == (1, "sum", "mean")
 
 

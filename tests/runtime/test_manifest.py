@@ -8,7 +8,7 @@ import pytest
 from vae_runtime import strict_json
 from vae_runtime.errors import BundleError
 from vae_runtime.loss import LossSpec
-from vae_runtime.manifest import Manifest, graph_tensors, manifest_schema, read_manifest
+from vae_runtime.manifest import InputSpec, Manifest, graph_tensors, manifest_schema, read_manifest
 
 GOLDEN = Path(__file__).with_name("data") / "manifest-1.json"
 TEXT = GOLDEN.read_bytes()
@@ -175,13 +175,18 @@ INCONSISTENT = {
         (("files", "PARITY.NPZ"), DATA["files"]["parity.npz"]),
         (("files", "Manifest.json"), DATA["files"]["parity.npz"]),
     ],
-    "loss.decoder is 'logits' with the mse loss": [(("loss", "reconstruction"), "mse")],
-    "loss.decoder is 'values' with the bce loss": [(("loss", "decoder"), "values")],
-    "graphs.decoder does not fit input.shape (4, 3, 1), latent_dim 2 and loss bce of prob": [
+    "loss.decoder is 'logits', the mse loss takes values": [(("loss", "reconstruction"), "mse")],
+    "loss.decoder is 'values', the bce loss takes logits or": [(("loss", "decoder"), "values")],
+    "graphs.decoder does not fit input (4, 3, 1) float32, latent_dim 2 and loss bce of prob": [
         (("loss", "decoder"), "probabilities"),
     ],
     "input.shape is empty": [(("input", "shape"), [])],
-    "input.range is None, the bce loss needs (0.0, 1.0)": [(("input", "range"), None)],
+    "input.range is None, the bce loss of float32 needs (0.0, 1.0)": [(("input", "range"), None)],
+    "loss.variance is 0.5, the bce loss has none": [(("loss", "variance"), 0.5)],
+    "input.standardization does not go with the bce loss": [
+        (("input", "standardization"), {"mean": [0.5], "scale": [0.5]}),
+    ],
+    "graphs.encoder does not fit input (4, 3, 1) uint8": [(("input", "dtype"), "uint8")],
     "input.range is (0.0, 2.0), the bce loss": [(("input", "range"), [0, 2])],
 }
 
@@ -202,7 +207,7 @@ def test_an_mse_manifest_has_no_range_and_no_logits():
     data = changed(("loss", "reconstruction"), "mse")
     data["loss"]["decoder"] = "values"
     del data["graphs"]["decoder"]["outputs"][0]
-    with pytest.raises(BundleError, match="the mse loss needs None"):
+    with pytest.raises(BundleError, match="the mse loss of float32 needs None"):
         read(data)
     data["input"]["range"] = None
     assert read(data).input.range is None
@@ -276,7 +281,7 @@ def test_a_digest_is_64_hexadecimal_digits(digest):
 
 
 def test_graph_tensors_of_vectors_and_mse():
-    tensors = graph_tensors((12,), 4, LossSpec("mse"))
+    tensors = graph_tensors(InputSpec((12,)), 4, LossSpec("mse"))
     found = {
         name: [[(tensor.name, tensor.shape) for tensor in side] for side in sides]
         for name, sides in tensors.items()

@@ -20,7 +20,7 @@ from vae_builder.cli.options import (
     quiet_option,
 )
 from vae_builder.cli.tensorflow import import_tensorflow
-from vae_builder.config import TrainConfig
+from vae_builder.config import TrainConfig, Variance
 from vae_builder.data import Dataset
 from vae_runtime.errors import OptionError
 from vae_runtime.loss import Losses, LossSpec
@@ -96,6 +96,13 @@ def train_command(
 @click.option("--decoder", type=click.Path(path_type=Path), help="The decoder that goes with it.")
 @data_options
 @model_options
+@click.option(
+    "--input-dtype",
+    type=click.Choice(["float32", "uint8"]),
+    default="float32",
+    show_default=True,
+    help="What the graphs take; uint8: raw pixels.",
+)
 @click.option("--name", help="Name of the model [default: the folder's].")
 @click.option(
     "--opset", type=click.IntRange(17, 18), default=18, show_default=True, help="ONNX operator set."
@@ -111,6 +118,7 @@ def export_command(
     run_folder: Path | None,
     encoder: Path | None,
     decoder: Path | None,
+    input_dtype: str,
     name: str | None,
     opset: int,
     force: bool,
@@ -143,12 +151,24 @@ def export_command(
     write: Callable[..., Exported]
     if encoder and decoder:
         dataset = _load(_source(options), quiet=quiet)
-        write = partial(export_models, encoder, decoder, dataset, output, loss=_loss(options))
+        loss = _loss(options)
+        standardization = dataset.standardization() if options["standardize"] else None
+        write = partial(
+            export_models,
+            encoder,
+            decoder,
+            dataset,
+            output,
+            loss=loss,
+            standardization=standardization,
+        )
     else:
         trained = load_run(run_folder) if run_folder else _train(options, quiet=quiet)
         write = partial(export_trained, trained, output)
     with _spoken_steps(quiet) as on_step:
-        exported = write(name=name, opset=opset, force=force, on_step=on_step)
+        exported = write(
+            input_dtype=input_dtype, name=name, opset=opset, force=force, on_step=on_step
+        )
     click.echo(str(exported.report))
     size = sum(entry.size for entry in exported.manifest.files.values())
     click.echo(f"wrote {output} ({size / 1e6:.1f} MB); next: build-vae verify {output}")
@@ -168,7 +188,7 @@ def _train(options: dict[str, Any], *, quiet: bool) -> Trained:
 def _parse(options: dict[str, Any]) -> tuple[Source, TrainConfig]:
     training = {k: v for k, v in options.items() if k not in (*READ_OPTIONS, *LOSS_OPTIONS)}
     variance = options["variance"]
-    mode = "fixed" if isinstance(variance, float) else variance
+    mode: Variance | None = "fixed" if isinstance(variance, float) else variance
     return _source(options), TrainConfig(loss=_loss(options), variance=mode, **training)
 
 
@@ -212,7 +232,8 @@ def _check_own_models(
     if not (encoder and decoder):
         given, missing = ("--encoder", "--decoder") if encoder else ("--decoder", "--encoder")
         raise OptionError(f"{given} needs {missing}: give both, each a .keras file")
-    training = [name for name in options if name not in (*READ_OPTIONS, *LOSS_OPTIONS)]
+    own = (*READ_OPTIONS, *LOSS_OPTIONS, "standardize")
+    training = [name for name in options if name not in own]
     _refuse(ctx, training, "--encoder and --decoder: the models were trained already")
     if options["reconstruction"] == "gaussian" and not isinstance(options["variance"], float):
         raise OptionError(

@@ -120,6 +120,11 @@ model_options = combined(
         metavar="optimal|learned|NUMBER",
         help="Of the gaussian loss: found while training, or fixed [default: optimal].",
     ),
+    click.option(
+        "--standardize",
+        is_flag=True,
+        help="Compute with (x - mean) / deviation by column or channel; not with bce.",
+    ),
     click.option("--kl-weight", default=1.0, show_default=True, help="Factor of the KL loss."),
     click.option("--epochs", default=30, show_default=True, help="Passes over the training data."),
     click.option("--batch-size", default=64, show_default=True, help="Samples per step."),

@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike
 from vae_builder.data.rows import Rows, Samples, chunks, subset
 from vae_builder.data.samples import as_samples, check_samples
 from vae_runtime.errors import InputError, OptionError
+from vae_runtime.inputs import to_float
+from vae_runtime.standardization import MIN_SCALE, Standardization
 
 VALIDATION_FRACTION = 0.05
 """Share of the samples that becomes the validation split where the source has none."""
@@ -128,6 +130,26 @@ class Dataset:
                 content = np.ascontiguousarray(part, x.dtype.newbyteorder("<"))
                 sha.update(content.reshape(-1).view(np.uint8).data)
         return sha.hexdigest()
+
+    def standardization(self) -> Standardization:
+        """Mean and standard deviation of the training samples, by entry of the last axis.
+
+        Returns:
+            One number for each column of vectors or channel of images, computed in float64; a
+            scale of 1 where all values are the same.
+        """
+        columns = self.input_shape[-1]
+        # Deviations from the first sample, so that large means leave digits for small deviations.
+        offset = to_float(self.train[:1]).reshape(-1, columns)[0].astype(np.float64)
+        count, total, squares = 0, np.zeros(columns), np.zeros(columns)
+        for _, part in chunks(self.train):
+            values = to_float(np.asarray(part)).reshape(-1, columns) - offset
+            count += len(values)
+            total, squares = total + values.sum(axis=0), squares + np.square(values).sum(axis=0)
+        mean = total / count
+        scale = np.sqrt(np.maximum(squares / count - np.square(mean), 0))
+        scale = np.where(scale < MIN_SCALE, 1.0, scale)
+        return Standardization(*(tuple(map(float, n)) for n in (mean + offset, scale)))
 
     def require_range(self, value_range: tuple[float, float] | None) -> None:
         """Checks that all values lie in the range that a loss needs.
