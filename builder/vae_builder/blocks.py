@@ -1,8 +1,10 @@
-"""Blocks of training steps: one XLA program takes many steps without coming back.
+"""Blocks of training steps: one call takes many steps without coming back to Python.
 
-Weights and the optimizer's moments stay in place from step to step, as in a loop written in C: one
-program for a block takes two thirds of the time of one program for each step. A thread gathers the
-samples of the next block meanwhile, so memory holds two blocks, however large the data.
+For dense models a block is one XLA program. Weights and the optimizer's moments stay in place from
+step to step, as in a loop written in C: that takes two thirds of the time of one program for each
+step. With convolutions each step is a program of its own: inside a loop XLA computes them on one
+processor, and ten times slower. A thread gathers the samples of the next block meanwhile, so memory
+holds two blocks, however large the data.
 """
 
 from __future__ import annotations
@@ -92,12 +94,20 @@ def block_function(vae: VAE, batch_shape: tuple[int, ...], dtype: np.dtype[Any])
         tf.TensorSpec((), tf.int32),
     ]
 
-    @tf.function(input_signature=signature, jit_compile=True)  # type: ignore[untyped-decorator]
+    has_convolutions = any(len(weight.shape) > 2 for weight in vae.trainable_variables)
+
+    @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+    def step(batch: Any) -> Any:
+        parts = vae.update(batch)
+        return tf.stack([parts.reconstruction_loss, parts.kl_loss, parts.loss])
+
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=signature, jit_compile=not has_convolutions
+    )
     def run(batches: Any, steps: Any) -> Any:
         total = tf.zeros(3)
         for i in tf.range(steps):
-            parts = vae.update(batches[i])
-            total += tf.stack([parts.reconstruction_loss, parts.kl_loss, parts.loss])
+            total += step(tf.ensure_shape(batches[i], batch_shape))
         return total
 
     def run_block(batches: NDArray[np.generic]) -> NDArray[np.float32]:

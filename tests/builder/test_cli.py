@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+import onnxruntime
 import pytest
 
 from vae_builder.cli import build_vae, run
@@ -204,6 +206,45 @@ def test_export_trains_with_the_options_given_and_is_silent_when_asked(data, tmp
     assert (manifest.graphs.loss.opset, manifest.name) == (17, "a-vae")
 
 
+def test_a_table_goes_raw_into_the_graphs(tmp_path, call):
+    """Columns of other sizes, standardised; the graph alone computes what the runtime does."""
+    rng = np.random.default_rng(0)
+    table = rng.normal((1000, -3, 0.5), (50, 0.2, 4), (60, 3))
+    np.savetxt(tmp_path / "t.csv", table, delimiter=",", header="a,b,c", comments="")
+    run, path = tmp_path / "run", tmp_path / "table-vae"
+    status, out, _ = call(
+        "train", run, "--data", tmp_path / "t.csv", *FAST, "--loss", "gaussian", "--standardize"
+    )
+    assert status == 0
+    variance = re.search(r"^variance (\S+), standard deviation", out, re.M)
+    assert call("export", path, "--run", run, "-q")[0] == 0
+    manifest = Bundle(path).manifest
+    assert f"{manifest.loss.variance:.4g}" == variance[1]
+    assert manifest.input.standardization.mean == pytest.approx((1000, -3, 0.5), abs=30)
+    assert manifest.input.standardization.scale == pytest.approx((50, 0.2, 4), rel=0.3)
+    x = table[:20].astype(np.float32)
+    session = onnxruntime.InferenceSession(path / "loss.onnx")
+    loss = session.run(["loss"], {"x": x, "eps": np.zeros((20, 2), np.float32)})[0]
+    vae = load(path)
+    np.testing.assert_allclose(vae.loss(x).loss, loss, rtol=1e-6)
+    assert np.abs(vae.reconstruct(x).mean(0) - (1000, -3, 0.5)).max() < 60
+    assert 0.3 < np.abs(loss).max() < 100
+
+
+def test_raw_pixels_go_into_the_graphs(data, images, tmp_path, call):
+    path = tmp_path / "pixels-vae"
+    words = ("--data", data, *FAST, "--input-dtype", "uint8", "-q")
+    assert call("export", path, *words)[0] == 0
+    session = onnxruntime.InferenceSession(path / "encoder.onnx")
+    x = images[:5].reshape(5, 8, 8, 1)
+    (z_mean,) = session.run(["z_mean"], {"x": x})
+    np.testing.assert_allclose(load(path).encode(x).z_mean, z_mean, rtol=1e-6)
+    np.save(tmp_path / "floats.npy", x / np.float32(255))
+    status, _, err = call("score", path, tmp_path / "floats.npy")
+    assert status == 3 and "this model takes raw pixels, uint8" in one_line(err)
+    assert call("score", path, data)[0] == 0
+
+
 @pytest.mark.parametrize(
     ("command", "marker"), [("export", "manifest.json"), ("train", "run.json")]
 )
@@ -268,6 +309,10 @@ def test_run_that_is_none(tmp_path, call):
         (("--seed", "-1"), "seed is -1, expected 0 to 2147483647"),
         (("--split-seed", "-1"), "seed is -1, expected 0 or more"),
         (("--test-fraction", "1.5"), "test_fraction is 1.5, expected a share above 0 and below 1"),
+        (("--standardize",), "standardize does not go with the bce loss"),
+        (("--variance", "0.5"), "variance is 0.5, the bce loss has none: leave one of the two out"),
+        (("--loss", "mse", "--variance", "optimal"), "variance is 'optimal' with the mse loss"),
+        (("--loss", "gaussian", "--variance", "0"), "variance is 0.0, expected 1e-06 to 1e+06"),
         (("--key", "x"), "is none: drop it"),
         (("--channels", "3"), "image size and channels are for pictures: drop them"),
         (("--name", "a/b"), "name is 'a/b', expected 1 to 200 characters"),

@@ -6,12 +6,14 @@ import tensorflow as tf
 
 from vae_builder import VAE, LossSpec, build_models, load_dataset
 from vae_builder.objective import Objective
+from vae_runtime.errors import OptionError
+from vae_runtime.standardization import Standardization
 
 SHAPE = (4, 4, 1)
 
 
-def small_vae(spec=None, *, seed=0, preset="dense"):
-    return VAE(*build_models(preset, SHAPE, 2, (5,), seed=1), spec, seed=seed)
+def small_vae(spec=None, *, seed=0, preset="dense", **options):
+    return VAE(*build_models(preset, SHAPE, 2, (5,), seed=1), spec, seed=seed, **options)
 
 
 def images(n=6, shape=SHAPE):
@@ -210,3 +212,69 @@ def test_fit_takes_uint8_pixels_as_the_builder_does():
         vae.fit(data, data, epochs=1, batch_size=8, verbose=0)
         results.append(vae.evaluate(data, data, verbose=0, return_dict=True)["loss"])
     assert results[0] == pytest.approx(results[1], rel=1e-6)
+
+
+def squared_error(vae, x, eps):
+    code = vae.encoder(x)
+    z = code["z_mean"] + tf.exp(code["z_log_var"] / 2) * eps
+    return np.square(x - vae.decoder(z)).sum((1, 2, 3))
+
+
+def test_the_optimal_variance_is_the_mean_squared_error_of_the_batch():
+    x, eps = images(), np.random.default_rng(0).standard_normal((6, 2)).astype(np.float32)
+    vae = small_vae(LossSpec("gaussian", variance=0.5), variance="optimal")
+    error = squared_error(vae, x, eps)
+    v = error.mean() / x[0].size
+    found = vae.losses_of(x, eps, training=True).reconstruction_loss
+    expected = error / (2 * v) + x[0].size / 2 * np.log(2 * np.pi * v)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    # the running mean of the batches is what counts elsewhere
+    assert vae.spec.variance == pytest.approx(0.99 * 0.5 + 0.01 * v, rel=1e-5)
+    running = vae.spec.variance
+    found = vae.losses_of(x, eps).reconstruction_loss
+    expected = error / (2 * running) + x[0].size / 2 * np.log(2 * np.pi * running)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert vae.spec.variance == running
+
+
+@pytest.mark.parametrize(("first", "falls"), [(10.0, True), (1e-4, False)])
+def test_a_learned_variance_moves_towards_the_optimal_one(first, falls):
+    import keras
+
+    vae = small_vae(LossSpec("gaussian", variance=first), variance="learned")
+    vae.compile(keras.optimizers.Adam(1e-3))
+    vae.update(images())
+    assert (vae.spec.variance < first) == falls
+
+
+@pytest.mark.parametrize("variance", ["optimal", "learned"])
+def test_a_variance_that_moved_is_saved(variance, tmp_path):
+    import keras
+
+    constants = Standardization((0.5,), (0.25,))
+    vae = small_vae(LossSpec("gaussian"), variance=variance, standardization=constants)
+    vae.compile("adam")
+    vae.update(images())
+    vae.save(tmp_path / "vae.keras")
+    loaded = keras.saving.load_model(tmp_path / "vae.keras")
+    assert (loaded.spec, loaded.variance, loaded.standardization) == (
+        vae.spec,
+        variance,
+        constants,
+    )
+    assert loaded.spec.variance != 1
+
+
+@pytest.mark.parametrize(("loss", "variance"), [("mse", "optimal"), ("gaussian", "best")])
+def test_a_variance_that_is_none(loss, variance):
+    with pytest.raises(OptionError, match=f"^variance is '{variance}' with the {loss} loss"):
+        small_vae(LossSpec(loss), variance=variance)
+
+
+def test_samples_are_standardised_and_reconstructions_restored():
+    constants = Standardization((0.5,), (0.25,))
+    raw, plain = (small_vae(LossSpec("mse"), standardization=s) for s in (constants, None))
+    x, eps = images(), np.zeros((6, 2), np.float32)
+    seen = (x - 0.5) / 0.25
+    np.testing.assert_allclose(raw.losses_of(x, eps).loss, plain.losses_of(seen, eps).loss)
+    np.testing.assert_allclose(raw(x), plain(seen) * 0.25 + 0.5, rtol=1e-5, atol=1e-6)

@@ -246,3 +246,21 @@ def test_fractions_leave_something_to_train_on():
 def test_seed_below_0():
     with pytest.raises(OptionError, match="seed is -1, expected 0 or more"):
         Dataset.from_arrays("x", numbered(9), seed=-1)
+
+
+@pytest.mark.parametrize("shape", [(50, 3), (50, 4, 5, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_standardization_is_that_of_the_training_samples(shape, dtype, monkeypatch):
+    """Against NumPy, with chunks of a few samples, a large mean and a constant column."""
+    monkeypatch.setattr("vae_builder.data.rows.CHUNK_BYTES", 1000)
+    rng = np.random.default_rng(0)
+    x = rng.integers(100, 120, shape).astype(dtype)
+    x[..., 1] = 7
+    if dtype == np.float32:
+        x[..., 0] += 100_000
+    dataset = Dataset.from_arrays("x", x)
+    values = np.asarray(dataset.train, np.float64) / (255 if dtype == np.uint8 else 1)
+    axes = tuple(range(len(shape) - 1))
+    found, deviation = dataset.standardization(), values.std(axis=axes)
+    np.testing.assert_allclose(found.mean, values.mean(axis=axes), rtol=1e-6)
+    np.testing.assert_allclose(found.scale, np.where(deviation > 1e-9, deviation, 1), rtol=1e-5)
