@@ -15,8 +15,6 @@ manifest; NaN never agrees. Where each loss agrees, so does their mean, which is
 
 from __future__ import annotations
 
-import io
-import zipfile
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -27,6 +25,7 @@ from vae_runtime.bundle import Bundle
 from vae_runtime.errors import BundleError
 from vae_runtime.loss import Losses, LossSpec, draw, numpy_losses
 from vae_runtime.manifest import Manifest, Tolerances, graph_tensors
+from vae_runtime.npz import NpzError, read_npz
 from vae_runtime.providers import short_name
 
 Float32 = NDArray[np.float32]
@@ -172,13 +171,11 @@ def read_reference(bundle: Bundle) -> dict[str, Float32]:
         manifest.input.shape, manifest.latent_dim, manifest.loss, manifest.parity.samples
     )
     try:
-        arrays = _read_arrays(data, shapes)
+        arrays = read_npz(data, shapes)
         _check_mean(manifest, arrays)
         return arrays
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise BundleError(
-            f"{where}: {' '.join(str(error).split())}: the bundle is damaged; export it again"
-        ) from None
+    except NpzError as error:
+        raise BundleError(f"{where}: {error}: the bundle is damaged; export it again") from None
 
 
 def verify_runtime(
@@ -264,34 +261,4 @@ def _check_mean(manifest: Manifest, arrays: dict[str, Float32]) -> None:
     for name in LOSS_NAMES:
         found, stated = getattr(mean, name), getattr(manifest.parity.mean, name)
         if not np.isclose(found, stated, rtol=1e-9, atol=1e-9):
-            raise ValueError(f"mean {name} is {found:.9g}, the manifest says {stated:.9g}")
-
-
-def _read_arrays(data: bytes, shapes: dict[str, tuple[int, ...]]) -> dict[str, Float32]:
-    """Reads an npz, checking each header before its array is allocated."""
-    arrays = {}
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        names = [entry.filename for entry in archive.infolist()]
-        if sorted(names) != sorted(f"{name}.npy" for name in shapes):
-            raise ValueError(f"holds {', '.join(names)}, expected {', '.join(shapes)}")
-        for name, shape in shapes.items():
-            with archive.open(f"{name}.npy") as file:
-                arrays[name] = _read_array(file, name, shape)
-    return arrays
-
-
-def _read_array(file: Any, name: str, shape: tuple[int, ...]) -> Float32:
-    version = np.lib.format.read_magic(file)
-    if version != (1, 0):
-        raise ValueError(f"{name} has npy version {version}, expected (1, 0)")
-    found, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    if (found, fortran, dtype) != (shape, False, np.dtype("<f4")):
-        raise ValueError(f"{name} has shape {found} and dtype {dtype}, expected {shape} float32")
-    size = 4 * int(np.prod(shape))
-    content = file.read(size + 1)
-    if len(content) != size:
-        raise ValueError(f"{name} has {len(content)} bytes, expected {size}")
-    array = np.frombuffer(content, "<f4").reshape(shape)
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} holds values that are not finite")
-    return array
+            raise NpzError(f"mean {name} is {found:.9g}, the manifest says {stated:.9g}")

@@ -38,7 +38,13 @@ def convert_models(preset, shape, spec=None, opset=18, seed=1):
     encoder, decoder = build_models(preset, shape, 3, (8, 6), seed=seed)
     functions = exported_functions(encoder, decoder, spec)
     return {
-        name: convert(functions[name], name, *tensors, opset=opset, metadata={"a": "1", "b": "2"})
+        name: convert(
+            functions[name],
+            name,
+            *tensors,
+            opset=opset,
+            metadata={"build_vae.a": "1", "build_vae.b": "2"},
+        )
         for name, tensors in graph_tensors(shape, 3, spec).items()
     }
 
@@ -91,7 +97,10 @@ def test_opset_domains_and_metadata(opset):
         assert [(o.domain, o.version) for o in model.opset_import] == [("", opset)]
         assert {node.domain for node in model.graph.node} == {""}
         assert model.ir_version == 8
-        assert {p.key: p.value for p in model.metadata_props} == {"a": "1", "b": "2"}
+        assert {p.key: p.value for p in model.metadata_props} == {
+            "build_vae.a": "1",
+            "build_vae.b": "2",
+        }
         assert not [node.op_type for node in model.graph.node if "Random" in node.op_type]
 
 
@@ -153,7 +162,8 @@ for preset in ("conv", "dense"):
             weight.assign(weight + 0.1)
     functions = exported_functions(*models, LossSpec())
     for name, tensors in graph_tensors((9, 7, 3), 3, LossSpec()).items():
-        data = convert(functions[name], name, *tensors, opset=18, metadata={"b": "1", "a": "2"})
+        properties = {"build_vae.b": "1", "build_vae.a": "2"}
+        data = convert(functions[name], name, *tensors, opset=18, metadata=properties)
         digests[preset, name] = hashlib.sha256(data).hexdigest()
 """
 

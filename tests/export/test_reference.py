@@ -7,9 +7,10 @@ import zipfile
 import numpy as np
 import pytest
 
-from vae_export.reference import npz_bytes, parity_inputs, recompute
+from vae_export.reference import parity_inputs, recompute
 from vae_runtime import Bundle
 from vae_runtime.errors import BundleError
+from vae_runtime.npz import npz_bytes
 from vae_runtime.verify import read_reference
 
 

@@ -172,8 +172,8 @@ INCONSISTENT = {
         (("saved_models", "decoder", "path"), "other"),
     ],
     "files has names that differ in case only": [
-        (("files", "PARITY.NPZ"), DATA["files"]["parity.npz"]),
-        (("files", "Manifest.json"), DATA["files"]["parity.npz"]),
+        (("files", "readme.md"), DATA["files"]["parity.npz"]),
+        (("files", "manifest.json"), DATA["files"]["parity.npz"]),
     ],
     "loss.decoder is 'logits' with the mse loss": [(("loss", "reconstruction"), "mse")],
     "loss.decoder is 'values' with the bce loss": [(("loss", "decoder"), "values")],
@@ -234,7 +234,8 @@ def test_what_is_no_manifest_names_the_file(data):
     "path",
     [
         "a",
-        "A/b-c_d.e",
+        "README.md",
+        "a/b-c_d.e",
         "saved_model/encoder/variables/variables.data-00000-of-00001",
         "-x",
         "a/b/c",
@@ -261,6 +262,8 @@ def test_relative_paths(path):
         "a b",
         "é",
         "a\n",
+        "A",
+        "a/README.md",
         "~",
     ],
 )
