@@ -13,10 +13,10 @@ import tensorflow as tf
 
 from vae_builder import build_models
 from vae_export.functions import exported_functions
-from vae_export.onnx_graphs import convert
+from vae_export.onnx_graphs import canonicalize, check, convert
 from vae_runtime import LossSpec
 from vae_runtime.errors import ExportError
-from vae_runtime.manifest import TensorSpec, graph_tensors
+from vae_runtime.manifest import GraphSpec, TensorSpec, graph_tensors
 
 X = TensorSpec("x", "float32", ("batch", 4))
 Y = TensorSpec("y", "float32", ("batch", 4))
@@ -151,7 +151,7 @@ PROGRAM = """
 import hashlib
 from vae_builder import build_models
 from vae_export.functions import exported_functions
-from vae_export.onnx_graphs import convert
+from vae_export.onnx_graphs import canonicalize, check, convert
 from vae_runtime import LossSpec
 from vae_runtime.manifest import graph_tensors
 digests = {}
@@ -248,3 +248,39 @@ def test_what_tf2onnx_raises_is_one_line(monkeypatch):
     monkeypatch.setattr("tf2onnx.convert.from_function", fail)
     with pytest.raises(ExportError, match=r"^graph cannot be converted to ONNX: two lines$"):
         convert_function(lambda x: x)
+
+
+def test_an_operator_that_no_bundle_may_use_is_named():
+    with pytest.raises(ExportError, match="^graph holds the operator NonZero .* no bundle"):
+        convert_function(lambda x: x + tf.cast(tf.reduce_sum(tf.where(x > 0.0)), tf.float32))
+
+
+def test_what_the_loader_would_refuse_is_not_exported():
+    def compute(x):
+        return x + tf.ones([4]) * np.float32("inf")
+
+    with pytest.raises(ExportError, match=r"^graph\.onnx: .*not finite.*: replace the layer that"):
+        convert_function(compute)
+
+
+@pytest.mark.parametrize("quantized", ["dynamic", "static"])
+def test_graphs_that_onnx_runtime_quantized_pass_the_check(exported, tmp_path, quantized):
+    from onnxruntime import quantization
+
+    path, target = exported("conv", "bce", (9, 7, 3)) / "encoder.onnx", tmp_path / "q.onnx"
+    tensors = graph_tensors((9, 7, 3), 3, LossSpec())["encoder"]
+    if quantized == "dynamic":
+        quantization.quantize_dynamic(path, target)
+    else:
+
+        class Reader(quantization.CalibrationDataReader):
+            samples = iter([{"x": np.random.default_rng(0).random((8, 9, 7, 3), np.float32)}])
+
+            def get_next(self):
+                return next(self.samples, None)
+
+        quantization.quantize_static(path, target, Reader())
+    model = onnx.load(target)
+    assert any("QuantizeLinear" in node.op_type for node in model.graph.node)
+    model = canonicalize(model, "encoder", *tensors, opset=18, metadata={})
+    check(model.SerializeToString(), GraphSpec("encoder.onnx", 18, *tensors))

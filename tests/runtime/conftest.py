@@ -1,0 +1,64 @@
+"""What the tests of bad bundles share."""
+
+import contextlib
+import hashlib
+import json
+import time
+import tracemalloc
+
+import onnxruntime
+import pytest
+
+import vae_runtime
+from vae_runtime import BundleError
+
+SECONDS = 2
+BYTES = 256e6
+"""What a bad bundle may cost."""
+
+
+@contextlib.contextmanager
+def within_the_promise():
+    """Measures the time of this process, and what Python and NumPy allocate."""
+    start = time.process_time()
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < BYTES
+        assert time.process_time() - start < SECONDS
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.fixture
+def refused(monkeypatch):
+    """A function that opens a bad bundle, and holds the error to what is promised.
+
+    One typed error, which names the file and the rule, before any session exists.
+    """
+
+    def check(path, file, rule, *, measured=False):
+        opened = []
+        monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *args, **_: opened.append(args))
+        promise = within_the_promise() if measured else contextlib.nullcontext()
+        with promise, pytest.raises(BundleError, match=rule) as caught:
+            vae_runtime.load(path, threads=1).verify()
+        assert str(file) in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert not opened
+
+    return check
+
+
+@pytest.fixture
+def seal():
+    """A function that writes a file of a bundle, and its size and digest into the manifest."""
+
+    def write(path, name, data, change=lambda manifest: None):
+        (path / name).write_bytes(data)
+        manifest = json.loads((path / "manifest.json").read_bytes())
+        manifest["files"][name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        change(manifest)
+        (path / "manifest.json").write_text(json.dumps(manifest))
+
+    return write
