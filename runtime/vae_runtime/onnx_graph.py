@@ -40,7 +40,7 @@ MAX_TENSORS = 10_000
 MAX_FIELDS = 400_000
 MAX_RANK = 16
 MAX_NUMBER = 1 << 31
-"""Largest whole number in an attribute, either sign."""
+"""Largest size, and largest whole number in an attribute, either sign."""
 
 MAX_ELEMENTS = 1 << 24
 """Elements of a tensor whose size a constant states, or factor by which it makes one larger."""
@@ -236,7 +236,7 @@ class _Check:
             if not stated and operator not in fmt.SAME_SIZE:
                 raise GraphError(f"a {operator} has constants alone as its inputs")
             data = next((name for name in inputs if name and name not in sizes), None)
-            volume *= self._folded[data] if data else 1
+            volume *= max(1, self._folded[data]) if data else 1
             self._folded.update(dict.fromkeys(outputs, volume))
         else:
             self._volumes.update(dict.fromkeys(outputs[:1], self._put_together(operator, inputs)))
@@ -274,7 +274,7 @@ def _checked(tensor: Mapping[str, Any], what: str) -> _Constant:
     dtype = fmt.DTYPES.get(number)
     if dtype is None:
         raise GraphError(f"{what} has the element type {number}, which is not allowed")
-    if len(shape) > MAX_RANK or min(shape, default=0) < 0:
+    if len(shape) > MAX_RANK or not all(0 <= size <= MAX_NUMBER for size in shape):
         raise GraphError(f"{what} has the shape {shape!s:.80}")
     raw = tensor.get("raw_data", memoryview(b""))
     if len(raw) != math.prod(shape) * dtype.itemsize:

@@ -97,8 +97,6 @@ def _part(source: Bundle, *, saved_models: bool) -> Manifest:
         else ()
     )
     files = {n: e for n, e in whole.files.items() if n in kept or n.startswith(folders)}
-    if files == whole.files:
-        return whole
     return replace(
         whole,
         saved_models=whole.saved_models if saved_models else None,

@@ -40,9 +40,11 @@ def main() -> None:
     files = [given.bundle / name for name in ("manifest.json", "encoder.onnx", "decoder.onnx")]
     files.append(given.bundle / "loss.onnx")
 
-    def read_and_hash() -> None:
-        for file in files:
-            hashlib.sha256(file.read_bytes()).hexdigest()
+    def read_and_hash() -> list[bytes]:
+        contents = [file.read_bytes() for file in files]  # held together, as `load` holds them
+        for content in contents:
+            hashlib.sha256(content).hexdigest()
+        return contents
 
     size = sum(file.stat().st_size for file in files)
     print(f"{size / 1e6:.1f} MB in manifest and graphs, medians of {given.repeats}, milliseconds")

@@ -251,7 +251,7 @@ def test_what_tf2onnx_raises_is_one_line(monkeypatch):
 
 
 def test_an_operator_that_no_bundle_may_use_is_named():
-    with pytest.raises(ExportError, match="^graph holds the operator NonZero .* no bundle"):
+    with pytest.raises(ExportError, match=r"^graph holds the operator NonZero .* no bundle"):
         convert_function(lambda x: x + tf.cast(tf.reduce_sum(tf.where(x > 0.0)), tf.float32))
 
 

@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from vae_runtime.archive import ArchiveError, read_directory, read_entry, write
+from vae_runtime.archive import MAX_SIZE, ArchiveError, Entry, read_directory, read_entry, write
 
 FILES = {"manifest.json": b"{}", "a/b.onnx": b"graph" * 10, "parity.npz": b""}
 
@@ -154,6 +154,15 @@ SPOILED = {
 }
 
 
+DIRECTORY = sum(len(Entry(name, 0, 0, 0).central()) for name in FILES)
+SPOILED["behind the directory"] = (
+    raw_zip(PLAIN, end={"length": DIRECTORY + 6})[:-22]
+    + b"hidden"
+    + raw_zip(PLAIN, end={"length": DIRECTORY + 6})[-22:],
+    "a gap between its entries and its directory, or in that",
+)
+
+
 @pytest.mark.parametrize(("data", "rule"), SPOILED.values(), ids=SPOILED)
 def test_every_other_form_is_refused(data, rule):
     with pytest.raises(ArchiveError, match=rule):
@@ -203,3 +212,5 @@ def test_a_file_that_is_cut_while_it_is_read():
     data = written(FILES)
     with pytest.raises(ArchiveError, match="it is shorter than it was"):
         read_directory(io.BytesIO(data[:-1]), len(data))
+    with pytest.raises(ArchiveError, match="which is no zip file without ZIP64"):
+        read_directory(io.BytesIO(data), MAX_SIZE + 1)

@@ -13,7 +13,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 import vae_runtime
-from vae_runtime import archive
+from vae_runtime import BundleError, archive
 from vae_runtime.npz import npz_bytes
 
 MANIFEST = "manifest.json"
@@ -266,6 +266,16 @@ def test_a_shape_whose_product_overflows(bundle, refused, seal):
 
     seal(bundle, "README.md", b"", change)
     refused(bundle, bundle / MANIFEST, "graphs.encoder does not fit input.shape")
+
+
+@pytest.mark.parametrize("change", ["extra", "missing"])
+def test_the_names_are_checked_when_a_bundle_is_loaded(bundle, change):
+    if change == "extra":
+        (bundle / "extra").touch()
+    else:
+        (bundle / "parity.npz").unlink()
+    with pytest.raises(BundleError, match=r"extra is not listed|parity\.npz is missing"):
+        vae_runtime.load(bundle)
 
 
 def test_a_folder_with_too_many_files(bundle, refused):

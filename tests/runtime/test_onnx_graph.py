@@ -210,6 +210,12 @@ SPOILED = {
         lambda m: m.metadata_props.add(key="ort_config", value="{}"),
         r"the key 'ort_config', expected build_vae\.",
     ),
+    "property twice": (
+        lambda m: m.metadata_props.extend(
+            [onnx.StringStringEntryProto(key="build_vae.", value="")] * 2
+        ),
+        "metadata_props has a key twice",
+    ),
     "no graph": (lambda m: m.ClearField("graph"), "it has no graph"),
     "NaN weight": (with_weight(np.where(WEIGHT == 3, np.nan, WEIGHT)), "'w' holds values that are"),
     "infinite weight": (with_weight(np.where(WEIGHT == 3, -np.inf, WEIGHT)), "'w' holds values"),
@@ -218,7 +224,8 @@ SPOILED = {
     "short": (set_tensor(raw_data=b"\0" * 60), r"'w' has 60 bytes, its shape \(4, 4\) .* needs 64"),
     "long": (set_tensor(raw_data=b"\0" * 68), "'w' has 68 bytes"),
     "none": (set_tensor(raw_data=b""), "'w' has 0 bytes"),
-    "overflow": (set_tensor(dims=[2**32, 2**32]), "needs 73786976294838206464"),
+    "far beyond its end": (set_tensor(dims=[2**31, 2**31]), "needs 18446744073709551616"),
+    "overflow": (set_tensor(dims=[2**62, 0, 4], raw_data=b""), "'w' has the shape"),
     "negative": (set_tensor(dims=[-4, -4]), "'w' has the shape"),
     "many axes": (set_tensor(dims=[1] * 17), "'w' has the shape"),
     "strings": (set_tensor(data_type=8), "element type 8"),
@@ -233,6 +240,7 @@ SPOILED = {
     "no outputs": (lambda m: m.graph.ClearField("output"), r"it gives \[\], the manifest says"),
     "twice": (lambda m: m.graph.node.append(m.graph.node[0]), "the name 'y' is given twice"),
     "over a weight": (set_node(output=["w"]), "the name 'w' is given twice"),
+    "no name": (lambda m: m.graph.initializer[0].ClearField("name"), "a name is empty"),
     "over an input": (lambda m: setattr(m.graph.initializer[0], "name", "x"), "'x' is given twice"),
     "undefined": (set_node(input=["x", "v"]), "takes 'v', which nothing before it gives"),
     "itself": (set_node(input=["x", "y"]), "takes 'y', which nothing before it gives"),
@@ -273,6 +281,26 @@ def test_attributes_that_say_two_things(change):
     m = model()
     change(m)
     refused(m, "'a' of a MatMul is there twice, or not of its type")
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        helper.make_node("Constant", [], ["y"], value_int=1),
+        helper.make_node("Constant", [], ["y"]),
+        helper.make_node("Constant", ["x"], ["y"], value=numpy_helper.from_array(WEIGHT)),
+        helper.make_node("Constant", [], ["y", "q"], value=numpy_helper.from_array(WEIGHT)),
+    ],
+)
+def test_a_constant_is_a_tensor(node):
+    refused(model(node), "a Constant has more, or less, than a value")
+
+
+def test_every_part_of_a_large_weight_is_looked_at():
+    large = np.zeros(600_000, np.float32)
+    check_graph(model(constants=[("v", large)]).SerializeToString(), SPEC, "g")
+    large[-1] = np.nan
+    refused(model(constants=[("v", large)]), "the constant 'v' holds values that are not finite")
 
 
 def messages(m):

@@ -87,6 +87,13 @@ def test_packed_floats_of_odd_length():
         read(data, ATTRIBUTE)
 
 
+def test_packed_floats_count_as_fields():
+    data = b"\x3a\x90\x01" + bytes(144)
+    assert read(data, ATTRIBUTE)["floats"] == [0.0] * 36
+    with pytest.raises(WireError, match="more than 36 fields"):
+        read(data, ATTRIBUTE, limit=36)
+
+
 def test_bytes_are_not_copied():
     data = b"\x22\x03abc"
     assert read(data)["inner"].obj is data
