@@ -18,15 +18,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vae_runtime import onnx_format as fmt
 from vae_runtime.errors import BundleError
 from vae_runtime.manifest import GraphSpec, TensorSpec
+from vae_runtime.onnx_tensor import MAX_NUMBER, Constant, GraphError, product, read_tensor
 from vae_runtime.protobuf import Message, Reader, WireError
 
 IR_VERSIONS = range(7, 14)
@@ -35,40 +34,11 @@ IR_VERSIONS = range(7, 14)
 PROPERTIES = "build_vae."
 """How every key of `metadata_props` begins: ONNX Runtime takes options from some of the others."""
 
-MAX_NODES = 10_000
-MAX_TENSORS = 10_000
-MAX_FIELDS = 400_000
-MAX_RANK = 16
-MAX_NUMBER = 1 << 31
-"""Largest size, and largest whole number in an attribute, either sign."""
-
+MAX_NODES = 5_000
+MAX_TENSORS = 5_000
+MAX_FIELDS = 150_000
 MAX_ELEMENTS = 1 << 24
 """Elements of a tensor whose size a constant states, or factor by which it makes one larger."""
-
-_SIZES_READ = 64
-"""A constant of more elements is no list of sizes."""
-
-_BLOCK = 1 << 20
-"""Bytes that are looked at in one step; what is beyond the processor's cache is slower."""
-
-
-class GraphError(ValueError):
-    """A graph breaks one of the rules."""
-
-
-@dataclass(frozen=True)
-class _Constant:
-    """A tensor that stands in the file."""
-
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    raw: memoryview
-
-    def values(self) -> NDArray[Any] | None:
-        """Its elements, flat; None where they are too many to be sizes."""
-        if math.prod(self.shape) > _SIZES_READ:
-            return None
-        return np.frombuffer(self.raw, self.dtype) if len(self.raw) else np.zeros(0, self.dtype)
 
 
 def check_graph(data: bytes, spec: GraphSpec, where: str) -> None:
@@ -96,7 +66,7 @@ class _Check:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._defined: set[str] = set()
-        self._constants: dict[str, _Constant] = {}
+        self._constants: dict[str, Constant] = {}
         # Elements of what follows from constants alone, which ONNX Runtime computes when it loads.
         self._folded: dict[str, float] = {}
         # For sizes that are put together, the product of the constants in them.
@@ -175,11 +145,11 @@ class _Check:
         tensor = self._reader.read(raw, fmt.TENSOR)
         name = tensor.get("name", "") if name is None else name
         self._define(name)
-        constant = _checked(tensor, f"the constant {name!r:.80}")
+        constant = read_tensor(tensor, f"the constant {name!r:.80}")
         self._constants[name] = constant
         self._folded[name] = math.prod(constant.shape)
         if (values := constant.values()) is not None:
-            self._volumes[name] = _product(values)
+            self._volumes[name] = product(values)
 
     def _node(self, raw: memoryview) -> None:
         node = self._reader.read(raw, fmt.NODE)
@@ -199,7 +169,7 @@ class _Check:
             self._constant(attributes["value"], outputs[0])
             return
         for tensor in attributes.values():
-            _checked(self._reader.read(tensor, fmt.TENSOR), f"the value of a {operator}")
+            read_tensor(self._reader.read(tensor, fmt.TENSOR), f"the value of a {operator}")
         for name in filter(None, outputs):  # an output that is left out has no name
             self._define(name)
         self._sizes(operator, inputs, outputs)
@@ -256,8 +226,8 @@ class _Check:
         if operator == "Range" and constant.dtype.kind not in "iu":
             raise GraphError("a Range counts in fractions")
         if operator == "Pad":
-            return _product(np.abs(values.astype(float)).reshape(2, -1).sum(0) + 1)
-        return _product(values)
+            return product(np.abs(values.astype(float)).reshape(2, -1).sum(0) + 1)
+        return product(values)
 
     def _put_together(self, operator: str, inputs: list[str]) -> float:
         """The product of the constants in sizes that an operator hands on."""
@@ -266,36 +236,3 @@ class _Check:
         if operator in fmt.SAME_SIZE or operator == "Slice":
             return self._volumes.get(inputs[0], 1.0) if inputs else 1.0
         return 1.0
-
-
-def _checked(tensor: Mapping[str, Any], what: str) -> _Constant:
-    """A tensor whose bytes are what its shape and dtype say."""
-    shape, number = tuple(tensor["dims"]), tensor.get("data_type", 0)
-    dtype = fmt.DTYPES.get(number)
-    if dtype is None:
-        raise GraphError(f"{what} has the element type {number}, which is not allowed")
-    if len(shape) > MAX_RANK or not all(0 <= size <= MAX_NUMBER for size in shape):
-        raise GraphError(f"{what} has the shape {shape!s:.80}")
-    raw = tensor.get("raw_data", memoryview(b""))
-    if len(raw) != math.prod(shape) * dtype.itemsize:
-        raise GraphError(
-            f"{what} has {len(raw)} bytes, its shape {shape} of {dtype.name} needs "
-            f"{math.prod(shape) * dtype.itemsize}"
-        )
-    if dtype.kind in "fb" and not all(_fit(block, dtype) for block in _blocks(raw)):
-        raise GraphError(f"{what} holds values that are not finite, or no booleans")
-    return _Constant(dtype, shape, raw)
-
-
-def _blocks(raw: memoryview) -> Iterator[memoryview]:
-    return (raw[start : start + _BLOCK] for start in range(0, len(raw), _BLOCK))
-
-
-def _fit(block: memoryview, dtype: np.dtype[Any]) -> bool:
-    if dtype.kind == "b":
-        return bool(np.frombuffer(block, np.uint8).max() <= 1)
-    return bool(np.isfinite(np.frombuffer(block, dtype)).all())
-
-
-def _product(sizes: NDArray[Any]) -> float:
-    return math.prod(max(1.0, abs(float(size))) for size in sizes)

@@ -436,5 +436,5 @@ def test_what_would_take_long_is_cut_off(change):
     change(m)
     data = m.SerializeToString()
     start = time.process_time()
-    refused(data, "at most 10000 are allowed|more than 400000 fields")
+    refused(data, "at most 5000 are allowed|more than 150000 fields")
     assert time.process_time() - start < 2
