@@ -21,7 +21,7 @@ from vae_export import card, figures
 from vae_export.functions import exported_functions
 from vae_export.onnx_graphs import OPSETS, convert
 from vae_export.publish import publishing
-from vae_export.reference import npz_bytes, parity_inputs, reference_values
+from vae_export.reference import parity_inputs, reference_values
 from vae_export.saved_models import SIGNATURE, weights_sha256, write_saved_model
 from vae_runtime import strict_json
 from vae_runtime.errors import ExportError, OptionError
@@ -45,6 +45,7 @@ from vae_runtime.manifest import (
     TrainingSpec,
     graph_tensors,
 )
+from vae_runtime.npz import npz_bytes
 from vae_runtime.runtime import load
 from vae_runtime.standardization import Standardization
 from vae_runtime.verify import VerifyReport
@@ -341,6 +342,7 @@ class _Job:
             data=self.provenance.data,
             training=self.provenance.training,
             versions=_versions(),
+            packed_from=None,
             files={},
         )
 

@@ -20,8 +20,10 @@ import onnxruntime
 import tf2onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-from vae_runtime.errors import ExportError
-from vae_runtime.manifest import TensorSpec
+from vae_runtime.errors import BundleError, ExportError
+from vae_runtime.manifest import GraphSpec, TensorSpec
+from vae_runtime.onnx_format import OPERATORS
+from vae_runtime.onnx_graph import check_graph
 
 OPSETS = (17, 18)
 DOMAINS = ("", "ai.onnx")
@@ -70,7 +72,7 @@ def convert(
     _check_signature(model, name, inputs, outputs)
     canonical = canonicalize(model, name, inputs, outputs, opset=opset, metadata=metadata)
     data: bytes = canonical.SerializeToString(deterministic=True)
-    check(data, name)
+    check(data, GraphSpec(f"{name}.onnx", opset, inputs, outputs))
     return data
 
 
@@ -93,7 +95,8 @@ def canonicalize(
         copy = NodeProto()
         copy.CopyFrom(node)
         copy.name = f"{node.op_type}_{i}"
-        copy.doc_string = ""
+        copy.ClearField("doc_string")
+        copy.ClearField("domain")  # of an operator of ONNX itself it has two spellings
         for j, source in enumerate(node.input):
             if source in initializers and source not in names:
                 names[source] = f"{copy.name}.{j}"
@@ -104,6 +107,9 @@ def canonicalize(
             copy.output[j] = names[target] if target else ""
         copy.ClearField("attribute")
         copy.attribute.extend(sorted(node.attribute, key=lambda a: a.name))
+        for attribute in copy.attribute:
+            if attribute.HasField("t"):
+                attribute.t.CopyFrom(_renamed_tensor(attribute.t, attribute.t.name))
         renamed.append(copy)
     graph = helper.make_graph(
         renamed,
@@ -122,11 +128,15 @@ def canonicalize(
     return result
 
 
-def check(data: bytes, name: str) -> None:
-    """Checks an ONNX file with ONNX's own checker and by loading it in ONNX Runtime.
+def check(data: bytes, spec: GraphSpec) -> None:
+    """Checks an ONNX file: with ONNX's own checker, by ONNX Runtime, and as a bundle's loader does.
+
+    Args:
+        data: bytes of the file.
+        spec: what the manifest will say of it.
 
     Raises:
-        ExportError: one of the two refuses it.
+        ExportError: one of the three refuses it.
     """
     try:
         onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
@@ -135,9 +145,13 @@ def check(data: bytes, name: str) -> None:
         onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # neither library has a common base for what it raises
         raise ExportError(
-            f"{name} was converted to an ONNX graph that does not load: {_one_line(error)}: "
+            f"{spec.file} was converted to an ONNX graph that does not load: {_one_line(error)}: "
             "a Conv2DTranspose whose stride is larger than its kernel is a known cause"
         ) from error
+    try:
+        check_graph(data, spec, spec.file)
+    except BundleError as error:
+        raise ExportError(f"{error}: replace the layer that it comes from") from error
 
 
 def _fix_reshapes(graph: Any, operators: list[Any]) -> list[Any]:
@@ -197,6 +211,11 @@ def _check_operators(model: ModelProto, name: str) -> None:
             raise ExportError(
                 f"{name} holds the TensorFlow operator {node.op_type} (from {node.name}), which "
                 "has no ONNX form: replace the layer it comes from"
+            )
+        if node.op_type not in OPERATORS:
+            raise ExportError(
+                f"{name} holds the operator {node.op_type} (from {node.name}), which no bundle may "
+                "use: replace the layer it comes from"
             )
 
 

@@ -7,9 +7,8 @@ is drawn once and stored.
 
 from __future__ import annotations
 
-import io
 import math
-import zipfile
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from vae_export.functions import loss_outputs, prepared
 from vae_export.saved_models import read_saved_model
 from vae_runtime.bundle import Bundle
-from vae_runtime.errors import ExportError
+from vae_runtime.errors import BundleError, ExportError
 from vae_runtime.inputs import to_float
 from vae_runtime.loss import LossSpec, draw
 from vae_runtime.manifest import InputSpec, decoder_outputs
@@ -120,7 +119,8 @@ def _require_finite(arrays: dict[str, Float32]) -> None:
 def recompute(bundle: Bundle) -> dict[str, Float32]:
     """Reference values computed anew from a bundle's SavedModels and its parity inputs.
 
-    Opening a SavedModel trusts whoever made it; the files are checked against the manifest first.
+    Opening a SavedModel trusts whoever made it. What TensorFlow opens is a copy of the bytes that
+    were checked against the manifest, so a bundle in a single file will do.
 
     Args:
         bundle: where the SavedModels are.
@@ -129,24 +129,26 @@ def recompute(bundle: Bundle) -> dict[str, Float32]:
         As `reference_values`.
 
     Raises:
-        BundleError: a file is missing or was changed.
+        BundleError: a file is missing or was changed, or there are no SavedModels.
     """
-    bundle.check_files()
-    stored = read_reference(bundle)
-    saved = bundle.manifest.saved_models
-    paths = (bundle.path / saved.encoder.path, bundle.path / saved.decoder.path)
+    bundle.check_names()
     loss, sample = bundle.manifest.loss, bundle.manifest.input
-    return reference_values(*paths, loss, sample, stored["x"], stored["eps"])
+    saved, stored = bundle.manifest.saved_models, read_reference(bundle)
+    if saved is None:
+        raise BundleError(
+            f"{bundle.path} has no SavedModels: use the bundle that it was packed from"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        encoder = _copied(bundle, saved.encoder.path, Path(folder))
+        decoder = _copied(bundle, saved.decoder.path, Path(folder))
+        return reference_values(encoder, decoder, loss, sample, stored["x"], stored["eps"])
 
 
-def npz_bytes(arrays: dict[str, Float32]) -> bytes:
-    """An npz whose bytes follow from the arrays alone: no times in it."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in arrays.items():
-            content = io.BytesIO()
-            np.lib.format.write_array(content, np.ascontiguousarray(array), version=(1, 0))
-            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, content.getvalue())
-    return buffer.getvalue()
+def _copied(bundle: Bundle, path: str, folder: Path) -> Path:
+    """Writes a SavedModel's checked bytes into a folder that nobody else changes."""
+    for name in bundle.manifest.files:
+        if name.startswith(f"{path}/"):
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(bundle.read(name))
+    return folder / path

@@ -18,6 +18,7 @@ from vae_runtime.evaluate import Evaluation, evaluate
 from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses, LossSpec
 from vae_runtime.manifest import Manifest, manifest_schema
+from vae_runtime.packing import Packed, pack
 from vae_runtime.runtime import Encoding, VAERuntime, load
 from vae_runtime.verify import Difference, VerifyReport
 
@@ -36,6 +37,7 @@ __all__ = [
     "Manifest",
     "MissingExtraError",
     "OptionError",
+    "Packed",
     "ProviderError",
     "TrainingError",
     "VAERuntime",
@@ -43,4 +45,5 @@ __all__ = [
     "evaluate",
     "load",
     "manifest_schema",
+    "pack",
 ]

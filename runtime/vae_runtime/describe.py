@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from vae_runtime.manifest import GraphSpec, Manifest, Option, TensorSpec
 
 
-def describe(manifest: Manifest) -> str:
+def describe(manifest: Manifest, *, sha256: str) -> str:
     """Describes a bundle in a few lines.
 
     Args:
         manifest: what the bundle says of itself.
+        sha256: the bundle's digest.
 
     Returns:
         Aligned text, one fact a line.
@@ -43,6 +44,9 @@ def describe(manifest: Manifest) -> str:
             f"{t.test.kl_loss:.2f} KL, {t.latents.active_units} active units"
         )
     facts["made with"] = ", ".join(f"{name} {version}" for name, version in m.versions.items())
+    facts["sha256"] = sha256
+    if m.packed_from:
+        facts["packed from"] = m.packed_from
     facts["files"] = f"{len(m.files)}, {sum(f.size for f in m.files.values()) / 1e6:.1f} MB"
     lines = [f"{name:12}{fact}" for name, fact in facts.items()]
     return "\n".join([*lines, *(f"  {f.size:>10,}  {name}" for name, f in m.files.items())])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 from vae_runtime import strict_json
+from vae_runtime.archive import MAX_ENTRIES, PATH
 from vae_runtime.errors import BundleError, OptionError
 from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses, LossSpec
@@ -22,9 +23,7 @@ FORMAT_VERSION: Final = 1
 MANIFEST = "manifest.json"
 
 Text = Annotated[str, Pattern("[^\x00-\x1f\x7f-\x9f]{0,1000}")]
-RelativePath = Annotated[
-    str, Pattern(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
-]
+RelativePath = Annotated[str, Pattern(PATH)]
 Digest = Annotated[str, Pattern("[0-9a-f]{64}")]
 Size = Annotated[int, Limit(1, 2**31)]
 Count = Annotated[int, Limit(0, 2**53)]
@@ -172,7 +171,7 @@ class TrainingSpec:
 class FileEntry:
     """One file of the bundle."""
 
-    size: Annotated[int, "bytes", Limit(0, 2**53)]
+    size: Annotated[int, "bytes; less than 2 GiB, as an ONNX file must be", Limit(0, 2**31 - 1)]
     sha256: Annotated[Digest, "digest of its bytes"]
 
 
@@ -188,12 +187,17 @@ class Manifest:
     latent_dim: Annotated[int, "length L of z", Limit(1, 2**31)]
     loss: Annotated[LossSpec, "the loss, exactly"]
     graphs: Annotated[Graphs, "the ONNX graphs"]
-    saved_models: Annotated[SavedModels, "the TensorFlow SavedModels"]
+    saved_models: Annotated[
+        SavedModels | None, "the TensorFlow SavedModels; null where they were left out of a pack"
+    ]
     parity: Annotated[ParitySpec, "the proof"]
     tolerances: Annotated[Tolerances, "when a difference is a failure"]
     data: Annotated[DataSpec | None, "training data; null where it is not known"]
     training: Annotated[TrainingSpec | None, "training; null where it is not known"]
     versions: Annotated[dict[Text, Text], "libraries that made the bundle"]
+    packed_from: Annotated[
+        Digest | None, "SHA-256 of the manifest of the bundle that this is a part of; null if whole"
+    ]
     files: Annotated[dict[RelativePath, FileEntry], "every file but the manifest itself"]
 
 
@@ -290,7 +294,7 @@ def _faults(m: Manifest) -> Iterator[str]:
             )
         if graph.file not in m.files:
             yield f"graphs.{name}.file {graph.file!r} is not among files"
-    for name in ("encoder", "decoder"):
+    for name in ("encoder", "decoder") if m.saved_models else ():
         path = getattr(m.saved_models, name).path
         if f"{path}/saved_model.pb" not in m.files:
             yield f"saved_models.{name}.path {path!r} is not among files"
@@ -299,3 +303,5 @@ def _faults(m: Manifest) -> Iterator[str]:
     yield from m.input.faults(m.loss)
     if len({name.casefold() for name in m.files} | {MANIFEST}) != len(m.files) + 1:
         yield "files has names that differ in case only, or the manifest itself"
+    if len(m.files) >= MAX_ENTRIES:
+        yield f"files has {len(m.files)} entries, at most {MAX_ENTRIES - 1} are allowed"

@@ -14,8 +14,8 @@ may be shared between threads.
 
 from __future__ import annotations
 
+import math
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +28,9 @@ from vae_runtime.bundle import Bundle
 from vae_runtime.errors import BundleError, InputError, OptionError
 from vae_runtime.inputs import as_batch, check_values, to_float, to_input
 from vae_runtime.loss import Losses
-from vae_runtime.manifest import GraphSpec, Manifest, TensorSpec
-from vae_runtime.providers import default_threads, open_session, resolve, short_name
+from vae_runtime.manifest import Manifest
+from vae_runtime.providers import default_threads, resolve, short_name
+from vae_runtime.sessions import Sessions
 from vae_runtime.verify import VerifyReport, read_reference, verify_runtime
 
 Float32 = NDArray[np.float32]
@@ -61,7 +62,7 @@ class VAERuntime:
     """A bundle, loaded. Made by `load`.
 
     Attributes:
-        bundle: the folder and its manifest.
+        bundle: the files and the manifest.
     """
 
     def __init__(
@@ -74,24 +75,14 @@ class VAERuntime:
         allow_fallback: bool,
     ) -> None:
         self.bundle = bundle
-        self._providers = list(providers)
-        self._threads = threads
         self._batch_size = batch_size
-        self._allow_fallback = allow_fallback
-        self._lock = threading.Lock()
-        self._sessions: dict[str, Any] = {}
-        # Read and hashed now, so that a damaged bundle fails here; opened when first used, so
-        # that a device which only scores does not pay for the encoder's and decoder's sessions.
-        self._graphs = {
-            name: bundle.read(getattr(self.manifest.graphs, name).file)
-            for name in ("encoder", "decoder", "loss")
-        }
+        self._sessions = Sessions(bundle, providers, threads=threads, allow_fallback=allow_fallback)
 
     def __repr__(self) -> str:
         m = self.manifest
         return (
             f"<VAERuntime {m.name!r}: {m.input.shape} -> {m.latent_dim}, {m.loss.reconstruction}, "
-            f"on {', '.join(map(short_name, self._providers))}>"
+            f"on {', '.join(map(short_name, self._sessions.providers))}>"
         )
 
     @property
@@ -102,8 +93,7 @@ class VAERuntime:
     @property
     def providers(self) -> list[str]:
         """ONNX Runtime's names of the providers that really run, the first one preferred."""
-        running: list[str] = self._session("loss").get_providers()
-        return running
+        return self._sessions.running("loss")
 
     def encode(self, x: ArrayLike) -> Encoding:
         """Encodes samples.
@@ -259,26 +249,7 @@ class VAERuntime:
         Returns:
             float32 arrays by name.
         """
-        session = self._session(graph)
-        names = [output.name for output in session.get_outputs()]
-        return dict(zip(names, session.run(names, inputs), strict=True))
-
-    def _session(self, name: str) -> Any:
-        with self._lock:
-            if name not in self._sessions:
-                spec: GraphSpec = getattr(self.manifest.graphs, name)
-                session = open_session(
-                    self._graphs[name],
-                    self._providers,
-                    threads=self._threads,
-                    allow_fallback=self._allow_fallback,
-                    where=spec.file,
-                )
-                _check_tensors(session.get_inputs(), spec.inputs, f"{spec.file} takes")
-                _check_tensors(session.get_outputs(), spec.outputs, f"{spec.file} gives")
-                self._sessions[name] = session
-                del self._graphs[name]
-            return self._sessions[name]
+        return self._sessions.run(graph, inputs)
 
     def _samples_feed(self, samples: NDArray[np.generic]) -> Callable[[slice], dict[str, Array]]:
         def feed(part: slice) -> dict[str, Array]:
@@ -313,15 +284,17 @@ def load(
     threads: int | None = None,
     batch_size: int | None = None,
     allow_fallback: bool = False,
+    sha256: str | None = None,
 ) -> VAERuntime:
-    """Loads a bundle: reads and checks its files.
+    """Loads a bundle: reads and checks its manifest and its graphs.
 
-    A graph's session starts when it is first needed, so that a device which only scores does not
-    hold the encoder and the decoder too; an error of a provider may come that late.
-    `VAERuntime.providers` starts the loss graph, `VAERuntime.verify` all of them.
+    What is wrong with them is found here, before ONNX Runtime sees any of it. A graph's session
+    starts when it is first needed, so that a device which only scores does not hold the encoder
+    and the decoder too; an error of a provider may come that late. `VAERuntime.providers` starts
+    the loss graph, `VAERuntime.verify` all of them.
 
     Args:
-        path: the bundle's folder.
+        path: the bundle, a folder or a single file.
         providers: execution providers in the order of preference: short names (`cpu`, `cuda`,
             `tensorrt`, `coreml`, `openvino`, ...) or ONNX Runtime's own.
         threads: threads that one operator may use; as many as there are processors by default.
@@ -329,12 +302,14 @@ def load(
             default suits a processor's cache; a GPU wants more.
         allow_fallback: run on the CPU where a provider is not there or does not start, instead
             of an error; `VAERuntime.providers` says which one runs.
+        sha256: the bundle's digest, as `Bundle.sha256` and `build-vae inspect` give it; any other
+            bundle is refused before it is parsed.
 
     Returns:
         The loaded bundle.
 
     Raises:
-        BundleError: there is no bundle here, or it is damaged.
+        BundleError: there is no bundle here, it is damaged or breaks a rule, or it is another one.
         ProviderError: a provider is not there.
         OptionError: an argument lies outside its choices.
         MissingExtraError: ONNX Runtime is not installed.
@@ -345,8 +320,8 @@ def load(
     resolved = resolve(providers, allow_fallback=allow_fallback)
 
     def open_once() -> VAERuntime:
-        bundle = Bundle(path)
-        elements = int(np.prod(bundle.manifest.input.shape))
+        bundle = Bundle(path, sha256=sha256)
+        elements = math.prod(bundle.manifest.input.shape)
         return VAERuntime(
             bundle,
             resolved,
@@ -356,19 +331,6 @@ def load(
         )
 
     return _while_republished(Path(path), open_once)
-
-
-ONNX_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
-"""ONNX Runtime's names of the element types."""
-
-
-def _check_tensors(found: Sequence[Any], expected: tuple[TensorSpec, ...], what: str) -> None:
-    has = [(tensor.name, tensor.type, tuple(tensor.shape)) for tensor in found]
-    says = [(spec.name, ONNX_TYPES[spec.dtype], spec.shape) for spec in expected]
-    if has != says:
-        raise BundleError(
-            f"{what} {has}, the manifest says {says}: the bundle was edited; export it again"
-        )
 
 
 def _require_finite(name: str, value: Float32, first: int) -> None:

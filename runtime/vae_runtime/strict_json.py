@@ -12,6 +12,7 @@ size and depth.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import re
@@ -239,6 +240,7 @@ def _parse_dataclass(kind: Any, value: Any, where: str) -> Any:
     return kind(**{n: _parse(t, value[n], f"{prefix}{n}") for n, t in fields.items()})
 
 
+@functools.cache
 def _field_types(kind: Any) -> dict[str, Any]:
     """Types of a dataclass's fields, with the parameter of a generic one filled in."""
     origin = get_origin(kind) or kind

@@ -15,8 +15,6 @@ manifest; NaN never agrees. Where each loss agrees, so does their mean, which is
 
 from __future__ import annotations
 
-import io
-import zipfile
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -28,6 +26,7 @@ from vae_runtime.errors import BundleError
 from vae_runtime.inputs import to_float
 from vae_runtime.loss import Losses, draw, numpy_losses
 from vae_runtime.manifest import Manifest, TensorSpec, Tolerances, decoder_outputs, graph_tensors
+from vae_runtime.npz import NpzError, read_npz
 from vae_runtime.providers import short_name
 from vae_runtime.standardization import standardize
 
@@ -168,13 +167,19 @@ def read_reference(bundle: Bundle) -> dict[str, Float32]:
     where = bundle.path / manifest.parity.file
     data = bundle.read(manifest.parity.file)
     try:
-        arrays = _read_arrays(data, reference_tensors(manifest), manifest.parity.samples)
+        arrays = read_npz(data, _reference_arrays(manifest))
         _check_mean(manifest, arrays)
         return arrays
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise BundleError(
-            f"{where}: {' '.join(str(error).split())}: the bundle is damaged; export it again"
-        ) from None
+    except NpzError as error:
+        raise BundleError(f"{where}: {error}: the bundle is damaged; export it again") from None
+
+
+def _reference_arrays(manifest: Manifest) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Dtypes and shapes of the arrays in `parity.npz`, by name."""
+    return {
+        name: (tensor.dtype, (manifest.parity.samples, *map(int, tensor.shape[1:])))
+        for name, tensor in reference_tensors(manifest).items()
+    }
 
 
 def verify_runtime(
@@ -261,38 +266,4 @@ def _check_mean(manifest: Manifest, arrays: dict[str, Float32]) -> None:
     for name in LOSS_NAMES:
         found, stated = getattr(mean, name), getattr(manifest.parity.mean, name)
         if not np.isclose(found, stated, rtol=1e-9, atol=1e-9):
-            raise ValueError(f"mean {name} is {found:.9g}, the manifest says {stated:.9g}")
-
-
-def _read_arrays(data: bytes, tensors: dict[str, TensorSpec], samples: int) -> dict[str, Float32]:
-    """Reads an npz, checking each header before its array is allocated."""
-    arrays = {}
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        names = [entry.filename for entry in archive.infolist()]
-        if sorted(names) != sorted(f"{name}.npy" for name in tensors):
-            raise ValueError(f"holds {', '.join(names)}, expected {', '.join(tensors)}")
-        for name, tensor in tensors.items():
-            with archive.open(f"{name}.npy") as file:
-                arrays[name] = _read_array(file, tensor, samples)
-    return arrays
-
-
-def _read_array(file: Any, tensor: TensorSpec, samples: int) -> Any:
-    name, expected = tensor.name, np.dtype(tensor.dtype).newbyteorder("<")
-    shape = (samples, *map(int, tensor.shape[1:]))
-    version = np.lib.format.read_magic(file)
-    if version != (1, 0):
-        raise ValueError(f"{name} has npy version {version}, expected (1, 0)")
-    found, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    if (found, fortran, dtype) != (shape, False, expected):
-        raise ValueError(
-            f"{name} has shape {found} and dtype {dtype}, expected {shape} {tensor.dtype}"
-        )
-    size = expected.itemsize * int(np.prod(shape))
-    content = file.read(size + 1)
-    if len(content) != size:
-        raise ValueError(f"{name} has {len(content)} bytes, expected {size}")
-    array = np.frombuffer(content, expected).reshape(shape)
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} holds values that are not finite")
-    return array
+            raise NpzError(f"mean {name} is {found:.9g}, the manifest says {stated:.9g}")

@@ -22,7 +22,17 @@ from vae_runtime import Bundle, load, manifest_schema, picture, png, strict_json
 from vae_runtime.errors import OptionError
 from vae_runtime.manifest import FileEntry
 
-COMMANDS = ("evaluate", "export", "inspect", "reconstruct", "sample", "score", "train", "verify")
+COMMANDS = (
+    "evaluate",
+    "export",
+    "inspect",
+    "pack",
+    "reconstruct",
+    "sample",
+    "score",
+    "train",
+    "verify",
+)
 FAST = ("--hidden", "4", "--latent-dim", "2", "--epochs", "1", "--batch-size", "16")
 
 
@@ -505,11 +515,38 @@ def test_verify_against_saved_model_sees_reference_values_that_were_changed(bund
     with np.load(bundle / "parity.npz") as arrays:
         changed = {name: arrays[name] for name in arrays}
     changed["z_mean"] = changed["z_mean"] + 1
-    from vae_export.reference import npz_bytes
+    from vae_runtime.npz import npz_bytes
 
     reseal(bundle, "parity.npz", npz_bytes(changed))
     assert call("verify", bundle)[0] == 1
     assert call("verify", bundle, "--against", "saved-model")[0] == 0
+
+
+def test_pack_and_the_commands_that_take_the_file(bundle, tmp_path, data, call):
+    packed = tmp_path / "small.vae"
+    status, out, err = call("pack", bundle, "-o", packed)
+    size, digest = packed.stat().st_size, Bundle(packed).sha256
+    assert (status, err) == (0, "")
+    assert out == f"wrote {packed} ({size / 1e6:.1f} MB), sha256 {digest}\n"
+    assert call("verify", packed, "--sha256", digest)[0] == 0
+    status, out, _ = call("inspect", packed)
+    assert f"sha256      {digest}\npacked from {Bundle(bundle).sha256}\n" in out
+    scores = [call("score", path, data)[1] for path in (bundle, packed)]
+    assert scores[0] == scores[1] != ""
+    for words in (("reconstruct", packed, data), ("sample", packed)):
+        assert call(*words, "-o", tmp_path / "a.npz")[0] == 0
+    assert call("pack", bundle, "-o", packed, "--saved-models")[0] == 0
+    assert packed.stat().st_size > 2 * size
+
+
+@pytest.mark.parametrize("command", ["verify", "score"])
+def test_another_bundle_than_the_one_that_is_pinned(command, bundle, data, call):
+    words = (command, bundle, *([data] if command == "score" else []))
+    status, out, err = call(*words, "--sha256", "0" * 64)
+    assert (status, out) == (3, "")
+    assert "this is another bundle than the one that was asked for" in one_line(err)
+    assert call(*words, "--sha256", "0")[0] == 3
+    assert call(*words, "--sha256", Bundle(bundle).sha256)[0] == 0
 
 
 @pytest.mark.parametrize("command", ["verify", "inspect", "score", "reconstruct", "sample"])
@@ -521,7 +558,7 @@ def test_bundle_that_is_not_there(command, tmp_path, call):
     }.get(command, ())
     status, out, err = call(command, tmp_path / "none", *words)
     assert (status, out) == (3, "")
-    assert "none does not exist, expected a bundle's folder" in one_line(err)
+    assert "none does not exist, expected a bundle" in one_line(err)
     assert not [*tmp_path.iterdir()]
 
 

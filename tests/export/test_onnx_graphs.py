@@ -13,10 +13,10 @@ import tensorflow as tf
 
 from vae_builder import build_models
 from vae_export.functions import exported_functions
-from vae_export.onnx_graphs import convert
+from vae_export.onnx_graphs import canonicalize, check, convert
 from vae_runtime import LossSpec
 from vae_runtime.errors import ExportError
-from vae_runtime.manifest import InputSpec, TensorSpec, graph_tensors
+from vae_runtime.manifest import GraphSpec, InputSpec, TensorSpec, graph_tensors
 
 X = TensorSpec("x", "float32", ("batch", 4))
 Y = TensorSpec("y", "float32", ("batch", 4))
@@ -38,7 +38,13 @@ def convert_models(preset, shape, spec=None, opset=18, seed=1):
     encoder, decoder = build_models(preset, shape, 3, (8, 6), seed=seed)
     functions = exported_functions(encoder, decoder, spec, InputSpec(shape))
     return {
-        name: convert(functions[name], name, *tensors, opset=opset, metadata={"a": "1", "b": "2"})
+        name: convert(
+            functions[name],
+            name,
+            *tensors,
+            opset=opset,
+            metadata={"build_vae.a": "1", "build_vae.b": "2"},
+        )
         for name, tensors in graph_tensors(InputSpec(shape), 3, spec).items()
     }
 
@@ -91,7 +97,10 @@ def test_opset_domains_and_metadata(opset):
         assert [(o.domain, o.version) for o in model.opset_import] == [("", opset)]
         assert {node.domain for node in model.graph.node} == {""}
         assert model.ir_version == 8
-        assert {p.key: p.value for p in model.metadata_props} == {"a": "1", "b": "2"}
+        assert {p.key: p.value for p in model.metadata_props} == {
+            "build_vae.a": "1",
+            "build_vae.b": "2",
+        }
         assert not [node.op_type for node in model.graph.node if "Random" in node.op_type]
 
 
@@ -143,7 +152,7 @@ PROGRAM = """
 import hashlib
 from vae_builder import build_models
 from vae_export.functions import exported_functions
-from vae_export.onnx_graphs import convert
+from vae_export.onnx_graphs import canonicalize, check, convert
 from vae_runtime import LossSpec
 from vae_runtime.manifest import InputSpec, graph_tensors
 digests = {}
@@ -154,7 +163,8 @@ for preset in ("conv", "dense"):
             weight.assign(weight + 0.1)
     functions = exported_functions(*models, LossSpec(), InputSpec((9, 7, 3)))
     for name, tensors in graph_tensors(InputSpec((9, 7, 3)), 3, LossSpec()).items():
-        data = convert(functions[name], name, *tensors, opset=18, metadata={"b": "1", "a": "2"})
+        properties = {"build_vae.b": "1", "build_vae.a": "2"}
+        data = convert(functions[name], name, *tensors, opset=18, metadata=properties)
         digests[preset, name] = hashlib.sha256(data).hexdigest()
 """
 
@@ -239,3 +249,39 @@ def test_what_tf2onnx_raises_is_one_line(monkeypatch):
     monkeypatch.setattr("tf2onnx.convert.from_function", fail)
     with pytest.raises(ExportError, match=r"^graph cannot be converted to ONNX: two lines$"):
         convert_function(lambda x: x)
+
+
+def test_an_operator_that_no_bundle_may_use_is_named():
+    with pytest.raises(ExportError, match=r"^graph holds the operator NonZero .* no bundle"):
+        convert_function(lambda x: x + tf.cast(tf.reduce_sum(tf.where(x > 0.0)), tf.float32))
+
+
+def test_what_the_loader_would_refuse_is_not_exported():
+    def compute(x):
+        return x + tf.ones([4]) * np.float32("inf")
+
+    with pytest.raises(ExportError, match=r"^graph\.onnx: .*not finite.*: replace the layer that"):
+        convert_function(compute)
+
+
+@pytest.mark.parametrize("quantized", ["dynamic", "static"])
+def test_graphs_that_onnx_runtime_quantized_pass_the_check(exported, tmp_path, quantized):
+    from onnxruntime import quantization
+
+    path, target = exported("conv", "bce", (9, 7, 3)) / "encoder.onnx", tmp_path / "q.onnx"
+    tensors = graph_tensors(InputSpec((9, 7, 3)), 3, LossSpec())["encoder"]
+    if quantized == "dynamic":
+        quantization.quantize_dynamic(path, target)
+    else:
+
+        class Reader(quantization.CalibrationDataReader):
+            samples = iter([{"x": np.random.default_rng(0).random((8, 9, 7, 3), np.float32)}])
+
+            def get_next(self):
+                return next(self.samples, None)
+
+        quantization.quantize_static(path, target, Reader())
+    model = onnx.load(target)
+    assert any("QuantizeLinear" in node.op_type for node in model.graph.node)
+    model = canonicalize(model, "encoder", *tensors, opset=18, metadata={})
+    check(model.SerializeToString(), GraphSpec("encoder.onnx", 18, *tensors))

@@ -7,9 +7,11 @@ import zipfile
 import numpy as np
 import pytest
 
-from vae_export.reference import npz_bytes, parity_inputs, recompute
+from vae_export.reference import parity_inputs, recompute
 from vae_runtime import Bundle
 from vae_runtime.errors import BundleError
+from vae_runtime.npz import npz_bytes
+from vae_runtime.packing import pack
 from vae_runtime.verify import read_reference
 
 
@@ -69,6 +71,15 @@ def test_recomputed_values_equal_the_stored_ones(exported):
     assert list(stored) and set(stored) == set(again)
     for name, array in stored.items():
         np.testing.assert_allclose(again[name], array, rtol=1e-6, atol=1e-6)
+
+
+def test_savedmodels_in_a_single_file_are_computed_too(exported, tmp_path):
+    packed = pack(exported(), tmp_path / "a.vae", saved_models=True)
+    stored, again = read_reference(Bundle(packed.path)), recompute(Bundle(packed.path))
+    np.testing.assert_allclose(again["loss"], stored["loss"], rtol=1e-6)
+    without = pack(exported(), tmp_path / "b.vae")
+    with pytest.raises(BundleError, match=r"b\.vae has no SavedModels: use the bundle that"):
+        recompute(Bundle(without.path))
 
 
 def test_recompute_opens_no_savedmodel_that_was_changed(bundle):

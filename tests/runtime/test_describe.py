@@ -25,6 +25,7 @@ training    preset dense, hidden 8,6, epochs 3, batch_size 64, learning_rate 0.0
 331 weights, 1 s
 test loss   9.25 = 8.75 reconstruction + 1.00 KL, 2 active units
 made with   tensorflow 2.21.0, build-vae 0.1.0
+sha256      DIGEST
 files       7, 0.2 MB
            0  README.md
        3,643  decoder.onnx
@@ -36,20 +37,22 @@ files       7, 0.2 MB
 
 
 def test_every_fact_has_its_line():
-    assert describe(MANIFEST) == TEXT
+    assert describe(MANIFEST, sha256="DIGEST") == TEXT
 
 
 def test_what_is_not_known_is_left_out():
-    names = [
-        line[:12].strip()
-        for line in describe(dataclasses.replace(MANIFEST, data=None, training=None)).splitlines()
-    ]
+    unknown = dataclasses.replace(MANIFEST, data=None, training=None)
+    names = [line[:12].strip() for line in describe(unknown, sha256="DIGEST").splitlines()]
     assert not {"data", "training", "test loss"} & set(names)
     assert len(names) == len(TEXT.splitlines()) - 3
 
 
 def test_no_range_means_any_finite_value():
-    text = describe(
-        dataclasses.replace(MANIFEST, input=dataclasses.replace(MANIFEST.input, range=None))
-    )
+    unbounded = dataclasses.replace(MANIFEST.input, range=None)
+    text = describe(dataclasses.replace(MANIFEST, input=unbounded), sha256="DIGEST")
     assert "(4, 3, 1) float32, any finite" in text
+
+
+def test_a_pack_says_what_it_is_a_part_of():
+    text = describe(dataclasses.replace(MANIFEST, packed_from="WHOLE"), sha256="DIGEST")
+    assert "sha256      DIGEST\npacked from WHOLE\n" in text

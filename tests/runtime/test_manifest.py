@@ -172,8 +172,8 @@ INCONSISTENT = {
         (("saved_models", "decoder", "path"), "other"),
     ],
     "files has names that differ in case only": [
-        (("files", "PARITY.NPZ"), DATA["files"]["parity.npz"]),
-        (("files", "Manifest.json"), DATA["files"]["parity.npz"]),
+        (("files", "readme.md"), DATA["files"]["parity.npz"]),
+        (("files", "manifest.json"), DATA["files"]["parity.npz"]),
     ],
     "loss.decoder is 'logits', the mse loss takes values": [(("loss", "reconstruction"), "mse")],
     "loss.decoder is 'values', the bce loss takes logits or": [(("loss", "decoder"), "values")],
@@ -239,7 +239,8 @@ def test_what_is_no_manifest_names_the_file(data):
     "path",
     [
         "a",
-        "A/b-c_d.e",
+        "README.md",
+        "a/b-c_d.e",
         "saved_model/encoder/variables/variables.data-00000-of-00001",
         "-x",
         "a/b/c",
@@ -266,6 +267,8 @@ def test_relative_paths(path):
         "a b",
         "é",
         "a\n",
+        "A",
+        "a/README.md",
         "~",
     ],
 )

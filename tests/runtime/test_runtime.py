@@ -276,9 +276,9 @@ def test_threads_may_share_one_object(exported):
 
 def test_sessions_open_when_they_are_first_used_and_once(exported, monkeypatch):
     opened = []
-    open_session = vae_runtime.runtime.open_session
+    open_session = vae_runtime.sessions.open_session
     monkeypatch.setattr(
-        vae_runtime.runtime,
+        vae_runtime.sessions,
         "open_session",
         lambda *args, **options: opened.append(options["where"]) or open_session(*args, **options),
     )

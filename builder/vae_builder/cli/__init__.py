@@ -17,6 +17,7 @@ from vae_builder.cli.build import export_command, train_command
 from vae_builder.cli.use import (
     evaluate_command,
     inspect_command,
+    pack_command,
     reconstruct_command,
     sample_command,
     score_command,
@@ -51,6 +52,7 @@ for command in (
     reconstruct_command,
     sample_command,
     inspect_command,
+    pack_command,
 ):
     build_vae.add_command(command)
 

@@ -145,6 +145,10 @@ model_options = combined(
     click.option("--seed", default=0, show_default=True, help="Of weights, noise and order."),
 )
 
+pin_option = click.option(
+    "--sha256", help="Take this bundle only: its digest, as build-vae inspect prints it."
+)
+
 runtime_options = combined(
     click.option(
         "--provider",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vae_builder.cli.options import (
     bundle_argument,
     debug_option,
+    pin_option,
     quiet_option,
     runtime_options,
     source_options,
@@ -25,6 +26,7 @@ from vae_runtime.describe import describe
 from vae_runtime.errors import InputError
 from vae_runtime.evaluate import evaluate
 from vae_runtime.manifest import manifest_schema
+from vae_runtime.packing import pack
 from vae_runtime.runtime import VAERuntime, load
 
 
@@ -38,6 +40,7 @@ from vae_runtime.runtime import VAERuntime, load
     help="TensorFlow's stored values, or the SavedModels computed anew (needs TensorFlow).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@pin_option
 @runtime_options
 @debug_option
 @click.pass_context
@@ -71,6 +74,7 @@ def verify_command(
     help="A .csv or .npz file [default: CSV to standard output].",
 )
 @source_options
+@pin_option
 @runtime_options
 @debug_option
 def score_command(bundle: Path, data: str, output: Path | None, **options: Any) -> None:
@@ -198,8 +202,36 @@ def inspect_command(bundle: Path | None, as_json: bool, schema: bool) -> None:
         return
     if bundle is None:
         raise click.UsageError("Missing argument 'BUNDLE'.")
-    manifest = Bundle(bundle).manifest
-    click.echo(strict_json.encode(manifest) if as_json else describe(manifest), nl=not as_json)
+    opened = Bundle(bundle)
+    if as_json:
+        click.echo(strict_json.encode(opened.manifest), nl=False)
+    else:
+        click.echo(describe(opened.manifest, sha256=opened.sha256))
+
+
+@click.command("pack")
+@bundle_argument
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The file, such as digits.vae.",
+)
+@click.option("--saved-models", is_flag=True, help="Keep TensorFlow's SavedModels too.")
+@debug_option
+def pack_command(bundle: Path, output: Path, saved_models: bool) -> None:
+    """Write BUNDLE as a single file for devices: manifest, ONNX graphs and proof.
+
+    Every command that takes a bundle takes the file as it is; there is nothing to unpack.
+
+    \b
+    Example:
+        build-vae pack digits-vae -o digits.vae
+        build-vae verify digits.vae
+    """
+    packed = pack(bundle, output, saved_models=saved_models)
+    click.echo(f"wrote {packed.path} ({packed.size / 1e6:.1f} MB), sha256 {packed.sha256}")
 
 
 def _open(bundle: Path, source: str, options: dict[str, Any]) -> tuple[NDArray[Any], VAERuntime]:

@@ -1,0 +1,109 @@
+"""A bundle's graphs: checked when it is loaded, run in sessions that open when they are needed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_runtime.bundle import Bundle
+from vae_runtime.errors import BundleError
+from vae_runtime.manifest import Graphs, GraphSpec, TensorSpec
+from vae_runtime.onnx_graph import check_graph
+from vae_runtime.providers import open_session
+
+Float32 = NDArray[np.float32]
+
+_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
+"""ONNX Runtime's names of element types."""
+
+
+class Sessions:
+    """The graphs of one bundle, and their sessions; threads may share it.
+
+    Every graph is read, hashed and checked at once, so that a bundle with one bad graph fails
+    before any session exists. A session opens when it is first used, so that a device which only
+    scores does not pay for the encoder's and the decoder's.
+
+    Args:
+        bundle: where the graphs are.
+        providers: ONNX Runtime's names, from `providers.resolve`.
+        threads: threads that one operator may use.
+        allow_fallback: accept the CPU where the first provider does not start.
+
+    Attributes:
+        providers: those asked for.
+
+    Raises:
+        BundleError: the files are not those that the manifest lists, or a graph breaks a rule.
+    """
+
+    def __init__(
+        self, bundle: Bundle, providers: Sequence[str], *, threads: int, allow_fallback: bool
+    ) -> None:
+        self.providers = list(providers)
+        self._specs: dict[str, GraphSpec] = {
+            field.name: getattr(bundle.manifest.graphs, field.name) for field in fields(Graphs)
+        }
+        self._threads = threads
+        self._allow_fallback = allow_fallback
+        self._lock = threading.Lock()
+        self._sessions: dict[str, Any] = {}
+        self._unopened: dict[str, bytes] = {}
+        bundle.check_names()
+        for name, spec in self._specs.items():
+            self._unopened[name] = bundle.read(spec.file)
+            check_graph(self._unopened[name], spec, str(bundle.path / spec.file))
+
+    def run(self, graph: str, inputs: dict[str, Float32]) -> dict[str, Float32]:
+        """Runs one graph as it is, in one call.
+
+        Args:
+            graph: `encoder`, `decoder` or `loss`.
+            inputs: arrays by name, as the manifest says.
+
+        Returns:
+            All outputs, by name.
+
+        Raises:
+            ProviderError, BundleError: the session does not start, or is not what was checked.
+        """
+        session = self._session(graph)
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, inputs), strict=True))
+
+    def running(self, graph: str) -> list[str]:
+        """ONNX Runtime's names of the providers that really run a graph."""
+        providers: list[str] = self._session(graph).get_providers()
+        return providers
+
+    def _session(self, graph: str) -> Any:
+        with self._lock:
+            if graph not in self._sessions:
+                spec = self._specs[graph]
+                session = open_session(
+                    self._unopened[graph],
+                    self.providers,
+                    threads=self._threads,
+                    allow_fallback=self._allow_fallback,
+                    where=spec.file,
+                )
+                _check_tensors(session.get_inputs(), spec.inputs, f"{spec.file} takes")
+                _check_tensors(session.get_outputs(), spec.outputs, f"{spec.file} gives")
+                self._sessions[graph] = session
+                del self._unopened[graph]
+            return self._sessions[graph]
+
+
+def _check_tensors(found: Sequence[Any], expected: tuple[TensorSpec, ...], what: str) -> None:
+    """ONNX Runtime's own view of what was checked before: what it infers may be another shape."""
+    has = [(tensor.name, tensor.type, tuple(tensor.shape)) for tensor in found]
+    says = [(spec.name, _TYPES[spec.dtype], spec.shape) for spec in expected]
+    if has != says:
+        raise BundleError(
+            f"{what} {has}, the manifest says {says}: the bundle was edited; export it again"
+        )

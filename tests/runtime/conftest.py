@@ -1,0 +1,98 @@
+"""What the tests of bad bundles share."""
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import time
+import tracemalloc
+from pathlib import Path
+
+import onnxruntime
+import pytest
+
+import vae_runtime
+from vae_runtime import BundleError
+
+SECONDS = 2
+BYTES = 256e6
+"""What a bad bundle may cost."""
+
+
+MODULES = (".py", ".pyc", ".so")
+
+_watched: list[str] | None = None
+
+
+def _watch(event, arguments):
+    if event == "open" and _watched is not None and not isinstance(arguments[0], int):
+        _watched.append(os.fsdecode(arguments[0]))
+
+
+sys.addaudithook(_watch)  # there is no way to take it out again
+
+
+@contextlib.contextmanager
+def nothing_outside_is_opened(path):
+    """Watches what this process opens; modules that are imported late do not count."""
+    global _watched
+    _watched = []
+    try:
+        yield
+        # A part of a path, opened below the descriptor of its folder, has no slash in it.
+        opened = [
+            Path(name) for name in _watched if "/" in name and Path(name).suffix not in MODULES
+        ]
+        assert [name for name in opened if not name.is_relative_to(path)] == []
+    finally:
+        _watched = None
+
+
+@contextlib.contextmanager
+def within_the_promise():
+    """Measures the time of this process, and what Python and NumPy allocate."""
+    start = time.process_time()
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < BYTES
+        assert time.process_time() - start < SECONDS
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.fixture
+def refused(monkeypatch):
+    """A function that opens a bad bundle, and holds the error to what is promised.
+
+    One typed error, which names the file and the rule, before any session exists; no file outside
+    the bundle is opened.
+    """
+
+    def check(path, file, rule, *, measured=False):
+        opened = []
+        monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *args, **_: opened.append(args))
+        outside = nothing_outside_is_opened(path)
+        promise = within_the_promise() if measured else contextlib.nullcontext()
+        with outside, promise, pytest.raises(BundleError, match=rule) as caught:
+            vae_runtime.load(path, threads=1).verify()
+        assert str(file) in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert not opened
+
+    return check
+
+
+@pytest.fixture
+def seal():
+    """A function that writes a file of a bundle, and its size and digest into the manifest."""
+
+    def write(path, name, data, change=lambda manifest: None):
+        (path / name).write_bytes(data)
+        manifest = json.loads((path / "manifest.json").read_bytes())
+        manifest["files"][name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        change(manifest)
+        (path / "manifest.json").write_text(json.dumps(manifest))
+
+    return write
