@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_builder.files import replacing
 from vae_runtime import strict_json
 from vae_runtime.errors import InputError
+from vae_runtime.files import replacing
 from vae_runtime.loss import Losses
 
 Arrays = list[NDArray[Any]]

@@ -39,12 +39,12 @@ from vae_builder.checkpoint import (
 )
 from vae_builder.config import TrainConfig
 from vae_builder.data import Dataset, load_dataset
-from vae_builder.files import replacing
 from vae_builder.training import Progress, Trained, data_spec, train
 from vae_builder.vae import VAE
 from vae_export.publish import check_parent
 from vae_runtime import strict_json
 from vae_runtime.errors import ExportError, InputError
+from vae_runtime.files import replacing
 from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses
 from vae_runtime.manifest import DataSpec

@@ -3,12 +3,15 @@
 `load` opens a bundle; the object it returns encodes, decodes, scores and verifies.
 """
 
+from vae_runtime.bench import Peer, bench
+from vae_runtime.bench_report import BenchReport
 from vae_runtime.bundle import Bundle
 from vae_runtime.errors import (
     BuildVaeError,
     BundleError,
     ExportError,
     InputError,
+    MeasurementError,
     MissingExtraError,
     OptionError,
     ProviderError,
@@ -22,6 +25,7 @@ from vae_runtime.runtime import Encoding, VAERuntime, load
 from vae_runtime.verify import Difference, VerifyReport
 
 __all__ = [
+    "BenchReport",
     "BuildVaeError",
     "Bundle",
     "BundleError",
@@ -34,12 +38,15 @@ __all__ = [
     "LossSpec",
     "Losses",
     "Manifest",
+    "MeasurementError",
     "MissingExtraError",
     "OptionError",
+    "Peer",
     "ProviderError",
     "TrainingError",
     "VAERuntime",
     "VerifyReport",
+    "bench",
     "evaluate",
     "load",
     "manifest_schema",

@@ -29,6 +29,7 @@ class Bundle:
     Attributes:
         path: the folder.
         manifest: what the folder says of itself.
+        sha256: digest of the manifest's bytes, and by its digests of every other file.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -41,7 +42,9 @@ class Bundle:
             BundleError: there is no bundle here, or its manifest is not valid.
         """
         self.path = Path(path)
-        self.manifest: Manifest = read_manifest(self._manifest_bytes(), str(self.path / MANIFEST))
+        data = self._manifest_bytes()
+        self.sha256 = hashlib.sha256(data).hexdigest()
+        self.manifest: Manifest = read_manifest(data, str(self.path / MANIFEST))
 
     def read(self, name: str) -> bytes:
         """Reads one of the files that the manifest lists.

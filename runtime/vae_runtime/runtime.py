@@ -14,6 +14,7 @@ may be shared between threads.
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -29,15 +30,11 @@ from vae_runtime.errors import BundleError, InputError, OptionError
 from vae_runtime.inputs import as_batch, check_values, to_float
 from vae_runtime.loss import Losses
 from vae_runtime.manifest import GraphSpec, Manifest, TensorSpec
-from vae_runtime.providers import default_threads, open_session, resolve, short_name
+from vae_runtime.providers import open_session, resolve, short_name
+from vae_runtime.tuning import choose
 from vae_runtime.verify import VerifyReport, read_reference, verify_runtime
 
 Float32 = NDArray[np.float32]
-
-CHUNK_SAMPLES = 256
-CHUNK_ELEMENTS = 256 * 784
-"""Samples, and elements of x, in one chunk: what stays in a processor's cache between operators."""
-
 
 REPUBLISHED = 20
 """How often a load is tried again when another bundle took the folder's place meanwhile."""
@@ -103,6 +100,16 @@ class VAERuntime:
         """ONNX Runtime's names of the providers that really run, the first one preferred."""
         running: list[str] = self._session("loss").get_providers()
         return running
+
+    def with_batch_size(self, batch_size: int) -> VAERuntime:
+        """The same bundle in the same sessions, run in chunks of another size.
+
+        Args:
+            batch_size: samples in one run of a graph, 1 or more.
+        """
+        other = copy.copy(self)
+        other._batch_size = batch_size
+        return other
 
     def encode(self, x: ArrayLike) -> Encoding:
         """Encodes samples.
@@ -311,6 +318,7 @@ def load(
     providers: str | Sequence[str] = "cpu",
     threads: int | None = None,
     batch_size: int | None = None,
+    tuned: bool = True,
     allow_fallback: bool = False,
 ) -> VAERuntime:
     """Loads a bundle: reads and checks its files.
@@ -323,9 +331,14 @@ def load(
         path: the bundle's folder.
         providers: execution providers in the order of preference: short names (`cpu`, `cuda`,
             `tensorrt`, `coreml`, `openvino`, ...) or ONNX Runtime's own.
-        threads: threads that one operator may use; as many as there are processors by default.
-        batch_size: samples in one run of a graph; larger batches run in chunks of it. The
-            default suits a processor's cache; a GPU wants more.
+        threads: threads that one operator may use.
+        batch_size: samples in one run of a graph; larger batches run in chunks of it.
+        tuned: where `threads` or `batch_size` is left out, take it from what `vae_runtime.bench`
+            found to be fastest and saved for this very bundle, ONNX Runtime, provider and
+            processor. Otherwise, or where nothing was saved: as many threads as this process
+            may use processors, and chunks that suit a processor's cache (a GPU wants larger
+            ones). Results differ by no more than the rounding of float32 sums, which may come in
+            another order.
         allow_fallback: run on the CPU where a provider is not there or does not start, instead
             of an error; `VAERuntime.providers` says which one runs.
 
@@ -345,12 +358,12 @@ def load(
 
     def open_once() -> VAERuntime:
         bundle = Bundle(path)
-        elements = int(np.prod(bundle.manifest.input.shape))
+        chosen = choose(bundle, resolved, threads=threads, batch_size=batch_size, tuned=tuned)
         return VAERuntime(
             bundle,
             resolved,
-            threads=threads or default_threads(),
-            batch_size=batch_size or max(1, min(CHUNK_SAMPLES, CHUNK_ELEMENTS // elements)),
+            threads=chosen.threads,
+            batch_size=chosen.batch_size,
             allow_fallback=allow_fallback,
         )
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_builder.files import replacing
 from vae_runtime import picture, png
 from vae_runtime.errors import OptionError
+from vae_runtime.files import replacing
 from vae_runtime.inputs import to_float
 from vae_runtime.loss import Losses
 

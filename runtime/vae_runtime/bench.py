@@ -1,0 +1,292 @@
+"""How fast is a bundle on this machine, and with how many threads and how large chunks?
+
+What is timed is what a user calls: `VAERuntime.loss(x)` with float32 samples in memory, so that the
+checks of the input and of the result, and the assembly of chunks, are in. Samples are uniform
+noise: no operator of the graphs is faster for some values than for others.
+
+Every kind of call is made twice before it is timed. Then come rounds: in each, every kind of call
+has a turn of `TURN` seconds or of one call, whichever is longer, in an order that is drawn anew, so
+that a machine that slows down does so for all alike; there are at least `MIN_ROUNDS`.
+
+`threads` and `batch_size` are recommended by a second table: a batch that every chunk size divides,
+by chunk size and threads.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_runtime.bench_report import BenchReport, recommend
+from vae_runtime.bundle import Bundle
+from vae_runtime.cold_start import ColdStart, cold_starts, put_together
+from vae_runtime.errors import OptionError
+from vae_runtime.noise import Watch
+from vae_runtime.processors import usable_processors
+from vae_runtime.providers import resolve
+from vae_runtime.runtime import VAERuntime, load
+from vae_runtime.timing import Seconds, Timing, summary, timed_calls
+from vae_runtime.tuning import default_batch_size, place
+
+BATCHES = (1, 32, 256, 1024, 8192)
+CHUNK_FACTORS = (0.25, 0.5, 1, 2, 4)
+"""Chunk sizes that are tried, in units of the default."""
+
+SECONDS = 8.0
+TURN = 0.02
+MIN_ROUNDS = 3
+COLD_STARTS = 5
+LONGEST = 1 / 20
+"""The longest call of the default batches, as a share of the time for all of them."""
+
+
+class Peer(Protocol):
+    """Another runtime, in a process of its own, that scores the same bundle.
+
+    Attributes:
+        name: with its version.
+        threads: how many it uses.
+        start_seconds: from the start of its process to its first score.
+        resident_bytes: its largest resident size at that time; None where it is not known.
+    """
+
+    name: str
+    threads: int
+    start_seconds: float
+    resident_bytes: int | None
+
+    def measure(self, batch: int, seconds: float, *, warm: bool) -> Seconds:
+        """Times the loss of so many samples, as `timed_calls` does."""
+
+
+@dataclass
+class Subject:
+    """One kind of call, and its times so far.
+
+    Attributes:
+        measure: takes seconds and whether to warm up; as `timed_calls`.
+        is_peer: whether another runtime is called.
+        one_thread: whether this thread alone computes.
+        expected: seconds that a call takes, once known.
+        rounds: for each round, the times of its calls.
+    """
+
+    runtime: str
+    batch: int
+    threads: int
+    batch_size: int | None
+    measure: Callable[[float, bool], Seconds]
+    is_peer: bool = False
+    one_thread: bool = False
+    expected: float = 0.0
+    rounds: list[Seconds] = field(default_factory=list)
+
+    def timing(self) -> Timing:
+        """The times of all rounds together."""
+        return summary(
+            self.runtime,
+            self.rounds,
+            batch=self.batch,
+            threads=self.threads,
+            batch_size=self.batch_size,
+        )
+
+
+def default_threads() -> tuple[int, ...]:
+    """The numbers of threads that are measured: 1 and as many as there are processors."""
+    return tuple(sorted({1, usable_processors()}))
+
+
+def bench(
+    path: str | os.PathLike[str],
+    *,
+    providers: str | Sequence[str] = "cpu",
+    batches: Sequence[int] | None = None,
+    threads: Sequence[int] | None = None,
+    seconds: float = SECONDS,
+    peers: Sequence[Peer] = (),
+    on_step: Callable[[str], None] | None = None,
+) -> BenchReport:
+    """Measures a bundle on this machine.
+
+    Args:
+        path: the bundle's folder.
+        providers: as for `load`.
+        batches: samples in one call; `BATCHES` by default, without those whose call would take
+            more than a twentieth of `seconds`.
+        threads: numbers of threads; 1 and as many as there are processors by default.
+        seconds: time for all rounds. Cold starts and warm-up come on top, and where calls are
+            long, what is missing to `MIN_ROUNDS`.
+        peers: other runtimes, timed in the same rounds.
+        on_step: is told what is measured next.
+
+    Returns:
+        The times, and what to load the bundle with.
+
+    Raises:
+        OptionError: a number is not above 0, or there is none.
+        MeasurementError: a process that starts cold failed.
+        BundleError, ProviderError, MissingExtraError: as for `load`.
+    """
+    chosen = tuple(default_threads() if threads is None else threads)
+    for name, values in (("batch", batches), ("threads", chosen), ("seconds", (seconds,))):
+        if values is not None and (not values or min(values) <= 0):
+            raise OptionError(f"{name} is {tuple(values)}, expected numbers above 0")
+    tell = on_step or (lambda _: None)
+    bundle = Bundle(path)
+    here = place(bundle, resolve(providers))
+    name = f"ONNX Runtime {here.onnxruntime}"
+
+    tell(f"cold start, {COLD_STARTS} processes")
+    starts = cold_starts(Path(path), here.providers, COLD_STARTS, name)
+    tell("warm-up")
+    loaded = {n: load(path, providers=providers, threads=n, tuned=False) for n in chosen}
+    scorers = _Scorers(name, loaded, bundle.manifest.input.shape, cpu=here.providers[0] == "cpu")
+    taken, left_out = (
+        scorers.affordable(BATCHES, LONGEST * seconds) if batches is None else (tuple(batches), ())
+    )
+    grid = [scorers.subject(n, batch) for batch in taken for n in chosen]
+    sizes, reference = scorers.chunk_sizes(LONGEST * seconds)
+    sweep = [scorers.subject(n, reference, size) for size in sizes for n in chosen]
+    others = [_peer_subject(peer, batch) for batch in taken for peer in peers]
+    watch = Watch()
+    rounds = run_rounds([*grid, *sweep, *others], seconds, watch, tell)
+
+    chunks = tuple(subject.timing() for subject in sweep)
+    timings = tuple(subject.timing() for subject in grid)
+    return BenchReport(
+        name=bundle.manifest.name,
+        place=here,
+        rounds=rounds,
+        timings=timings,
+        peers=tuple(subject.timing() for subject in others),
+        chunks=chunks,
+        cold_starts=(starts, *_peer_starts(peers)),
+        recommendation=recommend(chunks),
+        left_out=left_out,
+        noise=watch.signs([timing.spread for timing in (*timings, *chunks)]),
+    )
+
+
+def run_rounds(
+    subjects: Sequence[Subject],
+    seconds: float,
+    watch: Watch,
+    tell: Callable[[str], None],
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> int:
+    """Gives every subject its turns.
+
+    Args:
+        subjects: their `rounds` are filled.
+        seconds: another round begins if it is likely to end within this time.
+        watch: looks at the machine while this process computes.
+        tell: is told of each round.
+        clock: in seconds.
+
+    Returns:
+        The number of rounds, `MIN_ROUNDS` or more.
+    """
+    for subject in subjects:
+        subject.expected = min(subject.measure(0, True))
+    order = random.Random(0)
+    began, count = clock(), 0
+    while count < MIN_ROUNDS or (clock() - began) * (count + 1) / count <= seconds:
+        count += 1
+        tell(f"round {count}")
+        for subject in order.sample(subjects, len(subjects)):
+            warm = subject.expected < TURN / 10
+            if subject.is_peer:
+                subject.rounds.append(subject.measure(TURN, warm))
+                continue
+            with watch.turn(one_thread=subject.one_thread):
+                subject.rounds.append(subject.measure(TURN, warm))
+    return count
+
+
+class _Scorers:
+    """The bundle, loaded once for each number of threads, and samples for it."""
+
+    def __init__(
+        self, name: str, loaded: dict[int, VAERuntime], shape: tuple[int, ...], *, cpu: bool
+    ) -> None:
+        self._name = name
+        self._loaded = loaded
+        self._shape = shape
+        self._cpu = cpu
+        self._samples: dict[int, NDArray[np.float32]] = {}
+        self._default = default_batch_size(shape)
+
+    def subject(self, threads: int, batch: int, batch_size: int | None = None) -> Subject:
+        """A kind of call; in chunks of the default size where none is given."""
+        size = batch_size or self._default
+        vae = self._loaded[threads].with_batch_size(size)
+        x = self._x(batch)
+        return Subject(
+            self._name,
+            batch,
+            threads,
+            size,
+            lambda seconds, warm: timed_calls(lambda: vae.loss(x), seconds, warm=warm),
+            one_thread=threads == 1 and self._cpu,
+        )
+
+    def affordable(
+        self, batches: Sequence[int], longest: float
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Parts batches into those whose call is likely to take at most `longest` seconds.
+
+        The first one is always among them.
+        """
+        limit = longest / self._seconds_per_sample()
+        taken = tuple(batch for batch in batches if batch <= max(limit, batches[0]))
+        return taken, tuple(batch for batch in batches if batch not in taken)
+
+    def chunk_sizes(self, longest: float) -> tuple[tuple[int, ...], int]:
+        """Chunk sizes to try, and a batch that all of them divide: twice the largest."""
+        sizes = tuple(sorted({max(1, int(f * self._default)) for f in CHUNK_FACTORS}))
+        taken, _ = self.affordable(sizes, longest / 2)
+        return taken, 2 * max(taken)
+
+    def _seconds_per_sample(self) -> float:
+        """By the slowest number of threads, in chunks of the default size."""
+        vae = self._loaded[min(self._loaded)]
+        x = self._x(self._default)
+        return min(timed_calls(lambda: vae.loss(x), 0)) / len(x)
+
+    def _x(self, batch: int) -> NDArray[np.float32]:
+        if batch not in self._samples:
+            rng = np.random.default_rng(batch)
+            self._samples[batch] = rng.random((batch, *self._shape), dtype=np.float32)
+        return self._samples[batch]
+
+
+def _peer_subject(peer: Peer, batch: int) -> Subject:
+    return Subject(
+        peer.name,
+        batch,
+        peer.threads,
+        None,
+        lambda seconds, warm: peer.measure(batch, seconds, warm=warm),
+        is_peer=True,
+    )
+
+
+def _peer_starts(peers: Sequence[Peer]) -> list[ColdStart]:
+    return [
+        put_together(
+            name,
+            [peer.start_seconds for peer in peers if peer.name == name],
+            [peer.resident_bytes for peer in peers if peer.name == name],
+        )
+        for name in dict.fromkeys(peer.name for peer in peers)
+    ]
