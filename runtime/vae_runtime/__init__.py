@@ -1,10 +1,14 @@
 """The light runtime of build-vae: NumPy and ONNX Runtime, no TensorFlow.
 
-`load` opens a bundle; the object it returns encodes, decodes, scores and verifies.
+`load` opens a bundle; the object it returns encodes, decodes, scores and verifies. What `bench`
+needs is imported when it is first asked for: it would cost each start of a process some 10 ms.
 """
 
-from vae_runtime.bench import Peer, bench
-from vae_runtime.bench_report import BenchReport
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from vae_runtime.bundle import Bundle
 from vae_runtime.errors import (
     BuildVaeError,
@@ -23,6 +27,12 @@ from vae_runtime.loss import Losses, LossSpec
 from vae_runtime.manifest import Manifest, manifest_schema
 from vae_runtime.runtime import Encoding, VAERuntime, load
 from vae_runtime.verify import Difference, VerifyReport
+
+if TYPE_CHECKING:
+    from vae_runtime.bench_report import BenchReport
+    from vae_runtime.benchmark import Peer, bench
+
+_LATER = {"BenchReport": "bench_report", "Peer": "benchmark", "bench": "benchmark"}
 
 __all__ = [
     "BenchReport",
@@ -51,3 +61,11 @@ __all__ = [
     "load",
     "manifest_schema",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
+    globals()[name] = value
+    return value

@@ -143,9 +143,10 @@ class VAERuntime:
             InputError: wrong shape or dtype, not finite, or so large that the result is not.
             ProviderError, BundleError: the graph does not start; see `load`.
         """
-        latents = self._latents(z, "z")
-        outputs = self._run_chunks("decoder", len(latents), lambda part: {"z": latents[part]})
-        return outputs["reconstruction"]
+        count, latents = self._latents_feed(z, "z")
+        return self._run_chunks("decoder", count, lambda part: {"z": latents(part)})[
+            "reconstruction"
+        ]
 
     def reconstruct(self, x: ArrayLike) -> Float32:
         """Encodes samples and decodes their means (`eps` = 0).
@@ -178,17 +179,17 @@ class VAERuntime:
             ProviderError, BundleError: the graph does not start; see `load`.
         """
         samples = as_batch(x, self.manifest.input.shape)
-        noise = None if eps is None else self._latents(eps, "eps")
-        if noise is not None and len(noise) != len(samples):
+        rows, noise = (len(samples), None) if eps is None else self._latents_feed(eps, "eps")
+        if rows != len(samples):
             raise InputError(
-                f"eps has {len(noise)} rows, x has {len(samples)} samples: give one row a sample"
+                f"eps has {rows} rows, x has {len(samples)} samples: give one row a sample"
             )
         feed_samples = self._samples_feed(samples)
 
         def feed(part: slice) -> dict[str, Float32]:
             inputs = feed_samples(part)
             shape = (len(inputs["x"]), self.manifest.latent_dim)
-            inputs["eps"] = np.zeros(shape, np.float32) if noise is None else noise[part]
+            inputs["eps"] = np.zeros(shape, np.float32) if noise is None else noise(part)
             return inputs
 
         return Losses(**self._run_chunks("loss", len(samples), feed))
@@ -293,10 +294,15 @@ class VAERuntime:
 
         return feed
 
-    def _latents(self, z: ArrayLike, name: str) -> Float32:
-        array = to_float(as_batch(z, (self.manifest.latent_dim,), name=name))
-        check_values(array, None, what=f"{name} row")
-        return np.ascontiguousarray(array)
+    def _latents_feed(self, z: ArrayLike, name: str) -> tuple[int, Callable[[slice], Float32]]:
+        rows = as_batch(z, (self.manifest.latent_dim,), name=name)
+
+        def feed(part: slice) -> Float32:
+            array = to_float(rows[part])
+            check_values(array, None, what=f"{name} row", first=part.start)
+            return np.ascontiguousarray(array)
+
+        return len(rows), feed
 
     def _run_chunks(
         self, graph: str, count: int, feed: Callable[[slice], dict[str, Float32]]

@@ -16,7 +16,7 @@ from vae_builder.cli.options import (
     sizes,
 )
 from vae_builder.tensorflow_peer import tensorflow_peers
-from vae_runtime.bench import SECONDS, bench, default_threads
+from vae_runtime.benchmark import SECONDS, bench, default_threads
 
 
 @click.command("bench")

@@ -4,10 +4,6 @@ What is timed is what a user calls: `VAERuntime.loss(x)` with float32 samples in
 checks of the input and of the result, and the assembly of chunks, are in. Samples are uniform
 noise: no operator of the graphs is faster for some values than for others.
 
-Every kind of call is made twice before it is timed. Then come rounds: in each, every kind of call
-has a turn of `TURN` seconds or of one call, whichever is longer, in an order that is drawn anew, so
-that a machine that slows down does so for all alike; there are at least `MIN_ROUNDS`.
-
 `threads` and `batch_size` are recommended by a second table: a batch that every chunk size divides,
 by chunk size and threads.
 """
@@ -15,10 +11,7 @@ by chunk size and threads.
 from __future__ import annotations
 
 import os
-import random
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -32,8 +25,9 @@ from vae_runtime.errors import OptionError
 from vae_runtime.noise import Watch
 from vae_runtime.processors import usable_processors
 from vae_runtime.providers import resolve
+from vae_runtime.rounds import Subject, run_rounds
 from vae_runtime.runtime import VAERuntime, load
-from vae_runtime.timing import Seconds, Timing, summary, timed_calls
+from vae_runtime.timing import Seconds, timed_calls
 from vae_runtime.tuning import default_batch_size, place
 
 BATCHES = (1, 32, 256, 1024, 8192)
@@ -41,8 +35,6 @@ CHUNK_FACTORS = (0.25, 0.5, 1, 2, 4)
 """Chunk sizes that are tried, in units of the default."""
 
 SECONDS = 8.0
-TURN = 0.02
-MIN_ROUNDS = 3
 COLD_STARTS = 5
 LONGEST = 1 / 20
 """The longest call of the default batches, as a share of the time for all of them."""
@@ -65,39 +57,6 @@ class Peer(Protocol):
 
     def measure(self, batch: int, seconds: float, *, warm: bool) -> Seconds:
         """Times the loss of so many samples, as `timed_calls` does."""
-
-
-@dataclass
-class Subject:
-    """One kind of call, and its times so far.
-
-    Attributes:
-        measure: takes seconds and whether to warm up; as `timed_calls`.
-        is_peer: whether another runtime is called.
-        one_thread: whether this thread alone computes.
-        expected: seconds that a call takes, once known.
-        rounds: for each round, the times of its calls.
-    """
-
-    runtime: str
-    batch: int
-    threads: int
-    batch_size: int | None
-    measure: Callable[[float, bool], Seconds]
-    is_peer: bool = False
-    one_thread: bool = False
-    expected: float = 0.0
-    rounds: list[Seconds] = field(default_factory=list)
-
-    def timing(self) -> Timing:
-        """The times of all rounds together."""
-        return summary(
-            self.runtime,
-            self.rounds,
-            batch=self.batch,
-            threads=self.threads,
-            batch_size=self.batch_size,
-        )
 
 
 def default_threads() -> tuple[int, ...]:
@@ -174,43 +133,6 @@ def bench(
         left_out=left_out,
         noise=watch.signs([timing.spread for timing in (*timings, *chunks)]),
     )
-
-
-def run_rounds(
-    subjects: Sequence[Subject],
-    seconds: float,
-    watch: Watch,
-    tell: Callable[[str], None],
-    *,
-    clock: Callable[[], float] = time.perf_counter,
-) -> int:
-    """Gives every subject its turns.
-
-    Args:
-        subjects: their `rounds` are filled.
-        seconds: another round begins if it is likely to end within this time.
-        watch: looks at the machine while this process computes.
-        tell: is told of each round.
-        clock: in seconds.
-
-    Returns:
-        The number of rounds, `MIN_ROUNDS` or more.
-    """
-    for subject in subjects:
-        subject.expected = min(subject.measure(0, True))
-    order = random.Random(0)
-    began, count = clock(), 0
-    while count < MIN_ROUNDS or (clock() - began) * (count + 1) / count <= seconds:
-        count += 1
-        tell(f"round {count}")
-        for subject in order.sample(subjects, len(subjects)):
-            warm = subject.expected < TURN / 10
-            if subject.is_peer:
-                subject.rounds.append(subject.measure(TURN, warm))
-                continue
-            with watch.turn(one_thread=subject.one_thread):
-                subject.rounds.append(subject.measure(TURN, warm))
-    return count
 
 
 class _Scorers:
