@@ -48,7 +48,7 @@ def processor_name(root: Path = Path("/")) -> str:
             first = file.read(4096)  # one processor's part: a server has hundreds of them
     except OSError:
         first = ""
-    pairs = (line.partition(":") for line in first.splitlines())
+    pairs = (line.partition(":") for line in reversed(first.splitlines()))  # the first one stays
     values = {key.strip(): value.strip() for key, _, value in pairs}
     known = (values[name] for name in _NAMES if values.get(name))
     return next(known, os.environ.get("PROCESSOR_IDENTIFIER") or platform.machine())

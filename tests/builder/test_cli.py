@@ -20,7 +20,17 @@ from vae_runtime import Bundle, load, manifest_schema, picture, png, strict_json
 from vae_runtime.errors import OptionError
 from vae_runtime.manifest import FileEntry
 
-COMMANDS = ("evaluate", "export", "inspect", "reconstruct", "sample", "score", "train", "verify")
+COMMANDS = (
+    "bench",
+    "evaluate",
+    "export",
+    "inspect",
+    "reconstruct",
+    "sample",
+    "score",
+    "train",
+    "verify",
+)
 FAST = ("--hidden", "4", "--latent-dim", "2", "--epochs", "1", "--batch-size", "16")
 
 
