@@ -31,7 +31,7 @@ from vae_runtime.timing import Seconds, timed_calls
 from vae_runtime.tuning import default_batch_size, place
 
 BATCHES = (1, 32, 256, 1024, 8192)
-CHUNK_FACTORS = (0.25, 0.5, 1, 2, 4)
+CHUNK_FACTORS = (0.25, 0.5, 1, 2, 4, 8)
 """Chunk sizes that are tried, in units of the default."""
 
 SECONDS = 8.0
@@ -174,10 +174,10 @@ class _Scorers:
         return taken, tuple(batch for batch in batches if batch not in taken)
 
     def chunk_sizes(self, longest: float) -> tuple[tuple[int, ...], int]:
-        """Chunk sizes to try, and a batch that all of them divide: twice the largest."""
+        """Chunk sizes to try, and a batch to try them on: the largest, which all divide."""
         sizes = tuple(sorted({max(1, int(f * self._default)) for f in CHUNK_FACTORS}))
-        taken, _ = self.affordable(sizes, longest / 2)
-        return taken, 2 * max(taken)
+        taken, _ = self.affordable(sizes, longest)
+        return taken, max(taken)
 
     def _seconds_per_sample(self) -> float:
         """By the slowest number of threads, in chunks of the default size."""

@@ -45,8 +45,14 @@ def test_a_process_answers_and_ends(exported):
         process = peer._process
         assert process.poll() is None
     assert process.poll() is not None
-    with pytest.raises(MeasurementError, match=r"ended with status .*leave TensorFlow out"):
-        peer.measure(1, 0.0, warm=False)
+
+
+def test_a_process_that_dies_is_an_error(exported):
+    with tensorflow_peers(exported(), (1,)) as (peer,):
+        peer._process.kill()
+        peer._process.wait()
+        with pytest.raises(MeasurementError, match=r"ended with status .*leave TensorFlow out"):
+            peer.measure(1, 0.0, warm=False)
 
 
 def test_a_process_that_cannot_start_says_why(exported, tmp_path, monkeypatch):
