@@ -100,11 +100,11 @@ class BenchReport:
         threads = sorted({timing.threads for timing in self.chunks})
         by_key = {(t.batch_size, t.threads): t for t in self.chunks}
         lines = [
-            f"{self.chunks[0].batch} samples in chunks, samples/s",
+            f"{self.chunks[0].batch} samples in chunks, samples/s at the median",
             f"{'batch_size':>10}" + "".join(f"{_counted(n, 'thread', 's'):>14}" for n in threads),
         ]
         for size in sorted({timing.batch_size or 0 for timing in self.chunks}):
-            cells = (by_key[size, n].samples_per_second for n in threads)
+            cells = (1e3 * t.batch / t.p50_ms for t in (by_key[size, n] for n in threads))
             lines.append(f"{size:10}" + "".join(f"{cell:14,.0f}" for cell in cells))
         return lines
 

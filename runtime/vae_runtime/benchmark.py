@@ -4,8 +4,8 @@ What is timed is what a user calls: `VAERuntime.loss(x)` with float32 samples in
 checks of the input and of the result, and the assembly of chunks, are in. Samples are uniform
 noise: no operator of the graphs is faster for some values than for others.
 
-`threads` and `batch_size` are recommended by a second table: a batch that every chunk size divides,
-by chunk size and threads.
+`threads` and `batch_size` are recommended by a second table: one batch, which every chunk size
+divides, by chunk size and threads.
 """
 
 from __future__ import annotations
