@@ -44,7 +44,14 @@ IN_V1 = "9:name=systemd:/\n4:cpuacct,cpu:/docker/ab\n"
             },
             2,
         ),
-        ({"proc/self/cgroup": "0::/../x\n", f"{V2}/cpu.max": "400000 100000\n"}, 4),
+        (
+            {
+                "proc/self/cgroup": "0::/../x\n",
+                f"{V2}/cpu.max": "400000 100000\n",
+                "sys/fs/x/cpu.max": "100000 100000\n",  # no control group
+            },
+            4,
+        ),
         ({"proc/self/cgroup": "0::/other\n", f"{V2}/a/cpu.max": "100000 100000\n"}, 8),
         (
             {
