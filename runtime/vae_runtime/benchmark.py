@@ -10,8 +10,10 @@ divides, by chunk size and threads.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -59,6 +61,10 @@ class Peer(Protocol):
         """Times the loss of so many samples, as `timed_calls` does."""
 
 
+Peers = Callable[[Sequence[int]], AbstractContextManager[Sequence[Peer]]]
+"""Starts other runtimes, one for each number of threads, and ends them."""
+
+
 def default_threads() -> tuple[int, ...]:
     """The numbers of threads that are measured: 1 and as many as there are processors."""
     return tuple(sorted({1, usable_processors()}))
@@ -71,7 +77,7 @@ def bench(
     batches: Sequence[int] | None = None,
     threads: Sequence[int] | None = None,
     seconds: float = SECONDS,
-    peers: Sequence[Peer] = (),
+    peers: Peers | None = None,
     on_step: Callable[[str], None] | None = None,
 ) -> BenchReport:
     """Measures a bundle on this machine.
@@ -84,7 +90,7 @@ def bench(
         threads: numbers of threads; 1 and as many as there are processors by default.
         seconds: time for all rounds. Cold starts and warm-up come on top, and where calls are
             long, what is missing to `MIN_ROUNDS`.
-        peers: other runtimes, timed in the same rounds.
+        peers: starts other runtimes, which are timed in the same rounds.
         on_step: is told what is measured next.
 
     Returns:
@@ -106,18 +112,25 @@ def bench(
 
     tell(f"cold start, {COLD_STARTS} processes")
     starts = cold_starts(Path(path), here.providers, COLD_STARTS, name)
-    tell("warm-up")
-    loaded = {n: load(path, providers=providers, threads=n, tuned=False) for n in chosen}
-    scorers = _Scorers(name, loaded, bundle.manifest.input.shape, cpu=here.providers[0] == "cpu")
-    taken, left_out = (
-        scorers.affordable(BATCHES, LONGEST * seconds) if batches is None else (tuple(batches), ())
-    )
-    grid = [scorers.subject(n, batch) for batch in taken for n in chosen]
-    sizes, reference = scorers.chunk_sizes(LONGEST * seconds)
-    sweep = [scorers.subject(n, reference, size) for size in sizes for n in chosen]
-    others = [_peer_subject(peer, batch) for batch in taken for peer in peers]
-    watch = Watch()
-    rounds = run_rounds([*grid, *sweep, *others], seconds, watch, tell)
+    with contextlib.ExitStack() as stack:
+        others: Sequence[Peer] = ()
+        if peers:
+            tell("cold start of other runtimes")
+            others = stack.enter_context(peers(chosen))
+        tell("warm-up")
+        loaded = {n: load(path, providers=providers, threads=n, tuned=False) for n in chosen}
+        on_cpu = here.providers[0] == "cpu"
+        scorers = _Scorers(name, loaded, bundle.manifest.input.shape, cpu=on_cpu)
+        longest = LONGEST * seconds
+        taken, left_out = (
+            scorers.affordable(BATCHES, longest) if batches is None else (tuple(batches), ())
+        )
+        grid = [scorers.subject(n, batch) for batch in taken for n in chosen]
+        sizes, reference = scorers.chunk_sizes(longest)
+        sweep = [scorers.subject(n, reference, size) for size in sizes for n in chosen]
+        beside = [_peer_subject(peer, batch) for batch in taken for peer in others]
+        watch = Watch()
+        rounds = run_rounds([*grid, *sweep, *beside], seconds, watch, tell)
 
     chunks = tuple(subject.timing() for subject in sweep)
     timings = tuple(subject.timing() for subject in grid)
@@ -126,9 +139,9 @@ def bench(
         place=here,
         rounds=rounds,
         timings=timings,
-        peers=tuple(subject.timing() for subject in others),
+        peers=tuple(subject.timing() for subject in beside),
         chunks=chunks,
-        cold_starts=(starts, *_peer_starts(peers)),
+        cold_starts=(starts, *_peer_starts(others)),
         recommendation=recommend(chunks),
         left_out=left_out,
         noise=watch.signs([timing.spread for timing in (*timings, *chunks)]),

@@ -44,7 +44,7 @@ def test_options_reach_the_library(planted, capsys):
     assert asked["threads"] == (1, 3)
     assert asked["seconds"] == 2
     assert asked["providers"] == ("x",)
-    assert asked["peers"] == []
+    assert asked["peers"] is None
     out, err = capsys.readouterr()
     assert out == f"{REPORT}\n"
     assert err == "measuring: round 1\n"

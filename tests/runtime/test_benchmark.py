@@ -1,6 +1,7 @@
 """A short measurement of a small bundle: what it measures, whatever the times are."""
 
 import json
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -23,6 +24,14 @@ class FakePeer:
 
     def __init__(self):
         self.batches = []
+        self.state = "new"
+
+    @contextmanager
+    def start(self, threads):
+        assert threads == (1, 2)
+        self.state = "started"
+        yield [self]
+        self.state = "ended"
 
     def measure(self, batch, seconds, *, warm):
         self.batches.append(batch)
@@ -49,7 +58,7 @@ def report(exported, peer, calls):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(VAERuntime, "loss", counted)
-        return bench(exported(), batches=(1, 300), threads=(1, 2), seconds=0.5, peers=[peer])
+        return bench(exported(), batches=(1, 300), threads=(1, 2), seconds=0.5, peers=peer.start)
 
 
 def test_every_batch_is_timed_with_every_number_of_threads(report):
@@ -80,6 +89,7 @@ def test_what_is_timed_is_what_a_user_calls(report, calls):
 
 def test_peers_take_part(report, peer):
     assert set(peer.batches) == {1, 300}
+    assert peer.state == "ended"
     assert [(t.runtime, t.batch, t.batch_size) for t in report.peers] == [
         ("Other 1.0", 1, None),
         ("Other 1.0", 300, None),
@@ -139,7 +149,9 @@ def test_numbers_that_are_not_above_zero_are_refused(exported, options, message)
 
 
 def test_what_cannot_be_loaded_is_refused_before_anything_is_measured(exported, tmp_path):
+    peer = FakePeer()
     with pytest.raises(BundleError):
         bench(tmp_path)
     with pytest.raises(ProviderError, match="'warp' is not in"):
-        bench(exported(), providers="warp")
+        bench(exported(), providers="warp", peers=peer.start)
+    assert peer.state == "new"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+from functools import partial
 from pathlib import Path
 
 import click
@@ -16,7 +16,7 @@ from vae_builder.cli.options import (
     sizes,
 )
 from vae_builder.tensorflow_peer import tensorflow_peers
-from vae_runtime.benchmark import SECONDS, bench, default_threads
+from vae_runtime.benchmark import SECONDS, bench
 
 
 @click.command("bench")
@@ -69,27 +69,21 @@ def bench_command(
         build-vae bench digits-vae
         build-vae bench digits-vae --batch 1,64 --threads 1,2,4 --no-tensorflow --save
     """
-    counts = default_threads() if threads is None else threads
 
     def tell(step: str) -> None:
         if not quiet:
             click.echo(f"measuring: {step}", err=True)
 
-    with contextlib.ExitStack() as stack:
-        peers = []
-        if tensorflow:
-            tell("cold start of TensorFlow, where it is installed")
-            gpu = providers[0].lower() != "cpu"
-            peers = stack.enter_context(tensorflow_peers(bundle, counts, gpu=gpu))
-        report = bench(
-            bundle,
-            providers=providers,
-            batches=batches,
-            threads=counts,
-            seconds=seconds,
-            peers=peers,
-            on_step=tell,
-        )
+    gpu = providers[0].lower() != "cpu"
+    report = bench(
+        bundle,
+        providers=providers,
+        batches=batches,
+        threads=threads,
+        seconds=seconds,
+        peers=partial(tensorflow_peers, bundle, gpu=gpu) if tensorflow else None,
+        on_step=tell,
+    )
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else str(report))
     if save:
         click.echo(f"wrote {report.save()}", err=as_json)
