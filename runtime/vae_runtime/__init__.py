@@ -1,7 +1,13 @@
 """The light runtime of build-vae: NumPy and ONNX Runtime, no TensorFlow.
 
-`load` opens a bundle; the object it returns encodes, decodes, scores and verifies.
+`load` opens a bundle; the object it returns encodes, decodes, scores and verifies. What `bench`
+needs is imported when it is first asked for: it would cost each start of a process some 10 ms.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from vae_runtime.bundle import Bundle
 from vae_runtime.errors import (
@@ -9,6 +15,7 @@ from vae_runtime.errors import (
     BundleError,
     ExportError,
     InputError,
+    MeasurementError,
     MissingExtraError,
     OptionError,
     ProviderError,
@@ -22,7 +29,14 @@ from vae_runtime.packing import Packed, pack
 from vae_runtime.runtime import Encoding, VAERuntime, load
 from vae_runtime.verify import Difference, VerifyReport
 
+if TYPE_CHECKING:
+    from vae_runtime.bench_report import BenchReport
+    from vae_runtime.benchmark import Peer, bench
+
+_LATER = {"BenchReport": "bench_report", "Peer": "benchmark", "bench": "benchmark"}
+
 __all__ = [
+    "BenchReport",
     "BuildVaeError",
     "Bundle",
     "BundleError",
@@ -35,15 +49,26 @@ __all__ = [
     "LossSpec",
     "Losses",
     "Manifest",
+    "MeasurementError",
     "MissingExtraError",
     "OptionError",
     "Packed",
+    "Peer",
     "ProviderError",
     "TrainingError",
     "VAERuntime",
     "VerifyReport",
+    "bench",
     "evaluate",
     "load",
     "manifest_schema",
     "pack",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
+    globals()[name] = value
+    return value

@@ -8,6 +8,7 @@ BuildVaeError
 ├── ProviderError        an execution provider that is not there or does not start
 ├── TrainingError        training that cannot go on
 ├── ExportError          a model that cannot be exported, or a target that cannot be written
+├── MeasurementError     times that cannot be taken, or say too little to be kept
 └── MissingExtraError    a package that an extra of build-vae installs
 ```
 
@@ -42,6 +43,10 @@ class TrainingError(BuildVaeError):
 
 class ExportError(BuildVaeError):
     """A model cannot be exported, or the bundle cannot be written."""
+
+
+class MeasurementError(BuildVaeError):
+    """Times cannot be taken here, or the machine was too noisy for them to be kept."""
 
 
 class MissingExtraError(BuildVaeError, ImportError):

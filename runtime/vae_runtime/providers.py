@@ -7,7 +7,6 @@ or the caller allows the fall-back.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -149,10 +148,3 @@ def open_session(
             "fall-back"
         )
     return session
-
-
-def default_threads() -> int:
-    """The number of processors that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

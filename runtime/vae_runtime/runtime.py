@@ -14,7 +14,7 @@ may be shared between threads.
 
 from __future__ import annotations
 
-import math
+import copy
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,17 +29,13 @@ from vae_runtime.errors import BundleError, InputError, OptionError
 from vae_runtime.inputs import as_batch, check_values, to_float, to_input
 from vae_runtime.loss import Losses
 from vae_runtime.manifest import Manifest
-from vae_runtime.providers import default_threads, resolve, short_name
+from vae_runtime.providers import resolve, short_name
 from vae_runtime.sessions import Sessions
+from vae_runtime.tuning import choose
 from vae_runtime.verify import VerifyReport, read_reference, verify_runtime
 
 Float32 = NDArray[np.float32]
 Array = NDArray[Any]
-
-CHUNK_SAMPLES = 256
-CHUNK_ELEMENTS = 256 * 784
-"""Samples, and elements of x, in one chunk: what stays in a processor's cache between operators."""
-
 
 REPUBLISHED = 20
 """How often a load is tried again when another bundle took the folder's place meanwhile."""
@@ -95,6 +91,16 @@ class VAERuntime:
         """ONNX Runtime's names of the providers that really run, the first one preferred."""
         return self._sessions.running("loss")
 
+    def with_batch_size(self, batch_size: int) -> VAERuntime:
+        """The same bundle in the same sessions, run in chunks of another size.
+
+        Args:
+            batch_size: samples in one run of a graph, 1 or more.
+        """
+        other = copy.copy(self)
+        other._batch_size = batch_size
+        return other
+
     def encode(self, x: ArrayLike) -> Encoding:
         """Encodes samples.
 
@@ -128,9 +134,10 @@ class VAERuntime:
             InputError: wrong shape or dtype, not finite, or so large that the result is not.
             ProviderError, BundleError: the graph does not start; see `load`.
         """
-        latents = self._latents(z, "z")
-        outputs = self._run_chunks("decoder", len(latents), lambda part: {"z": latents[part]})
-        return outputs["reconstruction"]
+        count, latents = self._latents_feed(z, "z")
+        return self._run_chunks("decoder", count, lambda part: {"z": latents(part)})[
+            "reconstruction"
+        ]
 
     def reconstruct(self, x: ArrayLike) -> Float32:
         """Encodes samples and decodes their means (`eps` = 0).
@@ -163,17 +170,17 @@ class VAERuntime:
             ProviderError, BundleError: the graph does not start; see `load`.
         """
         samples = as_batch(x, self.manifest.input.shape)
-        noise = None if eps is None else self._latents(eps, "eps")
-        if noise is not None and len(noise) != len(samples):
+        rows, noise = (len(samples), None) if eps is None else self._latents_feed(eps, "eps")
+        if rows != len(samples):
             raise InputError(
-                f"eps has {len(noise)} rows, x has {len(samples)} samples: give one row a sample"
+                f"eps has {rows} rows, x has {len(samples)} samples: give one row a sample"
             )
         feed_samples = self._samples_feed(samples)
 
         def feed(part: slice) -> dict[str, Array]:
             inputs = feed_samples(part)
             shape = (len(inputs["x"]), self.manifest.latent_dim)
-            inputs["eps"] = np.zeros(shape, np.float32) if noise is None else noise[part]
+            inputs["eps"] = np.zeros(shape, np.float32) if noise is None else noise(part)
             return inputs
 
         return Losses(**self._run_chunks("loss", len(samples), feed))
@@ -258,10 +265,15 @@ class VAERuntime:
 
         return feed
 
-    def _latents(self, z: ArrayLike, name: str) -> Float32:
-        array = to_float(as_batch(z, (self.manifest.latent_dim,), name=name))
-        check_values(array, None, what=f"{name} row")
-        return np.ascontiguousarray(array)
+    def _latents_feed(self, z: ArrayLike, name: str) -> tuple[int, Callable[[slice], Float32]]:
+        rows = as_batch(z, (self.manifest.latent_dim,), name=name)
+
+        def feed(part: slice) -> Float32:
+            array = to_float(rows[part])
+            check_values(array, None, what=f"{name} row", first=part.start)
+            return np.ascontiguousarray(array)
+
+        return len(rows), feed
 
     def _run_chunks(
         self, graph: str, count: int, feed: Callable[[slice], dict[str, Array]]
@@ -283,6 +295,7 @@ def load(
     providers: str | Sequence[str] = "cpu",
     threads: int | None = None,
     batch_size: int | None = None,
+    tuned: bool = True,
     allow_fallback: bool = False,
     sha256: str | None = None,
 ) -> VAERuntime:
@@ -297,9 +310,14 @@ def load(
         path: the bundle, a folder or a single file.
         providers: execution providers in the order of preference: short names (`cpu`, `cuda`,
             `tensorrt`, `coreml`, `openvino`, ...) or ONNX Runtime's own.
-        threads: threads that one operator may use; as many as there are processors by default.
-        batch_size: samples in one run of a graph; larger batches run in chunks of it. The
-            default suits a processor's cache; a GPU wants more.
+        threads: threads that one operator may use.
+        batch_size: samples in one run of a graph; larger batches run in chunks of it.
+        tuned: where `threads` or `batch_size` is left out, take it from what `vae_runtime.bench`
+            found to be fastest and saved for this very bundle, ONNX Runtime, provider and
+            processor. Otherwise, or where nothing was saved: as many threads as this process
+            may use processors, and chunks that suit a processor's cache (a GPU wants larger
+            ones). Results differ by no more than the rounding of float32 sums, which may come in
+            another order.
         allow_fallback: run on the CPU where a provider is not there or does not start, instead
             of an error; `VAERuntime.providers` says which one runs.
         sha256: the bundle's digest, as `Bundle.sha256` and `build-vae inspect` give it; any other
@@ -321,12 +339,12 @@ def load(
 
     def open_once() -> VAERuntime:
         bundle = Bundle(path, sha256=sha256)
-        elements = math.prod(bundle.manifest.input.shape)
+        chosen = choose(bundle, resolved, threads=threads, batch_size=batch_size, tuned=tuned)
         return VAERuntime(
             bundle,
             resolved,
-            threads=threads or default_threads(),
-            batch_size=batch_size or max(1, min(CHUNK_SAMPLES, CHUNK_ELEMENTS // elements)),
+            threads=chosen.threads,
+            batch_size=chosen.batch_size,
             allow_fallback=allow_fallback,
         )
 

@@ -23,6 +23,7 @@ from vae_runtime.errors import OptionError
 from vae_runtime.manifest import FileEntry
 
 COMMANDS = (
+    "bench",
     "evaluate",
     "export",
     "inspect",

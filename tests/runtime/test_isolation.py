@@ -70,6 +70,24 @@ for words in (
     assert heavy_modules_after(code, cwd=folder) == "[]"
 
 
+def test_a_measurement_beside_tensorflow_leaves_it_to_another_process(folder):
+    code = """
+from vae_builder.cli import run
+words = "bench bundle --batch 1 --threads 1 --seconds 0.1 --json -q"
+import contextlib, io, json
+with contextlib.redirect_stdout(io.StringIO()) as out:
+    assert run(words.split()) == 0
+assert "TensorFlow" in json.loads(out.getvalue())["peers"][0]["runtime"]
+"""
+    assert heavy_modules_after(code, cwd=folder) == "[]"
+
+
+def test_a_process_that_only_scores_pays_for_no_measurement():
+    code = "import vae_runtime"
+    late = ("vae_runtime.benchmark", "vae_runtime.bench_report", "random", "subprocess", "tempfile")
+    assert heavy_modules_after(code, cwd=ROOT, heavy=late) == "[]"
+
+
 def test_the_check_sees_a_heavy_import(folder):
     assert heavy_modules_after("import onnx", cwd=folder) == "['onnx']"
 

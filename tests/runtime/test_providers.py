@@ -148,11 +148,3 @@ def test_without_onnx_runtime_the_error_names_the_extra(exported):
 @pytest.mark.usefixtures("without_onnxruntime")
 def test_a_manifest_is_read_without_onnx_runtime(exported):
     assert vae_runtime.Bundle(exported()).manifest.latent_dim == 3
-
-
-def test_default_threads_are_those_this_process_may_use(monkeypatch):
-    monkeypatch.setattr(providers.os, "sched_getaffinity", lambda _: {0, 5, 7}, raising=False)
-    assert providers.default_threads() == 3
-    monkeypatch.delattr(providers.os, "sched_getaffinity")
-    monkeypatch.setattr(providers.os, "cpu_count", lambda: None)
-    assert providers.default_threads() == 1

@@ -1,7 +1,10 @@
 """A loaded bundle, held against the SavedModels that TensorFlow runs."""
 
 import shutil
+import subprocess
+import sys
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -261,6 +264,163 @@ def test_interpolation_refuses(vae):
 def test_options_below_one_are_refused(exported, option, value):
     with pytest.raises(OptionError, match=f"{option} is {value}, expected 1 or more"):
         vae_runtime.load(exported(), **{option: value})
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_same_sessions_in_chunks_of_another_size(exported, monkeypatch, name):
+    arguments, shape = MODELS[name]
+    vae = vae_runtime.load(exported(*arguments), threads=1)
+    other = vae.with_batch_size(3)
+    x = samples(8, shape)
+    assert_same(answers(other, x), answers(vae, x))
+    sizes = {}
+    for each, key in ((vae, "vae"), (other, "other")):
+        run = each.run
+        monkeypatch.setattr(
+            each,
+            "run",
+            lambda graph, inputs, run=run, key=key: (
+                sizes.setdefault(key, []).append(len(inputs["x"])) or run(graph, inputs)
+            ),
+        )
+        each.loss(x)
+    assert sizes == {"vae": [8], "other": [3, 3, 2]}
+    assert vae._session("loss") is other._session("loss")
+
+
+BIG = 3000
+
+
+def held(form, folder):
+    """Many samples of 16 KB as float32, in one of the forms that users hold."""
+    shape = (BIG, 64, 64, 1)
+    match form:
+        case "uint8" | "bool" | "float16" | "float64" | ">f4":
+            return np.zeros(shape, form)
+        case "float32":
+            return np.zeros(shape, np.float32)
+        case "every second pixel":
+            return np.zeros((BIG, 64, 128, 1), np.float32)[:, :, ::2]
+        case "Fortran order":
+            return np.zeros(shape, np.float32, order="F")
+        case "backwards":
+            return np.zeros(shape, np.float32)[::-1]
+        case "without channels":
+            return np.zeros(shape[:-1], np.float32)
+        case "read-only":
+            x = np.zeros(shape, np.float32)
+            x.setflags(write=False)
+            return x
+        case "mapped":
+            np.save(folder / "x.npy", np.zeros(shape, np.float32))
+            return np.load(folder / "x.npy", mmap_mode="r")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "uint8",
+        "bool",
+        "float16",
+        "float64",
+        ">f4",
+        "float32",
+        "every second pixel",
+        "Fortran order",
+        "backwards",
+        "without channels",
+        "read-only",
+        "mapped",
+    ],
+)
+def test_the_samples_are_never_copied_as_a_whole(exported, tmp_path, form):
+    """49 MB of samples are scored in at most 5 MB of arrays, results included."""
+    vae = vae_runtime.load(exported(shape=(64, 64, 1)), threads=1, batch_size=64)
+    x = held(form, tmp_path)
+    eps = np.zeros((BIG, 3))
+    vae.loss(x[:1])
+    tracemalloc.start()
+    try:
+        losses = vae.loss(x, eps)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert losses.loss.shape == (BIG,)
+    assert peak < 5e6
+
+
+def test_noise_is_never_copied_as_a_whole(vae):
+    """5 MB of noise as float64 beside 2.4 MB of results."""
+    count = 200_000
+    x, eps = np.zeros((count, 8, 8, 1), np.uint8), np.zeros((count, 3))
+    vae.loss(x[:1])
+    tracemalloc.start()
+    try:
+        vae.loss(x, eps)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3.5e6
+
+
+IDLE = """
+import sys, time
+import numpy, vae_runtime
+vae = vae_runtime.load(sys.argv[1], threads=2)
+x = numpy.zeros((64, 64, 64, 1), numpy.float32)
+idle = 0
+for _ in range(10):
+    vae.loss(x)
+    before = time.process_time()
+    time.sleep(0.1)
+    idle += time.process_time() - before
+print(idle)
+"""
+
+
+def test_no_thread_spins_while_there_is_nothing_to_do(exported):
+    """Processor time of ten idle moments; a thread that spins takes some 40 ms of each."""
+    path = exported(shape=(64, 64, 1))
+    result = subprocess.run(
+        [sys.executable, "-c", IDLE, path], capture_output=True, text=True, check=True
+    )
+    assert float(result.stdout) < 0.1
+
+
+MAPPED = """
+import resource, sys
+import numpy, vae_runtime
+vae = vae_runtime.load(sys.argv[1], threads=2)
+x = numpy.load(sys.argv[2], mmap_mode="r")
+vae.loss(x[:1000])
+status = open("/proc/self/status").read()
+now = 1024 * int(status.split("VmData:")[1].split()[0])
+resource.setrlimit(resource.RLIMIT_DATA, (now + (64 << 20),) * 2)
+losses = vae.loss(x)
+assert len(losses.loss) == len(x)
+assert (losses.loss == losses.loss[0]).all()
+try:
+    numpy.ones(80 << 20, numpy.uint8)
+except MemoryError:
+    print("ok")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's limit of private memory")
+def test_a_file_of_gigabytes_is_scored_in_64_megabytes(exported, tmp_path):
+    path = tmp_path / "x.npy"
+    count = 260_000
+    with path.open("wb") as file:  # 4.3 GB of zeros, which take no space on disk
+        header = {"descr": "<f4", "fortran_order": False, "shape": (count, 64, 64, 1)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + count * 64 * 64 * 4)
+    result = subprocess.run(
+        [sys.executable, "-c", MAPPED, exported(shape=(64, 64, 1)), path],
+        capture_output=True,
+        text=True,
+    )
+    assert (result.stdout, result.stderr) == ("ok\n", "")
 
 
 def test_threads_may_share_one_object(exported):

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from vae_builder.cli.bench import bench_command
 from vae_builder.cli.build import export_command, train_command
 from vae_builder.cli.use import (
     evaluate_command,
@@ -53,6 +54,7 @@ for command in (
     sample_command,
     inspect_command,
     pack_command,
+    bench_command,
 ):
     build_vae.add_command(command)
 

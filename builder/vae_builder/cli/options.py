@@ -21,7 +21,7 @@ def _image_size(_: click.Context, __: click.Parameter, value: str | None) -> Any
     return int(parts[0]), int(parts[1])
 
 
-def _sizes(_: click.Context, __: click.Parameter, value: str | None) -> Any:
+def sizes(_: click.Context, __: click.Parameter, value: str | None) -> Any:
     """Parses `512,256` into (512, 256)."""
     if value is None:
         return None
@@ -103,7 +103,7 @@ data_options = combined(
 model_options = combined(
     click.option("--preset", default="dense", show_default=True, help="dense or conv."),
     click.option(
-        "--hidden", callback=_sizes, metavar="N,N,...", help="Sizes of the encoder's hidden layers."
+        "--hidden", callback=sizes, metavar="N,N,...", help="Sizes of the encoder's hidden layers."
     ),
     click.option("--latent-dim", default=20, show_default=True, help="Length of z."),
     click.option(
@@ -149,18 +149,24 @@ pin_option = click.option(
     "--sha256", help="Take this bundle only: its digest, as build-vae inspect prints it."
 )
 
+provider_option = click.option(
+    "--provider",
+    "providers",
+    multiple=True,
+    default=("cpu",),
+    show_default=True,
+    help="cpu, cuda, tensorrt, coreml, openvino, ...; again for a second choice.",
+)
+
 runtime_options = combined(
-    click.option(
-        "--provider",
-        "providers",
-        multiple=True,
-        default=("cpu",),
-        show_default=True,
-        help="cpu, cuda, tensorrt, coreml, openvino, ...; again for a second choice.",
-    ),
+    provider_option,
     click.option(
         "--allow-fallback", is_flag=True, help="Run on the CPU where the provider cannot."
     ),
-    click.option("--threads", type=click.IntRange(1), help="Threads [default: all processors]."),
+    click.option(
+        "--threads",
+        type=click.IntRange(1),
+        help="Threads [default: as bench --save found, or all processors].",
+    ),
     click.option("--batch-size", type=click.IntRange(1), help="Samples computed at once."),
 )

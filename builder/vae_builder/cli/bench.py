@@ -1,0 +1,89 @@
+"""The command that measures a bundle on this machine."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import click
+
+from vae_builder.cli.options import (
+    bundle_argument,
+    debug_option,
+    provider_option,
+    quiet_option,
+    sizes,
+)
+from vae_builder.tensorflow_peer import tensorflow_peers
+from vae_runtime.benchmark import SECONDS, bench
+
+
+@click.command("bench")
+@bundle_argument
+@click.option(
+    "--batch",
+    "batches",
+    callback=sizes,
+    metavar="N,N,...",
+    help="Samples in one call [default: 1,32,256,1024,8192].",
+)
+@click.option(
+    "--threads",
+    callback=sizes,
+    metavar="N,N,...",
+    help="Numbers of threads [default: 1 and all processors].",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=SECONDS,
+    show_default=True,
+    help="Time for the rounds of all; starts and warm-up come on top.",
+)
+@click.option(
+    "--tensorflow/--no-tensorflow",
+    default=True,
+    help="Time the SavedModels too, where TensorFlow is installed (default).",
+)
+@click.option("--save", is_flag=True, help="Keep the recommendation where load finds it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@provider_option
+@quiet_option
+@debug_option
+def bench_command(
+    bundle: Path,
+    batches: tuple[int, ...] | None,
+    threads: tuple[int, ...] | None,
+    seconds: float,
+    tensorflow: bool,
+    save: bool,
+    as_json: bool,
+    providers: tuple[str, ...],
+    quiet: bool,
+) -> None:
+    """Measure BUNDLE on this machine: time and throughput of its loss, memory, cold start.
+
+    \b
+    Example:
+        build-vae bench digits-vae
+        build-vae bench digits-vae --batch 1,64 --threads 1,2,4 --no-tensorflow --save
+    """
+
+    def tell(step: str) -> None:
+        if not quiet:
+            click.echo(f"measuring: {step}", err=True)
+
+    gpu = providers[0].lower() != "cpu"
+    report = bench(
+        bundle,
+        providers=providers,
+        batches=batches,
+        threads=threads,
+        seconds=seconds,
+        peers=partial(tensorflow_peers, bundle, gpu=gpu) if tensorflow else None,
+        on_step=tell,
+    )
+    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else str(report))
+    if save:
+        click.echo(f"wrote {report.save()}", err=as_json)

@@ -1,0 +1,230 @@
+"""How fast is a bundle on this machine, and with how many threads and how large chunks?
+
+What is timed is what a user calls: `VAERuntime.loss(x)` with float32 samples in memory, so that the
+checks of the input and of the result, and the assembly of chunks, are in. Samples are uniform
+noise: no operator of the graphs is faster for some values than for others.
+
+`threads` and `batch_size` are recommended by a second table: one batch, which every chunk size
+divides, by chunk size and threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_runtime.bench_report import BenchReport, recommend
+from vae_runtime.bundle import Bundle
+from vae_runtime.cold_start import ColdStart, cold_starts, put_together
+from vae_runtime.errors import OptionError
+from vae_runtime.manifest import InputSpec
+from vae_runtime.noise import Watch
+from vae_runtime.processors import usable_processors
+from vae_runtime.providers import resolve
+from vae_runtime.rounds import Subject, run_rounds
+from vae_runtime.runtime import VAERuntime, load
+from vae_runtime.timing import Seconds, timed_calls
+from vae_runtime.tuning import default_batch_size, place
+
+BATCHES = (1, 32, 256, 1024, 8192)
+CHUNK_FACTORS = (0.25, 0.5, 1, 2, 4, 8)
+"""Chunk sizes that are tried, in units of the default."""
+
+SECONDS = 8.0
+COLD_STARTS = 5
+LONGEST = 1 / 20
+"""The longest call of the default batches, as a share of the time for all of them."""
+
+
+class Peer(Protocol):
+    """Another runtime, in a process of its own, that scores the same bundle.
+
+    Attributes:
+        name: with its version.
+        threads: how many it uses.
+        start_seconds: from the start of its process to its first score.
+        resident_bytes: its largest resident size at that time; None where it is not known.
+    """
+
+    name: str
+    threads: int
+    start_seconds: float
+    resident_bytes: int | None
+
+    def measure(self, batch: int, seconds: float, *, warm: bool) -> Seconds:
+        """Times the loss of so many samples, as `timed_calls` does."""
+
+
+Peers = Callable[[Sequence[int]], AbstractContextManager[Sequence[Peer]]]
+"""Starts other runtimes, one for each number of threads, and ends them."""
+
+
+def default_threads() -> tuple[int, ...]:
+    """The numbers of threads that are measured: 1 and as many as there are processors."""
+    return tuple(sorted({1, usable_processors()}))
+
+
+def bench(
+    path: str | os.PathLike[str],
+    *,
+    providers: str | Sequence[str] = "cpu",
+    batches: Sequence[int] | None = None,
+    threads: Sequence[int] | None = None,
+    seconds: float = SECONDS,
+    peers: Peers | None = None,
+    on_step: Callable[[str], None] | None = None,
+) -> BenchReport:
+    """Measures a bundle on this machine.
+
+    Args:
+        path: the bundle's folder.
+        providers: as for `load`.
+        batches: samples in one call; `BATCHES` by default, without those whose call would take
+            more than a twentieth of `seconds`.
+        threads: numbers of threads; 1 and as many as there are processors by default.
+        seconds: time for all rounds. Cold starts and warm-up come on top, and where calls are
+            long, what is missing to `MIN_ROUNDS`.
+        peers: starts other runtimes, which are timed in the same rounds.
+        on_step: is told what is measured next.
+
+    Returns:
+        The times, and what to load the bundle with.
+
+    Raises:
+        OptionError: a number is not above 0, or there is none.
+        MeasurementError: a process that starts cold failed.
+        BundleError, ProviderError, MissingExtraError: as for `load`.
+    """
+    chosen = tuple(default_threads() if threads is None else threads)
+    for name, values in (("batch", batches), ("threads", chosen), ("seconds", (seconds,))):
+        if values is not None and (not values or min(values) <= 0):
+            raise OptionError(f"{name} is {tuple(values)}, expected numbers above 0")
+    tell = on_step or (lambda _: None)
+    bundle = Bundle(path)
+    here = place(bundle, resolve(providers))
+    name = f"ONNX Runtime {here.onnxruntime}"
+
+    tell(f"cold start, {COLD_STARTS} processes")
+    starts = cold_starts(Path(path), here.providers, COLD_STARTS, name)
+    with contextlib.ExitStack() as stack:
+        others: Sequence[Peer] = ()
+        if peers:
+            tell("cold start of other runtimes")
+            others = stack.enter_context(peers(chosen))
+        tell("warm-up")
+        loaded = {n: load(path, providers=providers, threads=n, tuned=False) for n in chosen}
+        on_cpu = here.providers[0] == "cpu"
+        scorers = _Scorers(name, loaded, bundle.manifest.input, cpu=on_cpu)
+        longest = LONGEST * seconds
+        taken, left_out = (
+            scorers.affordable(BATCHES, longest) if batches is None else (tuple(batches), ())
+        )
+        grid = [scorers.subject(n, batch) for batch in taken for n in chosen]
+        sizes, reference = scorers.chunk_sizes(longest)
+        sweep = [scorers.subject(n, reference, size) for size in sizes for n in chosen]
+        beside = [_peer_subject(peer, batch) for batch in taken for peer in others]
+        watch = Watch()
+        rounds = run_rounds([*grid, *sweep, *beside], seconds, watch, tell)
+
+    chunks = tuple(subject.timing() for subject in sweep)
+    timings = tuple(subject.timing() for subject in grid)
+    return BenchReport(
+        name=bundle.manifest.name,
+        place=here,
+        rounds=rounds,
+        timings=timings,
+        peers=tuple(subject.timing() for subject in beside),
+        chunks=chunks,
+        cold_starts=(starts, *_peer_starts(others)),
+        recommendation=recommend(chunks),
+        left_out=left_out,
+        noise=watch.signs([timing.spread for timing in (*timings, *chunks)]),
+    )
+
+
+class _Scorers:
+    """The bundle, loaded once for each number of threads, and samples for it."""
+
+    def __init__(
+        self, name: str, loaded: dict[int, VAERuntime], sample: InputSpec, *, cpu: bool
+    ) -> None:
+        self._name = name
+        self._loaded = loaded
+        self._sample = sample
+        self._cpu = cpu
+        self._samples: dict[int, NDArray[Any]] = {}
+        self._default = default_batch_size(sample.shape)
+
+    def subject(self, threads: int, batch: int, batch_size: int | None = None) -> Subject:
+        """A kind of call; in chunks of the default size where none is given."""
+        size = batch_size or self._default
+        vae = self._loaded[threads].with_batch_size(size)
+        x = self._x(batch)
+        return Subject(
+            self._name,
+            batch,
+            threads,
+            size,
+            lambda seconds, warm: timed_calls(lambda: vae.loss(x), seconds, warm=warm),
+            one_thread=threads == 1 and self._cpu,
+        )
+
+    def affordable(
+        self, batches: Sequence[int], longest: float
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Parts batches into those whose call is likely to take at most `longest` seconds.
+
+        The first one is always among them.
+        """
+        limit = longest / self._seconds_per_sample()
+        taken = tuple(batch for batch in batches if batch <= max(limit, batches[0]))
+        return taken, tuple(batch for batch in batches if batch not in taken)
+
+    def chunk_sizes(self, longest: float) -> tuple[tuple[int, ...], int]:
+        """Chunk sizes to try, and a batch to try them on: the largest, which all divide."""
+        sizes = tuple(sorted({max(1, int(f * self._default)) for f in CHUNK_FACTORS}))
+        taken, _ = self.affordable(sizes, longest)
+        return taken, max(taken)
+
+    def _seconds_per_sample(self) -> float:
+        """By the slowest number of threads, in chunks of the default size."""
+        vae = self._loaded[min(self._loaded)]
+        x = self._x(self._default)
+        return min(timed_calls(lambda: vae.loss(x), 0)) / len(x)
+
+    def _x(self, batch: int) -> NDArray[Any]:
+        if batch not in self._samples:
+            rng = np.random.default_rng(batch)
+            x = rng.random((batch, *self._sample.shape), dtype=np.float32)
+            is_float = self._sample.dtype == "float32"
+            self._samples[batch] = x if is_float else np.round(255 * x).astype(np.uint8)
+        return self._samples[batch]
+
+
+def _peer_subject(peer: Peer, batch: int) -> Subject:
+    return Subject(
+        peer.name,
+        batch,
+        peer.threads,
+        None,
+        lambda seconds, warm: peer.measure(batch, seconds, warm=warm),
+        is_peer=True,
+    )
+
+
+def _peer_starts(peers: Sequence[Peer]) -> list[ColdStart]:
+    return [
+        put_together(
+            name,
+            [peer.start_seconds for peer in peers if peer.name == name],
+            [peer.resident_bytes for peer in peers if peer.name == name],
+        )
+        for name in dict.fromkeys(peer.name for peer in peers)
+    ]

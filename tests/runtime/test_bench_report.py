@@ -1,0 +1,165 @@
+"""A planted report: its table, its JSON form, and what it recommends."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from vae_runtime import strict_json
+from vae_runtime.bench_report import BenchReport, recommend
+from vae_runtime.cold_start import ColdStart
+from vae_runtime.errors import MeasurementError
+from vae_runtime.timing import Timing
+from vae_runtime.tuning import Place, Tuning, find
+
+HERE = Place("ab" * 32, "1.2.3", ("cpu",), "Fast CPU", 4)
+
+
+def timing(batch, threads, p50_ms, *, batch_size=256, runtime="ONNX Runtime 1.2.3", p95=None):
+    rate = 1000 * batch / p50_ms * (1 if batch_size == 256 else 2)  # as if calls were bimodal
+    return Timing(runtime, batch, threads, batch_size, 10, p50_ms, p95, None, rate, 0.0123)
+
+
+def chunks(**times):
+    """`chunks(t1_b64=2.0)` are 512 samples in chunks of 64 on one thread, in milliseconds."""
+    keys = [tuple(int(part[1:]) for part in name.split("_")) for name in times]
+    return tuple(
+        timing(512, threads, p50, batch_size=size)
+        for (threads, size), p50 in zip(keys, times.values(), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "best"),
+    [
+        (chunks(t1_b64=2.0, t1_b128=1.9, t2_b64=1.1, t2_b128=1.0), Tuning(2, 128)),
+        (chunks(t1_b64=2.0, t1_b128=1.0, t2_b64=1.1, t2_b128=1.2), Tuning(1, 128)),
+        (chunks(t1_b64=1.02, t2_b64=1.0), Tuning(1, 64)),
+        (chunks(t1_b64=1.04, t2_b64=1.0), Tuning(2, 64)),
+        (chunks(t2_b256=1.0, t2_b128=1.02, t2_b64=1.04), Tuning(2, 128)),
+        (chunks(t2_b256=1.0, t2_b128=1.02, t1_b512=1.03), Tuning(1, 512)),
+        (chunks(t4_b8=3.0), Tuning(4, 8)),
+    ],
+    ids=range(7),
+)
+def test_the_fastest_is_recommended_and_of_equals_the_one_that_takes_least(table, best):
+    assert recommend(table) == best
+    assert recommend(table[::-1]) == best
+
+
+@pytest.fixture
+def report():
+    table = chunks(t1_b64=12.0, t2_b64=8.0, t1_b256=10.0, t2_b256=6.4)
+    return BenchReport(
+        name="small-vae",
+        place=HERE,
+        rounds=7,
+        timings=(
+            timing(1, 1, 0.123, p95=0.2),
+            timing(1, 2, 0.25),
+            timing(8192, 1, 1234.0),
+            timing(8192, 2, 56.78),
+        ),
+        peers=(
+            timing(1, 1, 1.23, batch_size=None, runtime="TensorFlow 9.9.9"),
+            timing(8192, 2, 113.56, batch_size=None, runtime="TensorFlow 9.9.9"),
+        ),
+        chunks=table,
+        cold_starts=(
+            ColdStart("ONNX Runtime 1.2.3", 5, 234.4, 200, 300, 82.3),
+            ColdStart("TensorFlow 9.9.9", 1, 3456.0, 3456, 3456, None),
+        ),
+        recommendation=recommend(table),
+        left_out=(65536,),
+        noise=(),
+    )
+
+
+TABLE = """\
+small-vae on Fast CPU, 4 usable, cpu, ONNX Runtime 1.2.3; 7 rounds
+
+ batch threads         p50         p95         p99   samples/s  spread       TensorFlow 9.9.9, p50
+     1       1    0.123 ms    0.200 ms           -       8,130    1.2%            1.23 ms   10.0 x
+     1       2    0.250 ms           -           -       4,000    1.2%
+  8192       1    1,234 ms           -           -       6,639    1.2%
+  8192       2     56.8 ms           -           -     144,276    1.2%             114 ms    2.0 x
+batch 65536 left out, as one call takes too long: give --batch or more --seconds
+
+512 samples in chunks, samples/s at the median
+batch_size      1 thread     2 threads
+        64        42,667        64,000
+       256        51,200        80,000
+
+cold start of ONNX Runtime 1.2.3: 234 ms (200 to 300, 5 processes), 82 MB resident
+cold start of TensorFlow 9.9.9: 3,456 ms (3,456 to 3,456, 1 process)
+fastest for large batches: threads=2, batch_size=256
+fastest for one sample: threads=1, 0.123 ms"""
+
+
+def test_the_table(report):
+    assert str(report) == TABLE
+    assert max(map(len, TABLE.splitlines())) <= 100
+
+
+def test_noise_is_said_last(report):
+    text = str(replace(report, noise=("rounds differ", "others work")))
+    assert text == f"{TABLE}\nTOO NOISY to tell what is fastest:\n  rounds differ\n  others work"
+
+
+def test_the_json_form(report):
+    """Its keys are an interface: this list changes only with the changelog."""
+    data = json.loads(json.dumps(report.to_dict()))
+    assert list(data) == [
+        "name",
+        "place",
+        "rounds",
+        "timings",
+        "peers",
+        "chunks",
+        "cold_starts",
+        "recommendation",
+        "left_out",
+        "noise",
+    ]
+    assert data["place"] == {
+        "bundle": "ab" * 32,
+        "onnxruntime": "1.2.3",
+        "providers": ["cpu"],
+        "processor": "Fast CPU",
+        "processors": 4,
+    }
+    assert data["timings"][0] == {
+        "runtime": "ONNX Runtime 1.2.3",
+        "batch": 1,
+        "threads": 1,
+        "batch_size": 256,
+        "calls": 10,
+        "p50_ms": 0.123,
+        "p95_ms": 0.2,
+        "p99_ms": None,
+        "samples_per_second": pytest.approx(8130.08),
+        "spread": 0.0123,
+    }
+    assert data["cold_starts"][0] == {
+        "runtime": "ONNX Runtime 1.2.3",
+        "starts": 5,
+        "median_ms": 234.4,
+        "fastest_ms": 200,
+        "slowest_ms": 300,
+        "resident_mb": 82.3,
+    }
+    assert data["recommendation"] == {"threads": 2, "batch_size": 256}
+
+
+def test_the_json_form_has_the_types_that_it_states(report):
+    assert strict_json.parse(BenchReport, json.loads(json.dumps(report.to_dict()))) == report
+
+
+@pytest.mark.skipif("sys.platform in ('win32', 'darwin')", reason="plants XDG_CACHE_HOME")
+def test_save(report, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(MeasurementError, match=r"too noisy .* \(rounds differ\): nothing was save"):
+        replace(report, noise=("rounds differ",)).save()
+    assert find(HERE) is None
+    assert report.save().is_relative_to(tmp_path)
+    assert find(HERE) == Tuning(2, 256)

@@ -1,0 +1,193 @@
+"""What bench saves is what load finds, for this place and no other."""
+
+import hashlib
+import logging
+import os
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+import vae_runtime
+from vae_runtime import Bundle, strict_json, tuning
+from vae_runtime.processors import usable_processors
+from vae_runtime.tuning import Place, Tuning, default_batch_size, find, place, save
+
+HERE = Place("ab" * 32, "1.2.3", ("cpu",), "Fast CPU", 4)
+FOUND = Tuning(3, 64)
+
+pytestmark = pytest.mark.skipif(
+    sys.platform in ("win32", "darwin"), reason="plants the folder by XDG_CACHE_HOME"
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    path = tmp_path / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(path))
+    return path
+
+
+def test_a_round_trip(cache):
+    assert find(HERE) is None
+    path = save(HERE, FOUND)
+    assert path.parent == cache / "build-vae" / "tuning"
+    assert find(HERE) == FOUND
+    save(HERE, Tuning(1, 2))
+    assert find(HERE) == Tuning(1, 2)
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bundle": "cd" * 32},
+        {"onnxruntime": "1.2.4"},
+        {"providers": ("cuda", "cpu")},
+        {"processor": "Slow CPU"},
+        {"processors": 2},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_it_holds_for_one_place_only(change):
+    save(HERE, FOUND)
+    assert find(replace(HERE, **change)) is None
+
+
+def test_a_bundle_s_place(exported, monkeypatch):
+    monkeypatch.setattr(tuning, "usable_processors", lambda: 7)
+    monkeypatch.setattr(tuning, "processor_name", lambda: "Fast CPU")
+    bundle = Bundle(exported())
+    found = place(bundle, ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    digest = hashlib.sha256((exported() / "manifest.json").read_bytes()).hexdigest()
+    assert found == Place(digest, onnxruntime.__version__, ("cuda", "cpu"), "Fast CPU", 7)
+
+
+GOOD = strict_json.encode(tuning.Saved(HERE, FOUND))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "is not JSON"),
+        (GOOD[:-20], "is not JSON"),
+        (b"\xff" + GOOD, "is not UTF-8"),
+        (GOOD.replace(b'"threads": 3', b'"threads": 0'), "tuning.threads: expected a number from"),
+        (GOOD.replace(b'"threads": 3', b'"threads": "3"'), "expected an integer"),
+        (GOOD.replace(b": 64", b": 10000000000"), "tuning.batch_size: expected a number from"),
+        (GOOD.replace(b'"threads": 3', b'"threads": 3, "more": 1'), "unknown key 'more'"),
+        (GOOD.replace(b"Fast", b"Slow"), "is of another bundle or machine than its name says"),
+        (b"[" * 100_000, "nested deeper|is not JSON"),
+    ],
+    ids=range(9),
+)
+def test_a_damaged_file_is_passed_over_with_one_line(data, message, caplog):
+    path = save(HERE, FOUND)
+    path.write_bytes(data)
+    assert find(HERE) is None
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("vae_runtime", logging.WARNING)
+    text = record.getMessage()
+    assert text.startswith(f"{path} ") and "\n" not in text
+    assert re.search(message, text)
+    save(HERE, FOUND)
+    assert find(HERE) == FOUND
+
+
+def test_a_folder_that_cannot_be_read_is_passed_over(monkeypatch, caplog):
+    def refuse(*args, **options):
+        raise PermissionError(13, "Permission denied", "x")
+
+    save(HERE, FOUND)
+    monkeypatch.setattr(Path, "open", refuse)
+    assert find(HERE) is None
+    assert "cannot be read" in caplog.text
+
+
+def test_no_home_is_passed_over(monkeypatch, caplog):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", no_home)
+    assert find(HERE) is None
+    assert "Could not determine home directory" in caplog.text
+
+
+@pytest.mark.parametrize("named", ["", "relative/cache"])
+def test_a_cache_folder_that_is_not_absolute_is_ignored(monkeypatch, tmp_path, named):
+    monkeypatch.setenv("XDG_CACHE_HOME", named)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert save(HERE, FOUND).parent == tmp_path / ".cache" / "build-vae" / "tuning"
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"), [((28, 28, 1), 256), ((3,), 256), ((64, 64, 3), 16), ((1000, 1000, 3), 1)]
+)
+def test_the_default_chunk(shape, size):
+    assert default_batch_size(shape) == size
+
+
+@pytest.fixture
+def saved(exported):
+    """A bundle for which something other than the defaults was saved."""
+    bundle = Bundle(exported())
+    save(place(bundle, ["CPUExecutionProvider"]), FOUND)
+    return exported()
+
+
+def loaded(path, monkeypatch, **options):
+    """Threads and chunk of a bundle that was loaded, as its session and its runs show them."""
+    sizes = []
+    vae = vae_runtime.load(path, **options)
+    run = vae.run
+    monkeypatch.setattr(
+        vae, "run", lambda graph, inputs: sizes.append(len(inputs["x"])) or run(graph, inputs)
+    )
+    vae.loss(np.zeros((300, 8, 8, 1)))
+    threads = vae._session("loss").get_session_options().intra_op_num_threads
+    return threads, sizes[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, (3, 64)),
+        ({"threads": 1}, (1, 64)),
+        ({"batch_size": 10}, (3, 10)),
+        ({"threads": 1, "batch_size": 10}, (1, 10)),
+        ({"tuned": False}, (usable_processors(), 256)),
+        ({"tuned": False, "threads": 1}, (1, 256)),
+    ],
+    ids=str,
+)
+def test_load_takes_what_the_caller_leaves_out(saved, monkeypatch, options, expected):
+    assert loaded(saved, monkeypatch, **options) == expected
+
+
+def test_load_without_anything_saved(exported, monkeypatch):
+    assert loaded(exported(), monkeypatch) == (usable_processors(), 256)
+
+
+def test_load_does_not_break_on_a_damaged_file(saved, monkeypatch, caplog):
+    for path in (Path(os.environ["XDG_CACHE_HOME"]) / "build-vae" / "tuning").iterdir():
+        path.write_text("junk")
+    assert loaded(saved, monkeypatch) == (usable_processors(), 256)
+    assert caplog.text.count("\n") == 1
+
+
+def test_another_bundle_is_not_loaded_with_it(saved, bundle, monkeypatch):
+    assert loaded(bundle, monkeypatch) == (3, 64), "a copy is the same bundle"
+    manifest = bundle / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b'"small-vae"', b'"other-vae"'))
+    assert loaded(bundle, monkeypatch) == (usable_processors(), 256)
+
+
+def test_results_do_not_depend_on_it(saved):
+    x = np.random.default_rng(0).random((300, 8, 8, 1), dtype=np.float32)
+    one, other = (vae_runtime.load(saved, tuned=tuned).loss(x).loss for tuned in (True, False))
+    np.testing.assert_allclose(one, other, rtol=1e-6)
