@@ -72,16 +72,17 @@ class Sessions:
         Raises:
             ProviderError, BundleError: the session does not start, or is not what was checked.
         """
-        session = self._session(graph)
+        session = self.session(graph)
         names = [output.name for output in session.get_outputs()]
         return dict(zip(names, session.run(names, inputs), strict=True))
 
     def running(self, graph: str) -> list[str]:
         """ONNX Runtime's names of the providers that really run a graph."""
-        providers: list[str] = self._session(graph).get_providers()
+        providers: list[str] = self.session(graph).get_providers()
         return providers
 
-    def _session(self, graph: str) -> Any:
+    def session(self, graph: str) -> Any:
+        """A graph's session, opened when it is first asked for."""
         with self._lock:
             if graph not in self._sessions:
                 spec = self._specs[graph]

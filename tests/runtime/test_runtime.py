@@ -285,7 +285,7 @@ def test_the_same_sessions_in_chunks_of_another_size(exported, monkeypatch, name
         )
         each.loss(x)
     assert sizes == {"vae": [8], "other": [3, 3, 2]}
-    assert vae._session("loss") is other._session("loss")
+    assert vae._sessions.session("loss") is other._sessions.session("loss")
 
 
 BIG = 3000

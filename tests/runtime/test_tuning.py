@@ -149,7 +149,7 @@ def loaded(path, monkeypatch, **options):
         vae, "run", lambda graph, inputs: sizes.append(len(inputs["x"])) or run(graph, inputs)
     )
     vae.loss(np.zeros((300, 8, 8, 1)))
-    threads = vae._session("loss").get_session_options().intra_op_num_threads
+    threads = vae._sessions.session("loss").get_session_options().intra_op_num_threads
     return threads, sizes[0]
 
 
