@@ -283,7 +283,7 @@ class _Job:
     def write_reference(
         self, folder: Path, samples: NDArray[np.generic]
     ) -> dict[str, NDArray[np.float32]]:
-        x, eps = parity_inputs(samples, self.latent_dim, self.sample.dtype)
+        x, eps = parity_inputs(samples, self.latent_dim, self.sample)
         encoder, decoder = (folder / "saved_model" / name for name in self.models)
         values = reference_values(encoder, decoder, self.loss, self.sample, x, eps)
         (folder / "parity.npz").write_bytes(npz_bytes(values))

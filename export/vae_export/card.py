@@ -52,11 +52,19 @@ def _what(m: Manifest) -> str:
             "the elements"
         )
     values = "in [0, 1]" if m.input.range else "of any finite value"
+    inputs = f"float32 {values}; uint8 pixels are divided by 255 first"
+    if m.input.dtype == "uint8":
+        inputs = "raw uint8 pixels; the graphs divide them by 255"
+    if m.input.standardization:
+        inputs += (
+            ". The graphs standardise them, `(x - mean) / scale` with the manifest's numbers; the "
+            "loss is that of standardised values, reconstructions are raw again"
+        )
     return f"""## The loss
 
 `loss = reconstruction_loss + {m.loss.kl_weight:g} * kl_loss`, per sample: the {term}, plus the KL
 divergence from N(0, I), summed over the latent dimensions. The loss of a data set is the mean over
-its samples. Inputs are float32 {values}; uint8 pixels are divided by 255 first.
+its samples. Inputs are {inputs}.
 """
 
 

@@ -24,6 +24,7 @@ from vae_runtime.errors import BundleError, ExportError
 from vae_runtime.inputs import to_float
 from vae_runtime.loss import LossSpec, draw
 from vae_runtime.manifest import InputSpec, decoder_outputs
+from vae_runtime.standardization import restore
 from vae_runtime.verify import read_reference
 
 Float32 = NDArray[np.float32]
@@ -35,7 +36,7 @@ SEED = 20140501
 
 
 def parity_inputs(
-    samples: NDArray[np.generic], latent_dim: int, dtype: str = "float32"
+    samples: NDArray[np.generic], latent_dim: int, sample: InputSpec
 ) -> tuple[NDArray[Any], Float32]:
     """Chooses the inputs that reference values are computed for.
 
@@ -43,7 +44,8 @@ def parity_inputs(
         samples: held-out samples, shape `(n, *input_shape)`, uint8 or float32; the first ones
             are taken.
         latent_dim: length of z.
-        dtype: of the graphs' input, `float32` or `uint8`.
+        sample: what the graphs take. Where they standardise, zeros, ones and noise are those of
+            the standardised values.
 
     Returns:
         `x`, shape `(m, *input_shape)`, and `eps`, shape `(m, latent_dim)`.
@@ -52,12 +54,11 @@ def parity_inputs(
     count = min(MAX_SAMPLES, max(4, MAX_BYTES // (12 * math.prod(shape))))
     rng = np.random.default_rng(SEED)
     made = [np.zeros(shape), np.ones(shape), rng.random(shape)]
-    x: NDArray[Any]
-    if dtype == "uint8":
-        pixels = np.round(255 * np.asarray(made)).astype(np.uint8)
-        x = np.concatenate([samples[: count - 3], pixels])
-    else:
-        x = np.concatenate([to_float(samples[: count - 3]), np.asarray(made, np.float32)])
+    extremes: NDArray[Any] = restore(np, sample.standardization, np.asarray(made, np.float32))
+    if sample.dtype == "uint8":
+        extremes = np.round(255 * extremes.clip(0, 1)).astype(np.uint8)
+    chosen = samples if sample.dtype == "uint8" else to_float(samples[: count - 3])
+    x = np.concatenate([chosen[: count - 3], extremes])
     return x, rng.standard_normal((len(x), latent_dim), dtype=np.float32)
 
 

@@ -18,14 +18,16 @@ def describe(manifest: Manifest, *, sha256: str) -> str:
         Aligned text, one fact a line.
     """
     m = manifest
+    variance = f", variance {m.loss.variance:.4g}" if m.loss.variance else ""
+    standardized = ", standardised in the graphs" if m.input.standardization else ""
     values = f"in [{m.input.range[0]:g}, {m.input.range[1]:g}]" if m.input.range else "any finite"
     facts = {
         "name": m.name,
         "created": f"{m.created}, format {m.format_version}",
-        "input": f"{_shape(m.input.shape)} {m.input.dtype}, {values}",
+        "input": f"{_shape(m.input.shape)} {m.input.dtype}, {values}{standardized}",
         "latent_dim": str(m.latent_dim),
-        "loss": f"{m.loss.reconstruction} of {m.loss.decoder} + {m.loss.kl_weight:g} * kl, "
-        f"{m.loss.elements} over elements, {m.loss.samples} over samples",
+        "loss": f"{m.loss.reconstruction} of {m.loss.decoder}{variance} + "
+        f"{m.loss.kl_weight:g} * kl, {m.loss.elements} over elements, {m.loss.samples} over samples",
         "encoder": _graph(m.graphs.encoder),
         "decoder": _graph(m.graphs.decoder),
         "loss graph": _graph(m.graphs.loss),
