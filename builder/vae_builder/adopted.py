@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from vae_builder.data import Dataset
-from vae_builder.training import HELD_OUT, data_spec
+from vae_builder.training import data_spec
 from vae_export import Exported, Provenance, adopt, export
 from vae_runtime.errors import ExportError
 from vae_runtime.loss import LossSpec
@@ -63,7 +63,7 @@ def export_models(
     return export(
         adopted.encoder,
         adopted.decoder,
-        dataset.test[:HELD_OUT],
+        dataset.held_out(),
         path,
         loss=adopted.loss,
         provenance=Provenance(data=data_spec(dataset)),

@@ -43,9 +43,6 @@ WARMUP = 0.04
 CHECKPOINT_SECONDS = 15.0
 """A checkpoint inside an epoch is due after so long; one is written after every epoch too."""
 
-HELD_OUT = 64
-"""Test samples that stay with a trained model."""
-
 ORDER, VALIDATION_NOISE, TEST_NOISE = range(3)
 """Streams of random numbers, told apart by the second word of their seed."""
 
@@ -77,7 +74,8 @@ class Trained:
         vae: the model.
         config: the choices as they were used: hidden sizes filled in, no batch beyond the data.
         data: what it was trained on.
-        held_out: test samples for the proof, shape `(m, *input_shape)`, uint8 or float32.
+        held_out: test samples for the proof and the card, shape `(m, *input_shape)`, uint8 or
+            float32.
         history: one entry an epoch.
         validation: losses of the validation samples, one z per sample.
         test: losses of the test samples, one z per sample.
@@ -142,7 +140,7 @@ def train(
         vae=vae,
         config=config,
         data=data_spec(dataset),
-        held_out=dataset.test[:HELD_OUT],
+        held_out=dataset.held_out(),
         history=history,
         validation=trainer.validation,
         test=test,

@@ -1,0 +1,96 @@
+"""What a model makes of held-out samples: the numbers behind the figures of its card."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from vae_runtime.loss import LossSpec, numpy_losses
+
+Float32 = NDArray[np.float32]
+
+BATCH, BATCH_VALUES = 500, 1 << 20
+"""Samples that TensorFlow gets at once, and values that these may have in all."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Held-out samples and what a model makes of them.
+
+    Attributes:
+        x: the samples, shape `(n, *input_shape)`.
+        z_mean: shape `(n, L)`.
+        z_log_var: shape `(n, L)`.
+        reconstruction_loss: of each sample at z = z_mean, shape `(n,)`.
+    """
+
+    x: Float32
+    z_mean: Float32
+    z_log_var: Float32
+    reconstruction_loss: Float32
+
+
+class Look:
+    """A model, called with arrays a bounded part at a time."""
+
+    def __init__(
+        self, functions: Mapping[str, Any], loss: LossSpec, input_shape: tuple[int, ...]
+    ) -> None:
+        """Takes the model.
+
+        Args:
+            functions: encoder and decoder, as by `exported_functions`.
+            loss: which loss.
+            input_shape: of one sample.
+        """
+        self._functions, self._loss = functions, loss
+        self._batch = max(1, min(BATCH, BATCH_VALUES // math.prod(input_shape)))
+
+    def decode(self, z: Float32) -> Float32:
+        """Decodes points of the latent space.
+
+        Args:
+            z: shape `(n, L)`, n at least 1.
+
+        Returns:
+            Reconstructions, shape `(n, *input_shape)`; NaN becomes 0, infinity a large number.
+        """
+        parts = [self._decode(part)["reconstruction"] for part in self._parts(z)]
+        return np.nan_to_num(np.concatenate(parts))
+
+    def held_out(self, x: Float32) -> HeldOut:
+        """Encodes samples, and computes how well they come back.
+
+        Args:
+            x: samples, shape `(n, *input_shape)`, n at least 1.
+
+        Returns:
+            Those samples whose codes and losses are finite: a model that is exact on its parity
+            samples is not refused for the sake of a figure.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = [self._look(part) for part in self._parts(x)]
+            z_mean, z_log_var, loss = (np.concatenate(a) for a in zip(*found, strict=True))
+            numbers = np.column_stack([z_mean, np.exp(z_log_var), loss])
+        kept = np.isfinite(numbers).all(axis=1)
+        return HeldOut(x[kept], z_mean[kept], z_log_var[kept], loss[kept])
+
+    def _look(self, x: Float32) -> tuple[Float32, Float32, Float32]:
+        code = self._functions["encoder"](tf.constant(x))
+        z_mean, z_log_var = code["z_mean"].numpy(), code["z_log_var"].numpy()
+        output = self._decode(z_mean)[self._loss.decoder_output]
+        losses = numpy_losses(self._loss, x, output, z_mean, z_log_var)
+        return z_mean, z_log_var, np.asarray(losses.reconstruction_loss, np.float32)
+
+    def _decode(self, z: Float32) -> dict[str, Float32]:
+        outputs = self._functions["decoder"](tf.constant(z))
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    def _parts(self, array: Float32) -> Iterator[Float32]:
+        return (array[i : i + self._batch] for i in range(0, len(array), self._batch))
