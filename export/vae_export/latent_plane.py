@@ -8,7 +8,8 @@ share of a direction is its eigenvalue's share of the trace. One dimension is a 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ FEWEST, MOST = 5, 13
 INNER = (0.02, 0.98)
 """Quantiles of the samples' coordinates that the decoded part of the plane reaches between."""
 REACH = 2.0
-"""Standard deviations of the prior that it reaches to both sides along an axis that is not active."""
+"""Standard deviations of the prior that it reaches to each side where an axis is not active."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def fit(z_mean: Float32) -> Plane:
     axes = axes * np.sign(axes[[0, 1], largest])[:, np.newaxis]
     shares = np.maximum(values[[-1, -2]], 0) / max(float(values.sum()), np.finfo(np.float32).tiny)
     labels = (
-        f"principal axis {i} of z_mean, {100 * share:.0f} % of the variance"
+        f"principal axis {i}, {100 * share:.0f} % of the variance"
         for i, share in enumerate(shares, 1)
     )
     return Plane(mean, axes, tuple(labels))
@@ -135,16 +136,20 @@ def draw_plane(seen: HeldOut, decode: Decode | None, unit: str, path: Path) -> N
         _draw_line(plane, coordinates, decode, seen.x, path)
         return
     low, high = frame(coordinates)
-    with plotting(path, 4.2, width=WIDTH if decode else WIDTH * 0.55) as figure:
+    height, width = _tile(seen.x) if decode else (1, 1)
+    rows, columns = _count(height, PANEL), _count(width, PANEL)
+    # Pictures far from square are stretched, so that the labels keep their room.
+    shape = min(1.6, max(0.6, rows * height / (columns * width))) if decode else 1
+    size = (0.7 + 3.5 * shape, WIDTH if decode else WIDTH * 0.55)
+    with plotting(path, *size) as figure:
         panels = figure.subplots(1, 2 if decode else 1, squeeze=False)[0]
         _draw_codes(panels[0], coordinates, seen.reconstruction_loss, unit)
         for axes in panels:
-            axes.set(xlabel=plane.labels[0], ylabel=plane.labels[1], box_aspect=1)
+            axes.set(xlabel=plane.labels[0], ylabel=plane.labels[1], box_aspect=shape)
         if decode:
             corners = low.tolist(), *(high - low).tolist()
             panels[0].add_patch(Rectangle(*corners, fill=False, edgecolor="black", linewidth=0.8))
             panels[0].autoscale_view()
-            rows, columns = (_count(side, PANEL) for side in _tile(seen.x))
             decoded = decode(plane.points(lattice(low, high, (columns, rows))))
             _draw_decoded(panels[1], decoded, seen.x, columns, (low[0], high[0], low[1], high[1]))
             panels[1].set_title("what the framed part is decoded to", loc="left")
@@ -175,29 +180,43 @@ def _draw_line(
     """One latent dimension: how often its values occur, above what they are decoded to."""
     low, high = (float(end[0]) for end in frame(coordinates))
     low, high = min(low, float(coordinates.min())), max(high, float(coordinates.max()))
-    height, width = _tile(like) if decode else (0, 1)
-    count = _count(width, round(PANEL * 1.8))
-    strip = (WIDTH - 1) / count * height / width
-    with plotting(path, 2.6 + strip) as figure:
-        ratios = [2.2, strip] if decode else None
-        panels = figure.subplots(
-            2 if decode else 1, squeeze=False, sharex=True, height_ratios=ratios
-        )[:, 0]
+    with _line_panels(like if decode else None, path) as (upper, lower, count):
         z = np.linspace(low, high, 200)
         prior = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-        panels[0].hist(
-            coordinates[:, 0], bins=60, range=(low, high), density=True, color=BLUE, label="z_mean"
-        )
-        panels[0].plot(z, prior, color=GREY, linewidth=1.5, label="the prior, N(0, 1)")
-        panels[0].set_title(f"z_mean of {_samples(len(coordinates))}", loc="left")
-        panels[0].set(ylabel="density", xlim=(low, high))
-        panels[0].legend(frameon=False)
+        options = {"bins": 60, "range": (low, high), "density": True, "histtype": "stepfilled"}
+        upper.hist(coordinates[:, 0], color=BLUE, label="z_mean", **options)
+        upper.plot(z, prior, color=GREY, linewidth=1.5, label="the prior, N(0, 1)")
+        below = ", and what it is decoded to" if decode else ""
+        upper.set_title(f"z_mean of {_samples(len(coordinates))}{below}", loc="left")
+        upper.set(ylabel="density", xlim=(low, high))
+        upper.legend(frameon=False)
         if decode:
-            z = np.linspace(low, high, 2 * count + 1)[1::2, np.newaxis]
-            _draw_decoded(panels[1], decode(plane.points(z)), like, count, (low, high, 0.0, 1.0))
-            panels[1].set_yticks([])
-            panels[1].set_title("decoded", loc="left")
-        panels[-1].set_xlabel(plane.labels[0])
+            centres = np.linspace(low, high, 2 * count + 1)[1::2, np.newaxis]
+            decoded = decode(plane.points(centres))
+            _draw_decoded(lower, decoded, like, count, (low, high, 0.0, 1.0))
+            lower.set(yticks=[], xlim=(low, high))
+            upper.tick_params(labelbottom=False)
+        lower.set_xlabel(plane.labels[0])
+
+
+@contextmanager
+def _line_panels(pictures: Float32 | None, path: Path) -> Iterator[tuple[Any, Any, int]]:
+    """A wide panel above a strip that a whole number of pictures fills, undistorted; inches."""
+    left, across, bottom, gap, panel, top = 0.6, WIDTH - 0.75, 0.5, 0.12, 2.0, 0.3
+    if pictures is None:
+        count, strip, gap = 0, 0.0, 0.0
+    else:
+        height, width = _tile(pictures)
+        count = _count(width, round(PANEL * across / (WIDTH / 2)))
+        strip = across / count * height / width
+    whole = bottom + strip + gap + panel + top
+    with plotting(path, whole) as figure:
+
+        def axes(low: float, high: float) -> Any:
+            return figure.add_axes((left / WIDTH, low / whole, across / WIDTH, high / whole))
+
+        upper = axes(bottom + strip + gap, panel)
+        yield upper, axes(bottom, strip) if pictures is not None else upper, count
 
 
 def _draw_decoded(
@@ -209,7 +228,7 @@ def _draw_decoded(
 ) -> None:
     """Pictures side by side, where their coordinates are on the axes."""
     tiles = picture.to_unit_range(shrunk(decoded, PANEL // FEWEST), like=like)
-    mosaic = picture.grid(tiles, columns=columns, padding=0)
+    mosaic = picture.grid(tiles, columns=columns, padding=1)
     grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if mosaic.shape[-1] == 1 else {}
     axes.imshow(mosaic.squeeze(-1) if grey else mosaic, extent=extent, aspect="auto", **grey)
 

@@ -32,7 +32,7 @@ LABELLED_DIMENSIONS = 40
 """Bars that have room for their number below."""
 
 ELEMENTS = 8
-"""Elements of a vector that are drawn, in rows of four."""
+"""Elements of a vector that are drawn, at most four in a row."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,8 @@ def draw_training(curve: Curve, unit: str, path: Path) -> None:
             axes.set_xlabel("epoch")
             axes.set_ylabel("nats" if name == "kl_loss" else unit)
             axes.xaxis.get_major_locator().set_params(integer=True)
+            if len(epochs) == 1:  # ticks around it would be no epochs
+                axes.set_xticks(epochs)
             axes.grid(axis="y", color=RULE, linewidth=0.6)
         axes.legend(frameon=False)
 
@@ -109,21 +111,22 @@ def draw_kl(kl: Sequence[float], active: NDArray[np.bool_], path: Path) -> None:
         axes = figure.subplots()
         for group, color, label in (
             (active, BLUE, f"active: variance of z_mean above {ACTIVE_VARIANCE:g}"),
-            (~active, GREY, "inactive"),
+            (~active, GREY, f"inactive: variance at most {ACTIVE_VARIANCE:g}"),
         ):
             at = np.flatnonzero(group[order])
             if at.size:
                 heights = values[order][at]
                 # The edge keeps a bar of no height in sight.
                 axes.bar(at, heights, 0.72, color=color, ec=color, label=f"{len(at)} {label}")
-        axes.set_title(
-            f"KL loss of each latent dimension: {values.sum():.2f} nats in all", loc="left"
-        )
+        total = f"{values.sum():.2f}" if values.sum() >= 0.1 else f"{values.sum():.2g}"
+        axes.set_title(f"KL loss of each latent dimension: {total} nats in all", loc="left")
         axes.set_ylabel("nats")
         axes.set_ylim(0, max(1.25 * values.max(), 0.1))
         axes.set_xlim(-0.7, max(len(values), 6) - 0.3)
         if len(values) <= LABELLED_DIMENSIONS:
             axes.set_xticks(range(len(values)), [str(i) for i in order])
+            for number, is_active in zip(axes.get_xticklabels(), active[order], strict=True):
+                number.set_color("black" if is_active else GREY)
             axes.tick_params("x", length=0)
             axes.set_xlabel("number of the dimension, from 0")
         else:
@@ -143,9 +146,9 @@ def draw_elements(x: NDArray[np.float32], reconstruction: NDArray[np.float32], p
     """
     spread = x.astype(np.float64).var(axis=0)
     elements = np.sort(np.argsort(-spread, kind="stable")[:ELEMENTS])
-    columns = min(4, len(elements))
-    rows = -(-len(elements) // columns)
-    with plotting(path, 2.4 * rows + 0.2, width=WIDTH * columns / 4 + 0.3) as figure:
+    rows = -(-len(elements) // 4)
+    columns = -(-len(elements) // rows)
+    with plotting(path, 2.3 * rows + 0.3, width=WIDTH * columns / 4) as figure:
         grid = figure.subplots(rows, columns, squeeze=False).flatten()
         for axes, element in zip(grid, elements, strict=False):
             _draw_element(axes, x[:, element], reconstruction[:, element])
