@@ -40,7 +40,8 @@ def export_models(
             out), or the `.keras` file of one; `vae_export.adopt` says what is taken.
         decoder: a Keras model of z that ends in logits or a sigmoid (bce) or in values (mse), or
             the `.keras` file of one.
-        dataset: what the model was trained on; test samples become part of the proof.
+        dataset: what the model was trained on; test samples become part of the proof
+            and are shown in the card.
         path: folder of the bundle.
         loss: which loss; bce with kl_weight 1 where left out.
         name: of the model; the folder's where left out.

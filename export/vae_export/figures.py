@@ -73,10 +73,12 @@ def draw_figures(
     """
     (folder / FOLDER).mkdir()
     drawn = [_training(folder, manifest, curve)] if curve else []
-    if not len(samples):
+    if len(samples) == 0:
         return tuple(drawn)
     look = Look(functions, manifest.loss, manifest.input.shape)
     seen = look.held_out(to_float(samples[:LOOKED_AT]))
+    if len(seen.x) == 0:
+        return tuple(drawn)
     shape = manifest.input.shape
     pictures = len(shape) == 3 and shape[-1] in (1, 3)
     if pictures:

@@ -211,6 +211,7 @@ def _line_panels(pictures: Float32 | None, path: Path) -> Iterator[tuple[Any, An
         strip = across / count * height / width
     whole = bottom + strip + gap + panel + top
     with plotting(path, whole) as figure:
+        figure.set_layout_engine("none")
 
         def axes(low: float, high: float) -> Any:
             return figure.add_axes((left / WIDTH, low / whole, across / WIDTH, high / whole))

@@ -18,6 +18,9 @@ Float32 = NDArray[np.float32]
 BATCH, BATCH_VALUES = 500, 1 << 20
 """Samples that TensorFlow gets at once, and values that these may have in all."""
 
+LARGEST = np.float32(1e30)
+"""What a figure shows of larger values."""
+
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -59,10 +62,11 @@ class Look:
             z: shape `(n, L)`, n at least 1.
 
         Returns:
-            Reconstructions, shape `(n, *input_shape)`; NaN becomes 0, infinity a large number.
+            Reconstructions, shape `(n, *input_shape)`, NaN as 0, and within `LARGEST`, so that
+            their sums are finite as well.
         """
         parts = [self._decode(part)["reconstruction"] for part in self._parts(z)]
-        return np.nan_to_num(np.concatenate(parts))
+        return np.clip(np.nan_to_num(np.concatenate(parts)), -LARGEST, LARGEST)
 
     def held_out(self, x: Float32) -> HeldOut:
         """Encodes samples, and computes how well they come back.

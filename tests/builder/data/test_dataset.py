@@ -246,3 +246,16 @@ def test_fractions_leave_something_to_train_on():
 def test_seed_below_0():
     with pytest.raises(OptionError, match="seed is -1, expected 0 or more"):
         Dataset.from_arrays("x", numbered(9), seed=-1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "count"),
+    [((3,), 2000), ((64, 64, 1), 2000), ((128, 128, 1), 512), ((512, 512, 1), 64)],
+)
+def test_held_out_are_the_first_test_samples_as_many_as_fit(shape, count):
+    numbers = (np.arange(2001) % 251).astype(np.uint8).reshape(-1, *[1] * len(shape))
+    one = np.zeros((1, *shape), np.uint8)
+    test = np.broadcast_to(numbers, (2001, *shape))
+    kept = Dataset.from_arrays("x", one, validation=one, test=test).held_out()
+    assert kept.shape == (count, *shape)
+    np.testing.assert_array_equal(kept.reshape(count, -1)[:, 0], numbers[:count].ravel())
