@@ -27,8 +27,8 @@ SPLIT_STREAM = 0x5B117
 
 HELD_OUT = 2000
 """Test samples that are kept with a model: for its proof, and to be drawn in its card."""
-HELD_OUT_VALUES = 1 << 23
-"""Values that these may have in all, so that large pictures fit in memory as well..."""
+HELD_OUT_VALUES = 1 << 22
+"""Values that these may have in all, so that large pictures take neither memory nor time..."""
 HELD_OUT_AT_LEAST = 64
 """...but so many samples are kept in any case, for the proof."""
 

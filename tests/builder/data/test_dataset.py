@@ -250,7 +250,7 @@ def test_seed_below_0():
 
 @pytest.mark.parametrize(
     ("shape", "count"),
-    [((3,), 2000), ((64, 64, 1), 2000), ((128, 128, 1), 512), ((512, 512, 1), 64)],
+    [((3,), 2000), ((28, 28, 2), 2000), ((128, 128, 1), 256), ((512, 512, 1), 64)],
 )
 def test_held_out_are_the_first_test_samples_as_many_as_fit(shape, count):
     numbers = (np.arange(2001) % 251).astype(np.uint8).reshape(-1, *[1] * len(shape))
