@@ -57,7 +57,7 @@ def test_one_epoch_has_one_tick(axes, tmp_path):
 
 
 KL = [0.25, 0.0, 3.0, 1.0]
-ACTIVE = np.array([True, False, True, False])
+ACTIVE = np.array([True, False, False, True])
 
 
 def test_kl_is_sorted_numbered_and_coloured_by_activity(axes, tmp_path):
@@ -66,10 +66,10 @@ def test_kl_is_sorted_numbered_and_coloured_by_activity(axes, tmp_path):
     bars = sorted(panel.patches, key=lambda bar: bar.get_x())
     assert [bar.get_height() for bar in bars] == [3.0, 1.0, 0.25, 0.0]
     colors = [matplotlib.colors.to_hex(bar.get_facecolor()) for bar in bars]
-    assert colors == [BLUE, GREY, BLUE, GREY]
+    assert colors == [GREY, BLUE, BLUE, GREY]
     labels = panel.get_xticklabels()
     assert [label.get_text() for label in labels] == ["2", "3", "0", "1"]
-    assert [label.get_color() for label in labels] == ["black", GREY, "black", GREY]
+    assert [label.get_color() for label in labels] == [GREY, "black", "black", GREY]
     assert panel.get_title("left") == "KL loss of each latent dimension: 4.25 nats in all"
     assert [text.get_text() for text in panel.get_legend().get_texts()] == [
         "2 active: variance of z_mean above 0.01",
