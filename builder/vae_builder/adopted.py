@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from vae_builder.data import Dataset
-from vae_builder.training import HELD_OUT, data_spec
+from vae_builder.training import data_spec
 from vae_export import Exported, Provenance, adopt, export
 from vae_runtime.errors import ExportError
 from vae_runtime.loss import LossSpec
@@ -44,7 +44,8 @@ def export_models(
             out), or the `.keras` file of one; `vae_export.adopt` says what is taken.
         decoder: a Keras model of z that ends in logits or a sigmoid (bce) or in values (mse), or
             the `.keras` file of one.
-        dataset: what the model was trained on; test samples become part of the proof.
+        dataset: what the model was trained on; test samples become part of the proof
+            and are shown in the card.
         path: folder of the bundle.
         loss: which loss; bce with kl_weight 1 where left out.
         input_dtype: what the graphs take: `float32`, or `uint8` for raw pixels.
@@ -70,7 +71,7 @@ def export_models(
     return export(
         adopted.encoder,
         adopted.decoder,
-        dataset.test[:HELD_OUT],
+        dataset.held_out(),
         path,
         loss=adopted.loss,
         input_dtype=input_dtype,

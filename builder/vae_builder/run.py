@@ -5,7 +5,7 @@ run.json        choices, where the data is and its digest, library versions
 checkpoint.npz  where training is, after every epoch and every few seconds
 history.csv     the losses of each epoch
 tensorboard/    the same for TensorBoard
-encoder.keras   decoder.keras   held_out.npz    at the end: the model, test samples for the proof
+encoder.keras   decoder.keras   held_out.npz    at the end: the model, test samples for its bundle
 result.json     at the very end: what the model reached
 ```
 

@@ -44,9 +44,6 @@ CHECKPOINT_SECONDS = 15.0
 VARIANCE_SAMPLES = 1000
 """Training samples whose variance a Gaussian likelihood begins with."""
 
-HELD_OUT = 64
-"""Test samples that stay with a trained model."""
-
 ORDER, VALIDATION_NOISE, TEST_NOISE = range(3)
 """Streams of random numbers, told apart by the second word of their seed."""
 
@@ -79,7 +76,8 @@ class Trained:
         config: the choices as they were used: hidden sizes filled in, no batch beyond the data,
             the variance that was reached.
         data: what it was trained on.
-        held_out: test samples for the proof, shape `(m, *input_shape)`, uint8 or float32.
+        held_out: test samples for the proof and the card, shape `(m, *input_shape)`, uint8 or
+            float32.
         history: one entry an epoch.
         validation: losses of the validation samples, one z per sample.
         test: losses of the test samples, one z per sample.
@@ -145,7 +143,7 @@ def train(
         vae=vae,
         config=replace(config, loss=vae.spec),
         data=data_spec(dataset),
-        held_out=dataset.test[:HELD_OUT],
+        held_out=dataset.held_out(),
         history=history,
         validation=trainer.validation,
         test=test,

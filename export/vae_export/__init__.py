@@ -2,6 +2,6 @@
 
 from vae_export.adopt import Adopted, adopt
 from vae_export.bundle import Exported, Provenance, export
-from vae_export.figures import Curve
+from vae_export.plots import Curve
 
 __all__ = ["Adopted", "Curve", "Exported", "Provenance", "adopt", "export"]

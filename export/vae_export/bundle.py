@@ -17,15 +17,17 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_export import card, figures
+from vae_export.card import model_card
+from vae_export.figures import draw_figures
 from vae_export.functions import exported_functions
 from vae_export.onnx_graphs import OPSETS, convert
+from vae_export.plots import Curve
 from vae_export.publish import publishing
 from vae_export.reference import parity_inputs, reference_values
 from vae_export.saved_models import SIGNATURE, weights_sha256, write_saved_model
 from vae_runtime import strict_json
 from vae_runtime.errors import ExportError, OptionError
-from vae_runtime.inputs import as_batch, to_float, to_input
+from vae_runtime.inputs import as_batch, to_input
 from vae_runtime.loss import Losses, LossSpec
 from vae_runtime.manifest import (
     FORMAT,
@@ -78,7 +80,7 @@ class Provenance:
 
     data: DataSpec | None = None
     training: TrainingSpec | None = None
-    curve: figures.Curve | None = None
+    curve: Curve | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ def export(
         encoder: x, shape `(batch, *input_shape)`, float32 and standardised, to a dict of `z_mean`
             and `z_log_var`.
         decoder: z, shape `(batch, latent_dim)`, to what `loss.decoder` says.
-        samples: held-out samples for the proof, shape `(n, *input_shape)`, uint8 or float32.
+        samples: held-out samples, shape `(n, *input_shape)`, uint8 or float32; the first ones are
+            for the proof and for the figures of the card.
         path: folder of the bundle.
         loss: which loss; bce of logits with kl_weight 1 where left out.
         input_dtype: what the graphs take: `float32`, or `uint8` for raw pixels.
@@ -157,7 +160,7 @@ def export(
         say("reference values by TensorFlow")
         parity = job.write_reference(folder, samples)
         say("model card")
-        manifest = job.write_card_and_manifest(folder, name, parity)
+        manifest = job.write_card_and_manifest(folder, name, samples, parity)
         say("verification by ONNX Runtime")
         report = load(folder).verify()
         if (tolerances := _with_headroom(report, loss)) != TOLERANCES:
@@ -290,32 +293,18 @@ class _Job:
         return values
 
     def write_card_and_manifest(
-        self, folder: Path, name: str, parity: dict[str, NDArray[np.float32]]
+        self,
+        folder: Path,
+        name: str,
+        samples: NDArray[np.generic],
+        parity: dict[str, NDArray[np.float32]],
     ) -> Manifest:
         manifest = self._manifest(name, parity)
-        (folder / "README.md").write_text(
-            card.model_card(manifest, self._draw_figures(folder, manifest, parity)), "utf-8"
-        )
+        drawn = draw_figures(folder, self.functions, manifest, samples, self.provenance.curve)
+        (folder / "README.md").write_text(model_card(manifest, drawn), "utf-8")
         manifest = replace(manifest, files=_file_entries(folder))
         (folder / MANIFEST).write_bytes(strict_json.encode(manifest))
         return manifest
-
-    def _draw_figures(
-        self, folder: Path, manifest: Manifest, parity: dict[str, NDArray[np.float32]]
-    ) -> set[str]:
-        drawn = set()
-        if self.provenance.curve:
-            target = folder / card.TRAINING_FIGURE
-            figures.draw_training(self.provenance.curve, manifest.loss.unit, target)
-            drawn.add(card.TRAINING_FIGURE)
-        if len(self.sample.shape) == 3 and self.sample.shape[-1] in (1, 3):
-            held_out = parity["x"][: figures.PAIRS]
-            code = self.functions["encoder"](held_out)
-            decoded = self.functions["decoder"](code["z_mean"])["reconstruction"].numpy()
-            target = folder / card.RECONSTRUCTIONS_FIGURE
-            figures.draw_reconstructions(to_float(held_out), decoded, target)
-            drawn.add(card.RECONSTRUCTIONS_FIGURE)
-        return drawn
 
     def _manifest(self, name: str, parity: dict[str, NDArray[np.float32]]) -> Manifest:
         graphs = {

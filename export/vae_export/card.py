@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
+from vae_export.figures import TRAINING, CardFigure
 from vae_runtime.describe import given
 from vae_runtime.loss import CLIP
 from vae_runtime.manifest import Manifest
 
-TRAINING_FIGURE = "figures/training.png"
-RECONSTRUCTIONS_FIGURE = "figures/reconstructions.png"
 
-
-def model_card(manifest: Manifest, figures: set[str]) -> str:
+def model_card(manifest: Manifest, figures: Sequence[CardFigure]) -> str:
     """Writes the card.
 
     Args:
         manifest: what the bundle says of itself.
-        figures: which of the figures there are.
+        figures: those that were drawn, in their order.
 
     Returns:
         Markdown.
@@ -23,7 +23,8 @@ def model_card(manifest: Manifest, figures: set[str]) -> str:
     parts = [
         _headline(manifest),
         _what(manifest),
-        _training(manifest, figures),
+        _training(manifest, [figure for figure in figures if figure.path == TRAINING]),
+        _pictures([figure for figure in figures if figure.path != TRAINING]),
         _usage(manifest),
         _files(manifest),
     ]
@@ -68,7 +69,7 @@ its samples. Inputs are {inputs}.
 """
 
 
-def _training(m: Manifest, figures: set[str]) -> str:
+def _training(m: Manifest, figures: Sequence[CardFigure]) -> str:
     lines = ["## Training", ""]
     if t := m.training:
         data = f" on {m.data.train} samples of `{m.data.name}`" if m.data else ""
@@ -93,16 +94,20 @@ def _training(m: Manifest, figures: set[str]) -> str:
         ]
         if warning := t.latents.warning():
             lines += [f"**Warning:** {warning}.", ""]
-    if TRAINING_FIGURE in figures:
-        lines += [f"![loss and its parts over the epochs]({TRAINING_FIGURE})", ""]
-    if RECONSTRUCTIONS_FIGURE in figures:
-        lines += [
-            f"![held-out inputs above their reconstructions]({RECONSTRUCTIONS_FIGURE})",
-            "",
-            "Held-out inputs above, their reconstructions (z = z_mean) below.",
-            "",
-        ]
+    lines += _shown(figures)
     return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def _pictures(figures: Sequence[CardFigure]) -> str:
+    return "\n".join(["## What it does", "", *_shown(figures)]) if figures else ""
+
+
+def _shown(figures: Iterable[CardFigure]) -> list[str]:
+    return [
+        line
+        for figure in figures
+        for line in (f"![{figure.alt}]({figure.path})", "", figure.caption, "")
+    ]
 
 
 def _usage(m: Manifest) -> str:

@@ -1,86 +1,159 @@
-"""The pictures of a model card: the training curve, and inputs beside their reconstructions."""
+"""The figures of a model card: which there are, what each is made from, and what it says.
+
+The training curve is drawn where it is known. Everything else follows from the model and its
+held-out samples, with fixed seeds: the same model gives the same pictures.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from vae_runtime import picture, png
-from vae_runtime.loss import Losses
+from vae_export import mosaics, plots
+from vae_export.latent_plane import draw_plane
+from vae_export.look import HeldOut, Look
+from vae_runtime.latents import latents
+from vae_runtime.manifest import Manifest
 
-PAIRS = 10
-"""Inputs shown beside their reconstructions."""
+FOLDER = "figures"
+TRAINING = f"{FOLDER}/training.png"
+RECONSTRUCTIONS = f"{FOLDER}/reconstructions.png"
+SAMPLES = f"{FOLDER}/samples.png"
+LATENT_PLANE = f"{FOLDER}/latent_plane.png"
+LATENT_KL = f"{FOLDER}/latent_kl.png"
 
-MIN_SIDE, MAX_SIDE = 28 * 3, 256
-"""Pixels that a small picture is enlarged to, and a large one is thinned to, to be seen."""
+LOOKED_AT = 2000
+"""Held-out samples that are looked at; more make a cloud no clearer."""
+
+SEED = 0
+"""Of the draws from the prior: that of `VAERuntime.sample`, so that a reader can repeat them."""
 
 
 @dataclass(frozen=True)
-class Curve:
-    """Losses after each epoch.
+class CardFigure:
+    """A figure that was drawn.
 
     Attributes:
-        train: means over the training samples, one entry an epoch.
-        validation: means over the validation samples.
+        path: of the PNG file, in the bundle.
+        alt: what it shows, for who does not see it.
+        caption: what to read from it, in one line.
     """
 
-    train: Sequence[Losses[float]]
-    validation: Sequence[Losses[float]]
+    path: str
+    alt: str
+    caption: str
 
 
-def draw_training(curve: Curve, unit: str, path: Path) -> None:
-    """Draws the loss and its two parts over the epochs.
+def draw_figures(
+    folder: Path,
+    functions: Mapping[str, Any],
+    manifest: Manifest,
+    samples: NDArray[np.generic],
+    curve: plots.Curve | None,
+) -> tuple[CardFigure, ...]:
+    """Draws what there is to see of a model.
 
     Args:
-        curve: what was reached.
-        unit: of the reconstruction loss, such as "nats".
-        path: PNG file to write.
+        folder: of the bundle; the figures come into its folder `FOLDER`.
+        functions: encoder and decoder, as by `exported_functions`.
+        manifest: what the bundle says of itself.
+        samples: held-out samples, shape `(n, *input_shape)`, uint8 or float32; the first ones are
+            looked at. Without any, only the training curve is drawn.
+        curve: losses after each epoch, where they are known.
+
+    Returns:
+        The figures, in the order of the card.
     """
-    epochs = np.arange(1, len(curve.train) + 1)
-    titles = {"loss": "loss", "reconstruction_loss": "reconstruction loss", "kl_loss": "KL loss"}
-    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(9, 2.8), layout="constrained")
-        FigureCanvasAgg(figure)
-        for axes, (name, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
-            for label, points, style in (
-                ("training", curve.train, {"color": "#9aa0a6", "linewidth": 1.5}),
-                ("validation", curve.validation, {"color": "#1a5fb4", "linewidth": 1.8}),
-            ):
-                values = [getattr(point, name) for point in points]
-                marker = "o" if len(values) < 3 else ""
-                axes.plot(epochs, values, label=label, marker=marker, **style)
-            axes.set_title(title, loc="left")
-            axes.set_xlabel("epoch")
-            axes.set_ylabel("nats" if name == "kl_loss" else unit)
-            axes.xaxis.get_major_locator().set_params(integer=True)
-            axes.grid(axis="y", color="#e0e0e0", linewidth=0.6)
-        axes.legend(frameon=False)
-        path.parent.mkdir(exist_ok=True)
-        figure.savefig(path, dpi=120, metadata={"Software": None})
+    (folder / FOLDER).mkdir()
+    drawn = [_training(folder, manifest, curve)] if curve else []
+    if len(samples) == 0:
+        return tuple(drawn)
+    look = Look(functions, manifest.loss, manifest.input)
+    seen = look.held_out(samples[:LOOKED_AT])
+    if len(seen.x) == 0:
+        return tuple(drawn)
+    shape = manifest.input.shape
+    pictures = len(shape) == 3 and shape[-1] in (1, 3)
+    if pictures:
+        drawn += [_reconstructions(folder, look, seen), _samples(folder, look, seen)]
+    elif len(shape) == 1:
+        drawn += [_elements(folder, look, seen)]
+    plane = _plane(folder, manifest, look if pictures else None, seen)
+    return (*drawn, plane, _kl(folder, manifest, seen))
 
 
-def draw_reconstructions(
-    x: NDArray[np.float32], reconstruction: NDArray[np.float32], path: Path
-) -> None:
-    """Draws inputs in the upper row and their reconstructions in the lower.
+def _training(folder: Path, manifest: Manifest, curve: plots.Curve) -> CardFigure:
+    plots.draw_training(curve, manifest.loss.unit, folder / TRAINING)
+    return CardFigure(
+        TRAINING,
+        "loss and its parts over the epochs",
+        "The loss and its two parts after each epoch.",
+    )
 
-    Args:
-        x: images, shape `(n, height, width, channels)`, channels 1 or 3.
-        reconstruction: images of the same shape.
-        path: PNG file to write.
-    """
-    count = min(PAIRS, len(x))
-    every = -(-max(x.shape[1:3]) // MAX_SIDE)
-    x, reconstruction = (images[:, ::every, ::every] for images in (x, reconstruction))
-    both = np.concatenate([x[:count], reconstruction[:count]])
-    zoom = max(1, -(-MIN_SIDE // max(x.shape[1:3])))
-    enlarged = np.repeat(np.repeat(picture.to_unit_range(both, like=x), zoom, axis=1), zoom, axis=2)
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(png.encode(picture.grid(enlarged, columns=count, padding=2)))
+
+def _reconstructions(folder: Path, look: Look, seen: HeldOut) -> CardFigure:
+    count = mosaics.MAX_COLUMNS
+    decoded = look.decode(seen.z_mean[:count])
+    mosaics.draw_reconstructions(seen.x[:count], decoded, folder / RECONSTRUCTIONS)
+    return CardFigure(
+        RECONSTRUCTIONS,
+        "held-out inputs above their reconstructions",
+        "Held-out inputs above, their reconstructions (z = z_mean) below.",
+    )
+
+
+def _elements(folder: Path, look: Look, seen: HeldOut) -> CardFigure:
+    plots.draw_elements(seen.x, look.decode(seen.z_mean), folder / RECONSTRUCTIONS)
+    return CardFigure(
+        RECONSTRUCTIONS,
+        "reconstructed elements over those of the inputs",
+        "Elements of held-out inputs and of their reconstructions (z = z_mean): equal on the line.",
+    )
+
+
+def _samples(folder: Path, look: Look, seen: HeldOut) -> CardFigure:
+    count = math.prod(mosaics.layout(seen.x.shape[1:]))
+    z = np.random.default_rng(SEED).standard_normal((count, seen.z_mean.shape[1]))
+    mosaics.draw_samples(look.decode(z.astype(np.float32)), seen.x, folder / SAMPLES)
+    return CardFigure(
+        SAMPLES,
+        "samples from the prior",
+        f"Samples from the prior, z ~ N(0, I): `vae.sample({count}, seed={SEED})`.",
+    )
+
+
+def _plane(folder: Path, manifest: Manifest, look: Look | None, seen: HeldOut) -> CardFigure:
+    draw_plane(seen, look.decode if look else None, manifest.loss.unit, folder / LATENT_PLANE)
+    decoded = ", and what the decoder makes of such places" if look else ""
+    return CardFigure(
+        LATENT_PLANE,
+        "held-out samples in the latent plane" + (", and the plane decoded" if look else ""),
+        f"Where the encoder puts held-out samples{decoded}.",
+    )
+
+
+def _kl(folder: Path, manifest: Manifest, seen: HeldOut) -> CardFigure:
+    known = manifest.training.latents if manifest.training else None
+    found = known or latents(seen.z_mean, seen.z_log_var)
+    # The manifest counts the active dimensions over all test samples; these tell which they are.
+    active = _largest(seen.z_mean.var(axis=0, dtype=np.float64), found.active_units)
+    plots.draw_kl(found.kl_per_dimension, active, folder / LATENT_KL)
+    return CardFigure(
+        LATENT_KL,
+        "KL loss of each latent dimension",
+        f"What each latent dimension carries, on average over {'test' if known else 'held-out'} "
+        "samples.",
+    )
+
+
+def _largest(values: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
+    """Which of the values are the `count` largest."""
+    chosen = np.zeros(len(values), bool)
+    chosen[np.argsort(-values, kind="stable")[:count]] = True
+    return chosen

@@ -27,7 +27,8 @@ def describe(manifest: Manifest, *, sha256: str) -> str:
         "input": f"{_shape(m.input.shape)} {m.input.dtype}, {values}{standardized}",
         "latent_dim": str(m.latent_dim),
         "loss": f"{m.loss.reconstruction} of {m.loss.decoder}{variance} + "
-        f"{m.loss.kl_weight:g} * kl, {m.loss.elements} over elements, {m.loss.samples} over samples",
+        f"{m.loss.kl_weight:g} * kl, {m.loss.elements} over elements, "
+        f"{m.loss.samples} over samples",
         "encoder": _graph(m.graphs.encoder),
         "decoder": _graph(m.graphs.decoder),
         "loss graph": _graph(m.graphs.loss),

@@ -83,7 +83,7 @@ def encode(image: NDArray[np.uint8]) -> bytes:
     lines = np.zeros((height, 1 + width * channels), np.uint8)  # column 0: filter type 0
     lines[:, 1:] = pixels.reshape(height, -1)
     header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR[channels], 0, 0, 0)
-    body = zlib.compress(lines.tobytes(), 9)
+    body = zlib.compress(lines.tobytes(), 6)  # 9 takes up to ten times longer for a few percent
     return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
 
 

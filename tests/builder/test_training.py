@@ -231,12 +231,12 @@ def test_training_moves_every_weight_from_where_the_seed_put_it(trained):
     assert not any(map(np.array_equal, weights(trained), start))
 
 
-def test_vectors_hidden_sizes_of_the_preset_and_64_held_out_samples(no_steps):
+def test_vectors_and_hidden_sizes_of_the_preset(no_steps):
     x = np.random.default_rng(0).random((80, 3), dtype=np.float32)
     data = Dataset.from_arrays("rows", x[:4], validation=x[4:6], test=x[6:])
     result = train(data, TrainConfig(latent_dim=1, epochs=1))
     assert result.config.hidden == (512, 256)
-    np.testing.assert_array_equal(result.held_out, x[6:70])
+    np.testing.assert_array_equal(result.held_out, x[6:])
 
 
 def test_interrupt_from_on_progress_propagates(no_steps):

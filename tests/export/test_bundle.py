@@ -50,6 +50,9 @@ def test_files_are_exactly_those_of_the_manifest(exported):
         "loss.onnx",
         "parity.npz",
         "figures/reconstructions.png",
+        "figures/samples.png",
+        "figures/latent_plane.png",
+        "figures/latent_kl.png",
     }
     assert {name for name in found if not name.startswith("saved_model/")} == {
         "manifest.json",
@@ -99,10 +102,33 @@ def test_result_of_an_export(models, tmp_path):
     assert len(reference["x"]) == 8
 
 
-def test_vectors_have_no_figure_of_pictures(tmp_path):
+def test_more_samples_change_the_figures_and_not_the_proof(models, tmp_path):
+    samples = np.random.default_rng(1).random((90, 4, 3, 1), dtype=np.float32)
+    for name, count in (("some", 61), ("all", 90)):
+        export(*models, samples[:count], tmp_path / name, name="vae")
+
+    def same(file):
+        return (tmp_path / "some" / file).read_bytes() == (tmp_path / "all" / file).read_bytes()
+
+    assert same("parity.npz") and same("loss.onnx") and same("figures/samples.png")
+    assert not same("figures/latent_plane.png")
+
+
+def test_export_without_samples(models, tmp_path):
+    result = export(*models, SAMPLES[:0], tmp_path / "vae")
+    assert result.report.samples == 3
+    assert not [name for name in result.manifest.files if name.startswith("figures")]
+
+
+def test_vectors_have_figures_of_their_own(tmp_path):
     models = build_models("dense", (5,), 2, (4,))
     result = export(*models, np.zeros((3, 5), np.float32), tmp_path / "vae", loss=LossSpec("mse"))
-    assert not [name for name in result.manifest.files if name.startswith("figures")]
+    figures = {name for name in result.manifest.files if name.startswith("figures")}
+    assert figures == {
+        "figures/reconstructions.png",
+        "figures/latent_plane.png",
+        "figures/latent_kl.png",
+    }
     assert result.manifest.input.range is None
 
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vae_export.card import RECONSTRUCTIONS_FIGURE, TRAINING_FIGURE, model_card
+from vae_export.card import model_card
+from vae_export.figures import SAMPLES, TRAINING, CardFigure
 from vae_runtime import Bundle, Latents, Losses
 from vae_runtime.manifest import DataSpec, TrainingSpec
 
@@ -30,7 +31,7 @@ def trained(manifest):
 
 
 def test_facts(manifest):
-    card = model_card(trained(manifest), {TRAINING_FIGURE, RECONSTRUCTIONS_FIGURE})
+    card = model_card(trained(manifest), ())
     assert card.startswith("# small-vae\n")
     for fact in (
         "samples of shape (8, 8, 1) with 3 latent\ndimensions",
@@ -44,8 +45,6 @@ def test_facts(manifest):
         "| mean per sample, nats | reconstruction_loss | kl_loss | loss |",
         "| validation | 90.12 | 10.00 | 95.12 |",
         "| test | 91.50 | 11.00 | 97.00 |",
-        "(figures/training.png)",
-        "(figures/reconstructions.png)",
         "| decoder | `decoder.onnx` | `z` (batch, 3) | `logits` (batch, 8, 8, 1), "
         "`reconstruction` (batch, 8, 8, 1) |",
         "| loss | `loss.onnx` | `x` (batch, 8, 8, 1), `eps` (batch, 3) | `reconstruction_loss` "
@@ -54,14 +53,23 @@ def test_facts(manifest):
         assert fact in card, fact
 
 
+def test_figures_are_shown_with_their_captions_where_they_belong(manifest):
+    figures = (CardFigure(TRAINING, "a curve", "It falls."), CardFigure(SAMPLES, "digits", "Ten."))
+    card = model_card(trained(manifest), figures)
+    curve = "\n\n![a curve](figures/training.png)\n\nIt falls.\n\n"
+    digits = "\n\n## What it does\n\n![digits](figures/samples.png)\n\nTen.\n\n## Use\n"
+    assert card.index("## Training") < card.index(curve) < card.index(digits)
+    assert "## What it does" not in model_card(manifest, figures[:1])
+
+
 def test_unknown_training_is_left_out(manifest):
-    card = model_card(manifest, set())
+    card = model_card(manifest, ())
     assert "## Training" not in card and "figures/" not in card and "unknown" not in card
 
 
 def test_squared_error_is_not_called_nats(exported):
     manifest = Bundle(exported("dense", "mse")).manifest
-    card = model_card(trained(manifest), set())
+    card = model_card(trained(manifest), ())
     assert "the squared error, summed" in card
     assert "| mean per sample, squared error |" in card
     assert "of any finite value" in card and "[0, 1]" not in card
@@ -71,7 +79,12 @@ def test_every_figure_and_file_that_a_card_names_is_there(exported):
     path = exported()
     card = (path / "README.md").read_text()
     links = re.findall(r"\]\(([^)]+)\)", card)
-    assert links == ["figures/reconstructions.png"]
+    assert links == [
+        "figures/reconstructions.png",
+        "figures/samples.png",
+        "figures/latent_plane.png",
+        "figures/latent_kl.png",
+    ]
     for file in (*links, *re.findall(r"`([a-z.]+\.(?:onnx|npz|json))`", card)):
         assert (path / file).is_file()
 

@@ -7,11 +7,12 @@ generator seeded with `[seed, SPLIT_STREAM]`; within a split the samples keep th
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from vae_builder.data.rows import Rows, Samples, chunks, subset
 from vae_builder.data.samples import as_samples, check_samples
@@ -25,6 +26,13 @@ TEST_FRACTION = 0.1
 """Share of the samples that becomes the test split where the source has none."""
 SPLIT_STREAM = 0x5B117
 """Second word of the seed, so that no other use of the same seed draws the same numbers."""
+
+HELD_OUT = 2000
+"""Test samples that are kept with a model: for its proof, and to be drawn in its card."""
+HELD_OUT_VALUES = 1 << 22
+"""Values that these may have in all, so that large pictures take neither memory nor time..."""
+HELD_OUT_AT_LEAST = 64
+"""...but so many samples are kept in any case, for the proof."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +158,16 @@ class Dataset:
         scale = np.sqrt(np.maximum(squares / count - np.square(mean), 0))
         scale = np.where(scale < MIN_SCALE, 1.0, scale)
         return Standardization(*(tuple(map(float, n)) for n in (mean + offset, scale)))
+
+    def held_out(self) -> NDArray[np.generic]:
+        """The first test samples: those that are kept with a model.
+
+        Returns:
+            Shape `(m, *input_shape)`, uint8 or float32; m is at most `HELD_OUT`, and less where
+            samples are large.
+        """
+        affordable = HELD_OUT_VALUES // math.prod(self.input_shape)
+        return self.test[: min(HELD_OUT, max(HELD_OUT_AT_LEAST, affordable))]
 
     def require_range(self, value_range: tuple[float, float] | None) -> None:
         """Checks that all values lie in the range that a loss needs.

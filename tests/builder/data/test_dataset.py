@@ -264,3 +264,16 @@ def test_standardization_is_that_of_the_training_samples(shape, dtype, monkeypat
     found, deviation = dataset.standardization(), values.std(axis=axes)
     np.testing.assert_allclose(found.mean, values.mean(axis=axes), rtol=1e-6)
     np.testing.assert_allclose(found.scale, np.where(deviation > 1e-9, deviation, 1), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "count"),
+    [((3,), 2000), ((28, 28, 2), 2000), ((128, 128, 1), 256), ((512, 512, 1), 64)],
+)
+def test_held_out_are_the_first_test_samples_as_many_as_fit(shape, count):
+    numbers = (np.arange(2001) % 251).astype(np.uint8).reshape(-1, *[1] * len(shape))
+    one = np.zeros((1, *shape), np.uint8)
+    test = np.broadcast_to(numbers, (2001, *shape))
+    kept = Dataset.from_arrays("x", one, validation=one, test=test).held_out()
+    assert kept.shape == (count, *shape)
+    np.testing.assert_array_equal(kept.reshape(count, -1)[:, 0], numbers[:count].ravel())
