@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -19,15 +17,16 @@ from vae_builder.cli.options import (
     model_options,
     quiet_option,
 )
+from vae_builder.cli.progress import in_parts, shown_progress
 from vae_builder.cli.tensorflow import import_tensorflow
 from vae_builder.config import TrainConfig, Variance
 from vae_builder.data import Dataset
 from vae_runtime.errors import OptionError
-from vae_runtime.loss import Losses, LossSpec
+from vae_runtime.loss import LossSpec
 
 if TYPE_CHECKING:
     from vae_builder.run import Source
-    from vae_builder.training import Progress, Trained
+    from vae_builder.training import Trained
     from vae_export import Exported
 
 DATA_OPTIONS = (
@@ -70,7 +69,7 @@ def train_command(
     if not resume:
         source, config = _parse(options)
     ctx.obj["interrupted"] = f"Interrupted: go on with build-vae train {output} --resume"
-    with _progress_bar(quiet) as on_progress:
+    with shown_progress(quiet) as on_progress:
         hooks: dict[str, Any] = {"on_data": _describer(quiet), "on_progress": on_progress}
         if resume:
             trained = resume_run(output, **hooks)
@@ -179,7 +178,7 @@ def _train(options: dict[str, Any], *, quiet: bool) -> Trained:
 
     source, config = _parse(options)
     dataset = _load(source, quiet=quiet)
-    with _progress_bar(quiet) as on_progress:
+    with shown_progress(quiet) as on_progress:
         trained = train(dataset, config, on_progress=on_progress)
     _print_result(trained)
     return trained
@@ -217,7 +216,7 @@ def _describer(quiet: bool) -> Callable[[Dataset], None] | None:
 
 def _print_result(trained: Trained) -> None:
     loss = trained.config.loss
-    click.echo(f"test loss {_in_parts(trained.test)} {loss.unit}")
+    click.echo(f"test loss {in_parts(trained.test)} {loss.unit}")
     if loss.variance:
         click.echo(f"variance {loss.variance:.4g}, standard deviation {loss.variance**0.5:.4g}")
     units, of = trained.latents.active_units, trained.config.latent_dim
@@ -259,49 +258,6 @@ def _is_given(ctx: click.Context, name: str) -> bool:
 def _describe(dataset: Dataset) -> str:
     counts = ", ".join(f"{count} {split}" for split, count in dataset.counts.items())
     return f"{dataset.name}: {counts} samples of shape {dataset.input_shape}"
-
-
-def _in_parts(losses: Losses[float]) -> str:
-    return (
-        f"{losses.loss:.2f} = {losses.reconstruction_loss:.2f} reconstruction "
-        f"+ {losses.kl_loss:.2f} KL"
-    )
-
-
-@contextlib.contextmanager
-def _progress_bar(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """A bar on standard error with time left and losses; nothing where that is no terminal."""
-    if quiet or not sys.stderr.isatty():
-        yield None
-        return
-    bar: Any = None
-
-    def on_progress(progress: Progress) -> None:
-        nonlocal bar
-        if bar is None:
-            bar = click.progressbar(
-                length=progress.steps,
-                label="training",
-                file=sys.stderr,
-                item_show_func=_status,
-                width=max(4, min(24, shutil.get_terminal_size().columns - 68)),
-            )
-            bar.__enter__()
-        bar.update(progress.step - bar.pos, progress)
-
-    try:
-        yield on_progress
-    finally:
-        if bar is not None:
-            bar.__exit__(None, None, None)
-
-
-def _status(progress: Progress | None) -> str:
-    if progress is None:
-        return ""
-    losses = progress.train
-    text = f"{losses.loss:.1f} = {losses.reconstruction_loss:.1f} + {losses.kl_loss:.1f} KL"
-    return text if progress.validation is None else f"{text}, val. {progress.validation.loss:.1f}"
 
 
 @contextlib.contextmanager
