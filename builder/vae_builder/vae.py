@@ -145,12 +145,15 @@ class VAE(keras.Model):
             device, compiled or not.
         """
         seed = tf.stack([tf.cast(self.seed, tf.int32), tf.cast(step, tf.int32)])
-        shape = (2, count, self.latent_dim)
+        half = -(-self.latent_dim // 2)
+        shape = (2, count, half)
         bits = tf.random.stateless_uniform(shape, seed, None, None, tf.uint32, alg="philox")
-        # Box and Muller. TensorFlow's own stateless_normal makes other numbers of the same bits
-        # where XLA compiles it.
+        # Box and Muller: two draws from two numbers. TensorFlow's own stateless_normal makes other
+        # numbers of the same bits where XLA compiles it.
         uniform = (tf.cast(tf.bitwise.right_shift(bits, 8), tf.float32) + 0.5) * 2.0**-24
-        return tf.sqrt(-2.0 * tf.math.log(uniform[0])) * tf.cos(2.0 * math.pi * uniform[1])
+        radius, angle = tf.sqrt(-2.0 * tf.math.log(uniform[0])), 2.0 * math.pi * uniform[1]
+        draws = tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], axis=1)
+        return draws[:, : self.latent_dim]
 
     def losses_of(self, x: Any, eps: Any, *, training: bool = False) -> Losses[Any]:
         """The loss of each sample, in its parts.
