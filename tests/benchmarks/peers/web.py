@@ -165,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
 def _version(node_modules: Path) -> str:
     package = node_modules / "onnxruntime-web" / "package.json"
     if not package.is_file():
-        raise NotHereError("npm install onnxruntime-web, then --node-modules FOLDER/node_modules")
+        raise NotHereError("npm install --no-save onnxruntime-web, or --node-modules PATH")
     version: str = json.loads(package.read_text())["version"]
     return version
 
