@@ -8,7 +8,7 @@ by one epoch that does not count, and gives the best of the epochs that follow. 
 model's matrix products alone, forward and backward, by TensorFlow. Run it with nothing else on the
 machine: other work does not slow the contenders alike.
 
-Peers that are not installed are left out (`pip install torch jax`).
+Peers that are not installed are left out (`pip install ".[peers]"`).
 """
 
 from __future__ import annotations

@@ -1,0 +1,216 @@
+"""The comparison of runtimes: that it finds what differs, and that those installed here agree."""
+
+import dataclasses
+import json
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import everywhere
+import numpy as np
+import pytest
+from everywhere import Difference, Row, compare, difference, table
+from peers import web
+from peers.runtime import LOSS_NAMES, NotHereError, Peer, batches
+from peers.runtimes import PEERS
+
+import vae_runtime
+from vae_runtime import Bundle
+from vae_runtime.manifest import Tolerances
+
+TOLERANCES = Tolerances(1e-5, 1e-5, loss_atol=1e-5, loss_rtol=1e-6)
+NODE_MODULES = Path(__file__).parent.parent / "node_modules"
+
+
+def score(bundle, inputs):
+    vae = vae_runtime.load(bundle.path)
+    return "1.0", [vae.run("loss", batch) for batch in inputs]
+
+
+def score_wrongly(bundle, inputs):
+    """The last sample, when it is alone, is off by 1e-5 of its loss."""
+    version, found = score(bundle, inputs)
+    return version, [*found[:-1], {**found[-1], "loss": found[-1]["loss"] * np.float32(1.00001)}]
+
+
+def not_here(bundle, inputs):
+    raise NotHereError("pip install it")
+
+
+def broken(bundle, inputs):
+    raise RuntimeError("no such operator")
+
+
+RIGHT, WRONG = Peer("right", "nothing", score), Peer("wrong", "x", score_wrongly)
+
+
+@pytest.mark.parametrize("preset", ["dense", "conv"])
+@pytest.mark.parametrize("peer", [*PEERS, *web.peers(NODE_MODULES)], ids=lambda peer: peer.name)
+def test_runtimes_that_are_here_agree(exported, peer, preset):
+    row = compare(peer, [Bundle(exported(preset))])
+    if row.missing:
+        pytest.skip(f"{peer.name}: {row.missing}")
+    assert not row.error
+    if peer.held:
+        reconstruction, kl, loss = row.differences[0]
+        assert max(reconstruction.relative, loss.relative) <= everywhere.RTOL
+        assert kl.agrees and not row.failed
+
+
+def test_onnx_runtime_and_tensorflow_lite_are_here(exported):
+    """What the tests have installed must not be skipped."""
+    bundle = Bundle(exported())
+    ran = {peer.name for peer in PEERS if not compare(peer, [bundle]).missing}
+    assert ran >= {"ONNX Runtime, CPU", "TensorFlow's tf.lite"}
+
+
+def test_raw_values_are_compared_too(exported):
+    path = exported("dense", "gaussian", (9, 7, 3), variance=0.7, input_dtype="uint8")
+    for peer in PEERS:
+        assert not compare(peer, [Bundle(path)]).failed, peer.name
+
+
+def test_samples_are_scored_together_and_each_alone():
+    x, eps = np.zeros((3, 4)), np.ones((3, 2), np.float32)
+    sizes = [(len(batch["x"]), len(batch["eps"])) for batch in batches(x, eps)]
+    assert sizes == [(3, 3), (1, 1), (1, 1), (1, 1)]
+
+
+def test_difference_is_relative_and_the_largest():
+    reference = [np.float32([100, 200]), np.float32([50])]
+    found = [np.float32([100, 200.0002]), np.float32([50])]
+    result = difference(found, reference, TOLERANCES)
+    assert result.relative == pytest.approx(13 * 2**-16 / 200)  # 13 steps of float32
+    assert result.agrees and str(result) == "9.9e-07"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "cell"),
+    [
+        (1000.003, 1000, "**3.0e-06**"),
+        (0.100009, 0.1, "9.0e-05 *"),  # within the bundle's 1e-5
+        (np.nan, 1, "**nan**"),
+        (0, 0, "0.0e+00"),
+        (1, 0, "**inf**"),
+    ],
+)
+def test_what_is_beyond_is_marked(value, expected, cell):
+    assert str(difference([np.float32([value])], [np.float32([expected])], TOLERANCES)) == cell
+
+
+def test_another_shape_is_an_error():
+    with pytest.raises(ValueError, match=r"shape \(2,\), expected \(1,\)"):
+        difference([np.zeros(2)], [np.zeros(1)], TOLERANCES)
+
+
+def test_a_single_sample_that_differs_is_found(exported):
+    row = compare(WRONG, [Bundle(exported())])
+    assert [part.agrees for part in row.differences[0]] == [True, True, False]
+    assert row.failed
+    assert not dataclasses.replace(row, peer=dataclasses.replace(WRONG, held=False)).failed
+
+
+@pytest.mark.parametrize(
+    ("peer", "status", "line"),
+    [
+        (RIGHT, 0, "| right (1.0) | "),
+        (WRONG, 1, "DIFFERS: wrong"),
+        (Peer("absent", "x", not_here), 0, "skipped: absent: pip install it"),
+        (Peer("broken", "x", broken), 1, "FAILED: broken: RuntimeError: no such operator"),
+        (Peer("shown", "x", score_wrongly, held=False), 0, "| shown for comparison |"),
+    ],
+)
+def test_the_command(exported, monkeypatch, capsys, peer, status, line):
+    monkeypatch.setattr(everywhere, "PEERS", (RIGHT, peer))
+    monkeypatch.setattr(everywhere, "web_peers", lambda *_: ())
+    assert everywhere.main([str(exported())]) == status
+    assert line in capsys.readouterr().out
+
+
+def test_table():
+    parts = (Difference(1e-7, True), Difference(5e-6, True), Difference(1e-3, False))
+    rows = [Row(WRONG, "2", (parts, parts)), Row(RIGHT, missing="install it")]
+    lines = table(rows, ["a", "b"]).splitlines()
+    assert lines[0].startswith("| runtime | a: reconstruction | a: kl | a: loss | b: recon")
+    assert lines[2] == (
+        "| wrong (2) | 1.0e-07 | 5.0e-06 * | **1.0e-03** | 1.0e-07 | 5.0e-06 * | **1.0e-03** | x |"
+    )
+    assert lines[4].startswith("`*` beyond 2e-06")
+    assert lines[5:] == ["skipped: right: install it", "DIFFERS: wrong"]
+
+
+BROWSER = """#!{python}
+import base64, json, sys, urllib.request
+url = sys.argv[-1]
+get = lambda path: urllib.request.urlopen(url + path).read()
+assert b"/score.mjs" in get("") and b"score" in get("score.mjs") and get("ort/ort.mjs") == b"ort"
+job = json.loads(get("job.json"))
+import numpy as np, onnxruntime
+session = onnxruntime.InferenceSession(base64.b64decode(job["model"]))
+def array(t):
+    return np.frombuffer(base64.b64decode(t["data"]), t["type"]).reshape(t["dims"])
+names = [output.name for output in session.get_outputs()]
+def losses(batch):
+    found = session.run(names, {{name: array(tensor) for name, tensor in batch.items()}})
+    return dict(zip(names, (value.tolist() for value in found)))
+batches = [losses(batch) for batch in job["batches"]]
+answer = {answer}
+urllib.request.urlopen(urllib.request.Request(url + "results", json.dumps(answer).encode()))
+"""
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """A function that writes a program which does in Python what the page does in a browser."""
+    dist = tmp_path / "onnxruntime-web" / "dist"
+    dist.mkdir(parents=True)
+    (dist / "ort.mjs").write_text("ort")
+    (dist.parent / "package.json").write_text(json.dumps({"version": "1.2.3"}))
+
+    def make(answer):
+        program = tmp_path / "browser"
+        program.write_text(BROWSER.format(python=sys.executable, answer=answer))
+        program.chmod(0o755)
+        return web.peers(tmp_path, str(program))[1]
+
+    return make
+
+
+def test_a_page_gets_its_job_and_hands_back_the_losses(exported, browser):
+    row = compare(browser('{"batches": batches, "version": "B 7"}'), [Bundle(exported())])
+    assert (row.version, row.error) == ("1.2.3, B 7", "")
+    assert not row.failed
+
+
+def test_what_a_page_reports_as_an_error_is_one(exported, browser):
+    row = compare(browser('{"error": "no WebAssembly"}'), [Bundle(exported())])
+    assert row.failed and row.error == "WebError: no WebAssembly"
+
+
+@pytest.mark.parametrize("path", ["nothing", "../README.md", "files/../secret", "files/", "files"])
+def test_nothing_else_is_served(tmp_path, path):
+    (tmp_path / "files").mkdir()
+    (tmp_path / "secret").write_text("x")
+    with web.Server({"/": b"page", "/files/": tmp_path / "files"}) as server:
+        with pytest.raises(urllib.error.HTTPError, match="404") as caught:
+            urllib.request.urlopen(server.url + path)
+        caught.value.close()
+
+
+def test_what_is_missing_is_named(tmp_path, exported, monkeypatch):
+    bundle, absent = Bundle(exported()), web.peers(tmp_path)
+    for peer in absent:
+        assert "npm install --no-save onnxruntime-web" in compare(peer, [bundle]).missing
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    missing = {peer.name: compare(peer, [bundle]).missing for peer in PEERS}
+    assert missing["OpenVINO, CPU"] == missing["LiteRT"] == 'pip install ".[peers]"'
+
+
+def test_a_pack_without_saved_models_is_compared_without_litert(exported, tmp_path):
+    packed = Bundle(vae_runtime.pack(exported(), tmp_path / "small.vae").path)
+    rows = {peer.name: compare(peer, [packed]) for peer in PEERS}
+    assert rows["ONNX Runtime, CPU"].differences
+    assert "SavedModels" in rows["TensorFlow's tf.lite"].missing
+    assert LOSS_NAMES == ("reconstruction_loss", "kl_loss", "loss")
