@@ -3,5 +3,16 @@
 from vae_export.adopt import Adopted, adopt
 from vae_export.bundle import Exported, Provenance, export
 from vae_export.figures import Curve
+from vae_export.variants import VariantOutcome, VariantPlan, quantize
 
-__all__ = ["Adopted", "Curve", "Exported", "Provenance", "adopt", "export"]
+__all__ = [
+    "Adopted",
+    "Curve",
+    "Exported",
+    "Provenance",
+    "VariantOutcome",
+    "VariantPlan",
+    "adopt",
+    "export",
+    "quantize",
+]

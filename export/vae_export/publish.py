@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vae_runtime.errors import ExportError
-from vae_runtime.manifest import MANIFEST
+from vae_runtime.manifest import MANIFEST, FileEntry
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -102,6 +102,24 @@ def publishing(target: Path, *, force: bool) -> Iterator[Path]:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
     _flush_published(target, parent)
+
+
+def file_entries(folder: Path) -> dict[str, FileEntry]:
+    """Sizes and digests of a bundle's files, for its manifest.
+
+    Args:
+        folder: the bundle's.
+
+    Returns:
+        By relative path, in order; the manifest itself is left out.
+    """
+    entries = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name != MANIFEST:
+            data = path.read_bytes()
+            entries[name] = FileEntry(len(data), hashlib.sha256(data).hexdigest())
+    return entries
 
 
 def _umask() -> int:

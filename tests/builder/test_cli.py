@@ -28,6 +28,7 @@ COMMANDS = (
     "export",
     "inspect",
     "pack",
+    "quantize",
     "reconstruct",
     "sample",
     "score",
