@@ -67,6 +67,19 @@ def check_parent(target: Path) -> None:
 
 
 @contextlib.contextmanager
+def publishing_folder(target: Path) -> Iterator[Path]:
+    """As `publishing`, for a folder that is no bundle: one that holds something stays.
+
+    Raises:
+        ExportError: something is there, or the target cannot be written.
+    """
+    if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
+        raise ExportError(f"{target} exists: choose another name, or remove it first")
+    with publishing(target, force=False) as folder:
+        yield folder
+
+
+@contextlib.contextmanager
 def publishing(target: Path, *, force: bool) -> Iterator[Path]:
     """Gives a temporary folder to fill; publishes it where the block ends without an error.
 

@@ -24,7 +24,7 @@ class Drift:
     """How far a variant's losses are from float32's, at z = z_mean."""
 
     samples: Annotated[int, "held-out samples", Limit(2, 2**53)]
-    mean: Annotated[float, "mean of |difference| / |float32's loss|", Limit(0)]
+    mean: Annotated[float, "mean relative difference from float32's loss", Limit(0)]
     p99: Annotated[float, "its 99th percentile", Limit(0)]
     rank_correlation: Annotated[
         float, "Spearman's, of the losses; 0 where all of one are the same", Limit(-1, 1)
@@ -47,13 +47,13 @@ class VariantTolerances:
 
     tensor: Annotated[
         float,
-        "for z_mean, z_log_var, z, logits, ...: as a share of the output's largest |reference|",
+        "for z_mean, z_log_var, z, logits, ...: as a share of the output's largest, signs aside",
         Limit(0, 0.5),
     ]
     loss: Annotated[
         float,
-        "for each loss of each sample: as a share of its |reference|, or of the median |reference| "
-        "where that is larger",
+        "for each loss of each sample: as a share of it, or of the median where that is larger, "
+        "signs aside",
         Limit(0, 0.5),
     ]
 

@@ -24,6 +24,7 @@ from vae_runtime.manifest import FileEntry
 
 COMMANDS = (
     "bench",
+    "edge",
     "evaluate",
     "export",
     "inspect",

@@ -1,5 +1,6 @@
 """Variants in lower precision: what is published, what is refused, what stays in float32."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -143,7 +144,7 @@ def test_a_bad_variant_is_refused_unless_asked_for(bundle, monkeypatch):
     monkeypatch.setattr(variants, "lower", coarse)
     (outcome,) = quantize(bundle, plan("float16"))
     assert outcome.variant is None
-    assert outcome.verdict.startswith("float16 is not published: its loss drifts too far: mean ")
+    assert outcome.verdict.startswith("float16 is not published: its loss drifts too far: ")
     assert outcome.verdict.endswith("--allow-drift float16")
     assert Bundle(bundle).manifest.variants == {}
     assert set(Bundle(bundle).manifest.files) == set(before.files)
@@ -195,7 +196,7 @@ def test_what_is_slow_is_not_worth_it(bundle, monkeypatch):
 
 @pytest.mark.parametrize("name", ["encoder", "decoder", "loss"])
 @pytest.mark.parametrize("precision", ["float16", "int8"])
-def test_verify_fails_when_a_variants_weight_is_changed(lowered, tmp_path, seal, precision, name):
+def test_verify_fails_when_a_variants_weight_is_changed(lowered, tmp_path, precision, name):
     path = shutil.copytree(lowered[0], tmp_path / "small-vae")
     file = f"{precision}/{name}.onnx"
     model = onnx.load(path / file)
@@ -204,7 +205,11 @@ def test_verify_fails_when_a_variants_weight_is_changed(lowered, tmp_path, seal,
     largest = max(weights, key=lambda t: np.prod(t.dims))
     values = numpy_helper.to_array(largest)
     largest.CopyFrom(numpy_helper.from_array(-values, largest.name))
-    seal(path, file, model.SerializeToString())
+    data = model.SerializeToString()
+    (path / file).write_bytes(data)
+    manifest = json.loads((path / "manifest.json").read_bytes())
+    manifest["files"][file] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    (path / "manifest.json").write_text(json.dumps(manifest))
     assert vae_runtime.load(path).verify().passed
     assert not vae_runtime.load(path, precision=precision).verify().passed
 

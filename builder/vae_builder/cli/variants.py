@@ -12,6 +12,7 @@ from vae_builder.cli.options import (
     bundle_argument,
     debug_option,
     names,
+    precision_option,
     quiet_option,
     source_options,
 )
@@ -69,3 +70,32 @@ def quantize_command(
 
     for outcome in quantize(bundle, plan, on_step=say):
         click.echo(outcome.verdict)
+
+
+@click.command("edge")
+@bundle_argument
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A folder that is not there yet.",
+)
+@click.option(
+    "--batch", type=click.IntRange(1), default=1, show_default=True, help="Samples in one run."
+)
+@precision_option
+@debug_option
+def edge_command(bundle: Path, output: Path, batch: int, precision: str) -> None:
+    """Write BUNDLE's graphs with a fixed batch: ONNX, ORT format, and ONNX's test data.
+
+    \b
+    Example:
+        build-vae edge digits-vae -o digits-edge
+        build-vae edge digits-vae -o digits-edge --batch 8 --precision int8
+    """
+    import_tensorflow("writing edge forms")
+    from vae_export import edge
+
+    forms = edge(bundle, output, batch=batch, precision=precision)
+    click.echo(f"wrote {forms.path}: batch {forms.batch}, {forms.sets} sets of test data a graph")
