@@ -1,11 +1,11 @@
 """Edge forms, read by ONNX's own backend tests and by ONNX Runtime in its own format."""
 
 import unittest
+import warnings
 
 import numpy as np
 import onnx
 import onnxruntime
-import onnxruntime.backend
 import pytest
 from onnx import numpy_helper
 from onnx.backend.test.case.test_case import TestCase
@@ -14,6 +14,10 @@ from onnx.backend.test.runner import Runner
 from vae_export import edge
 from vae_runtime import Bundle, ExportError, OptionError
 from vae_runtime.verify import read_reference
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # of onnx.version, which it imports
+    import onnxruntime.backend
 
 GRAPHS = ("encoder", "decoder", "loss")
 
