@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -30,6 +31,7 @@ from onnxruntime.tools.convert_onnx_models_to_ort import (
 )
 
 from vae_export.edge_readme import edge_readme
+from vae_export.lowering import quietly
 from vae_export.publish import publishing_folder
 from vae_runtime.bundle import Bundle
 from vae_runtime.errors import ExportError, OptionError
@@ -168,6 +170,7 @@ def _convert(place: Path, where: str) -> None:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """The tool prints what it does."""
-    with contextlib.redirect_stdout(io.StringIO()):
+    """The tool prints and logs what it does, and leaves files for Python to close."""
+    with quietly(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
         yield

@@ -96,7 +96,7 @@ def lower(
         return data
     properties = {entry.key: entry.value for entry in model.metadata_props}
     try:
-        with _quietly():
+        with quietly():
             lowered = _LOWER[method](model, nodes, feeds)
     except ExportError:
         raise
@@ -216,8 +216,8 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Keeps the tools' advice to themselves."""
+def quietly() -> Iterator[None]:
+    """Keeps the advice that ONNX Runtime's tools log to themselves."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
