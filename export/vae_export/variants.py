@@ -308,7 +308,7 @@ def _verdict(precision: str, v: Variant) -> str:
     return (
         f"{precision} ({v.method}): {v.size / 1e6:.2f} MB, one sample in "
         f"{v.latency.batch_1_ratio:.2f} and 256 in {v.latency.batch_256_ratio:.2f} of float32's "
-        f"time, loss drifts by {v.drift.mean:.2%} (99 % within {v.drift.p99:.2%}), rank "
+        f"time, loss drifts by {100 * v.drift.mean:.2g}% (99 % within {100 * v.drift.p99:.2g}%), rank "
         f"correlation {v.drift.rank_correlation:.4f}{worth}{over}"
     )
 

@@ -71,7 +71,7 @@ def _variant(v: Variant) -> str:
     return (
         f"{v.method}, {v.size / 1e6:.1f} MB; one sample in {v.latency.batch_1_ratio:.2f} of "
         f"float32's time, 256 in {v.latency.batch_256_ratio:.2f}; loss drifts by "
-        f"{v.drift.mean:.2%}, rank correlation {v.drift.rank_correlation:.4f}"
+        f"{100 * v.drift.mean:.2g}%, rank correlation {v.drift.rank_correlation:.4f}"
     )
 
 
