@@ -23,7 +23,7 @@ from vae_runtime.loss import LossSpec
 
 if TYPE_CHECKING:
     from vae_builder.adopted import export_models, load_model
-    from vae_builder.build import export_trained
+    from vae_builder.build import export_trained, plan_variants
     from vae_builder.checkpoint import Checkpoint, Epoch
     from vae_builder.models import PRESETS, build_models
     from vae_builder.run import Source, load_run, resume_run, train_run
@@ -45,6 +45,7 @@ _NEEDS_TENSORFLOW = {
     "resume_run": "run",
     "train_run": "run",
     "export_trained": "build",
+    "plan_variants": "build",
     "export_models": "adopted",
     "load_model": "adopted",
 }
@@ -68,6 +69,7 @@ __all__ = [
     "load_dataset",
     "load_model",
     "load_run",
+    "plan_variants",
     "resume_run",
     "train",
     "train_run",

@@ -13,7 +13,7 @@ import keras
 
 from vae_builder.data import Dataset
 from vae_builder.training import data_spec
-from vae_export import Exported, Provenance, adopt, export
+from vae_export import Exported, Provenance, VariantPlan, adopt, export
 from vae_runtime.errors import ExportError
 from vae_runtime.loss import LossSpec
 from vae_runtime.manifest import Dtype
@@ -32,6 +32,7 @@ def export_models(
     loss: LossSpec | None = None,
     input_dtype: Dtype = "float32",
     standardization: Standardization | None = None,
+    variants: VariantPlan | None = None,
     name: str | None = None,
     opset: int = 18,
     force: bool = False,
@@ -51,6 +52,7 @@ def export_models(
         input_dtype: what the graphs take: `float32`, or `uint8` for raw pixels.
         standardization: what was done to the samples before the encoder saw them in training;
             `Dataset.standardization()` computes the usual one. The graphs do it then.
+        variants: graphs in lower precision to add, as `vae_builder.plan_variants` makes it.
         name: of the model; the folder's where left out.
         opset: ONNX operator set, 17 or 18.
         force: replace a bundle that is there.
@@ -77,6 +79,7 @@ def export_models(
         input_dtype=input_dtype,
         standardization=standardization,
         provenance=Provenance(data=data_spec(dataset)),
+        variants=variants,
         name=name,
         opset=opset,
         force=force,

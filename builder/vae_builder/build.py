@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from vae_builder.data import Dataset
 from vae_builder.training import Trained
-from vae_export import Curve, Exported, Provenance, export
+from vae_export import Curve, Exported, Provenance, VariantPlan, export
+from vae_export.variants import CALIBRATION, HELD_OUT
 from vae_runtime.manifest import Dtype, TrainingSpec
 
 
@@ -15,6 +19,7 @@ def export_trained(
     path: str | Path,
     *,
     input_dtype: Dtype = "float32",
+    variants: VariantPlan | None = None,
     name: str | None = None,
     opset: int = 18,
     force: bool = False,
@@ -26,6 +31,7 @@ def export_trained(
         trained: from `train` or `load_run`.
         path: folder of the bundle.
         input_dtype: what the graphs take: `float32`, or `uint8` for raw pixels.
+        variants: graphs in lower precision to add, as `plan_variants` makes it.
         name: of the model; the folder's where left out.
         opset: ONNX operator set, 17 or 18.
         force: replace a bundle that is there.
@@ -36,8 +42,9 @@ def export_trained(
 
     Raises:
         ExportError: as `vae_export.export`.
-        InputError: uint8 graphs of a model whose data is not uint8.
-        OptionError: an unknown opset.
+        InputError: uint8 graphs of a model whose data is not uint8, or too few held-out samples
+            for variants.
+        OptionError: an unknown opset or precision.
     """
     return export(
         trained.vae.encoder,
@@ -48,11 +55,38 @@ def export_trained(
         input_dtype=input_dtype,
         standardization=trained.vae.standardization,
         provenance=_provenance(trained),
+        variants=variants,
         name=name,
         opset=opset,
         force=force,
         on_step=on_step,
     )
+
+
+def plan_variants(
+    dataset: Dataset, precisions: Sequence[str], *, allow_drift: Sequence[str] = ()
+) -> VariantPlan:
+    """Plans variants in lower precision: calibrated on training samples, measured on test samples.
+
+    Args:
+        dataset: what the model was trained on.
+        precisions: of `float16` and `int8`.
+        allow_drift: those to publish even where their drift is over the budget.
+
+    Returns:
+        What `export_trained`, `export_models` and `vae_export.quantize` take.
+
+    Raises:
+        OptionError: an unknown precision.
+    """
+    plan = VariantPlan(
+        precisions=tuple(precisions),
+        calibration=np.asarray(dataset.train[:CALIBRATION]),
+        held_out=np.asarray(dataset.test[:HELD_OUT]),
+        allow_drift=tuple(allow_drift),
+    )
+    plan.check()
+    return plan
 
 
 def _provenance(trained: Trained) -> Provenance:

@@ -2,6 +2,20 @@
 
 from vae_export.adopt import Adopted, adopt
 from vae_export.bundle import Exported, Provenance, export
+from vae_export.edge import EdgeForms, edge
 from vae_export.plots import Curve
+from vae_export.variants import VariantOutcome, VariantPlan, quantize
 
-__all__ = ["Adopted", "Curve", "Exported", "Provenance", "adopt", "export"]
+__all__ = [
+    "Adopted",
+    "Curve",
+    "EdgeForms",
+    "Exported",
+    "Provenance",
+    "VariantOutcome",
+    "VariantPlan",
+    "adopt",
+    "edge",
+    "export",
+    "quantize",
+]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import importlib
 import platform
 import re
@@ -22,10 +21,12 @@ from vae_export.figures import draw_figures
 from vae_export.functions import exported_functions
 from vae_export.onnx_graphs import OPSETS, convert
 from vae_export.plots import Curve
-from vae_export.publish import publishing
+from vae_export.publish import file_entries, publishing
 from vae_export.reference import parity_inputs, reference_values
 from vae_export.saved_models import SIGNATURE, weights_sha256, write_saved_model
+from vae_export.variants import VariantOutcome, VariantPlan, add_variants
 from vae_runtime import strict_json
+from vae_runtime.bundle import Bundle
 from vae_runtime.errors import ExportError, OptionError
 from vae_runtime.inputs import as_batch, to_input
 from vae_runtime.loss import Losses, LossSpec
@@ -35,7 +36,6 @@ from vae_runtime.manifest import (
     MANIFEST,
     DataSpec,
     Dtype,
-    FileEntry,
     Graphs,
     GraphSpec,
     InputSpec,
@@ -91,11 +91,13 @@ class Exported:
         path: its folder.
         manifest: what it says of itself.
         report: ONNX Runtime held against TensorFlow, before it was published.
+        variants: what became of each precision that was asked for.
     """
 
     path: Path
     manifest: Manifest
     report: VerifyReport
+    variants: tuple[VariantOutcome, ...] = ()
 
 
 def export(
@@ -108,6 +110,7 @@ def export(
     input_dtype: Dtype = "float32",
     standardization: Standardization | None = None,
     provenance: Provenance | None = None,
+    variants: VariantPlan | None = None,
     name: str | None = None,
     opset: int = 18,
     force: bool = False,
@@ -127,6 +130,7 @@ def export(
         standardization: what the graphs do to their input before the encoder sees it, and undo
             in the reconstruction; the encoder's inputs were standardised so in training.
         provenance: data and training, for the manifest and the card.
+        variants: graphs in lower precision to add; one that is not good enough is left out.
         name: of the model; the folder's where left out.
         opset: ONNX operator set, 17 or 18.
         force: replace a bundle that is there.
@@ -148,6 +152,8 @@ def export(
     loss = loss or LossSpec()
     loss.check()
     sample = _input_spec(encoder, loss, input_dtype, standardization)
+    if variants:
+        variants.check()
     job = _Job(encoder, decoder, loss, sample, provenance or Provenance(), opset)
     samples = as_batch(samples, sample.shape, name="samples")
     to_input(samples, sample.dtype, sample.range)
@@ -169,7 +175,9 @@ def export(
             report = load(folder).verify()
         if not report.passed:
             raise ExportError(f"{_verdict(report, loss)}; nothing was published")
-    return Exported(path, manifest, report)
+        outcomes = add_variants(folder, variants, on_step=say) if variants else ()
+        manifest = Bundle(folder).manifest
+    return Exported(path, manifest, report, outcomes)
 
 
 def _input_spec(
@@ -302,7 +310,7 @@ class _Job:
         manifest = self._manifest(name, parity)
         drawn = draw_figures(folder, self.functions, manifest, samples, self.provenance.curve)
         (folder / "README.md").write_text(model_card(manifest, drawn), "utf-8")
-        manifest = replace(manifest, files=_file_entries(folder))
+        manifest = replace(manifest, files=file_entries(folder))
         (folder / MANIFEST).write_bytes(strict_json.encode(manifest))
         return manifest
 
@@ -328,6 +336,7 @@ class _Job:
             saved_models=SavedModels(**saved),
             parity=ParitySpec("parity.npz", len(parity["x"]), mean),
             tolerances=TOLERANCES,
+            variants={},
             data=self.provenance.data,
             training=self.provenance.training,
             versions=_versions(),
@@ -343,13 +352,3 @@ def _versions() -> dict[str, str]:
         **{name: str(importlib.import_module(name).__version__) for name in MODULES},
         "build-vae": metadata.version("build-vae"),
     }
-
-
-def _file_entries(folder: Path) -> dict[str, FileEntry]:
-    entries = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            data = path.read_bytes()
-            digest = hashlib.sha256(data).hexdigest()
-            entries[path.relative_to(folder).as_posix()] = FileEntry(len(data), digest)
-    return entries

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vae_runtime.errors import ExportError
-from vae_runtime.manifest import MANIFEST
+from vae_runtime.manifest import MANIFEST, FileEntry
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -67,6 +67,19 @@ def check_parent(target: Path) -> None:
 
 
 @contextlib.contextmanager
+def publishing_folder(target: Path) -> Iterator[Path]:
+    """As `publishing`, for a folder that is no bundle: one that holds something stays.
+
+    Raises:
+        ExportError: something is there, or the target cannot be written.
+    """
+    if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
+        raise ExportError(f"{target} exists: choose another name, or remove it first")
+    with publishing(target, force=False) as folder:
+        yield folder
+
+
+@contextlib.contextmanager
 def publishing(target: Path, *, force: bool) -> Iterator[Path]:
     """Gives a temporary folder to fill; publishes it where the block ends without an error.
 
@@ -102,6 +115,24 @@ def publishing(target: Path, *, force: bool) -> Iterator[Path]:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
     _flush_published(target, parent)
+
+
+def file_entries(folder: Path) -> dict[str, FileEntry]:
+    """Sizes and digests of a bundle's files, for its manifest.
+
+    Args:
+        folder: the bundle's.
+
+    Returns:
+        By relative path, in order; the manifest itself is left out.
+    """
+    entries = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name != MANIFEST:
+            data = path.read_bytes()
+            entries[name] = FileEntry(len(data), hashlib.sha256(data).hexdigest())
+    return entries
 
 
 def _umask() -> int:

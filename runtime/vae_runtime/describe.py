@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vae_runtime.manifest import GraphSpec, Manifest, Option, TensorSpec
+from vae_runtime.manifest import GraphSpec, Manifest, Option, TensorSpec, Variant
 
 
 def describe(manifest: Manifest, *, sha256: str) -> str:
@@ -34,6 +34,7 @@ def describe(manifest: Manifest, *, sha256: str) -> str:
         "loss graph": _graph(m.graphs.loss),
         "parity": f"{m.parity.samples} samples, mean loss {m.parity.mean.loss:.4f} by TensorFlow",
     }
+    facts |= {name: _variant(variant) for name, variant in m.variants.items()}
     if m.data:
         facts["data"] = (
             f"{m.data.name}: {m.data.train} train, {m.data.validation} validation, "
@@ -67,6 +68,14 @@ def given(options: Mapping[str, Option]) -> dict[str, str]:
 def _graph(graph: GraphSpec) -> str:
     inputs, outputs = (", ".join(map(_tensor, specs)) for specs in (graph.inputs, graph.outputs))
     return f"{inputs} -> {outputs}  ({graph.file}, opset {graph.opset})"
+
+
+def _variant(v: Variant) -> str:
+    return (
+        f"{v.method}, {v.size / 1e6:.1f} MB; one sample in {v.latency.batch_1_ratio:.2f} of "
+        f"float32's time, 256 in {v.latency.batch_256_ratio:.2f}; loss drifts by "
+        f"{100 * v.drift.mean:.2g}%, rank correlation {v.drift.rank_correlation:.4f}"
+    )
 
 
 def _tensor(spec: TensorSpec) -> str:

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vae_runtime import strict_json
 from vae_runtime.archive import MAX_ENTRIES, PATH
 from vae_runtime.errors import BundleError, OptionError
@@ -17,6 +20,7 @@ from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses, LossSpec
 from vae_runtime.standardization import Standardization
 from vae_runtime.strict_json import Limit, Pattern, StrictJsonError
+from vae_runtime.variants import FLOAT32, PRECISIONS, Drift, Latency, VariantTolerances
 
 FORMAT: Final = "build-vae"
 FORMAT_VERSION: Final = 1
@@ -28,6 +32,8 @@ Digest = Annotated[str, Pattern("[0-9a-f]{64}")]
 Size = Annotated[int, Limit(1, 2**31)]
 Count = Annotated[int, Limit(0, 2**53)]
 
+
+Precision = Annotated[str, Pattern("|".join(PRECISIONS))]
 
 Dtype = Literal["float32", "uint8"]
 
@@ -139,6 +145,39 @@ class Tolerances:
     loss_atol: Annotated[float, "absolute, for each loss of each sample", Limit(0, 1e-2)]
     loss_rtol: Annotated[float, "relative, for the same", Limit(0, 1e-2)]
 
+    def allowed(self, reference: NDArray[np.float64], *, is_loss: bool) -> Any:
+        """Largest difference allowed for each element of an output.
+
+        Args:
+            reference: TensorFlow's values.
+            is_loss: whether the output is a loss, one number a sample.
+        """
+        if is_loss:
+            return self.loss_atol + self.loss_rtol * np.abs(reference)
+        return self.tensor_atol + self.tensor_rtol * np.abs(reference)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The graphs in a lower precision."""
+
+    method: Annotated[
+        Literal["weights", "static", "dynamic"],
+        "weights: stored in float16; int8 with activations' ranges static (calibrated) or dynamic",
+    ]
+    graphs: Annotated[Graphs, "the same inputs and outputs as float32's"]
+    size: Annotated[int, "bytes of these graphs", Limit(1, 2**53)]
+    drift: Annotated[Drift, "what it costs, against float32"]
+    within_budget: Annotated[
+        bool, "whether the drift is what this precision may cost; false: asked for all the same"
+    ]
+    latency: Annotated[Latency, "what it brings, where it was exported"]
+    worth_it: Annotated[
+        bool,
+        "int8: one sample in at most 0.6 of float32's time; float16: at most 0.6 of its size",
+    ]
+    tolerances: Annotated[VariantTolerances, "when a difference is a failure"]
+
 
 @dataclass(frozen=True)
 class DataSpec:
@@ -192,6 +231,7 @@ class Manifest:
     ]
     parity: Annotated[ParitySpec, "the proof"]
     tolerances: Annotated[Tolerances, "when a difference is a failure"]
+    variants: Annotated[dict[Precision, Variant], "the graphs in lower precision, by its name"]
     data: Annotated[DataSpec | None, "training data; null where it is not known"]
     training: Annotated[TrainingSpec | None, "training; null where it is not known"]
     versions: Annotated[dict[Text, Text], "libraries that made the bundle"]
@@ -199,6 +239,19 @@ class Manifest:
         Digest | None, "SHA-256 of the manifest of the bundle that this is a part of; null if whole"
     ]
     files: Annotated[dict[RelativePath, FileEntry], "every file but the manifest itself"]
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Those that the bundle can be loaded in, float32 first."""
+        return (FLOAT32, *self.variants)
+
+    def graphs_of(self, precision: str) -> Graphs:
+        """The graphs of one of `precisions`."""
+        return self.graphs if precision == FLOAT32 else self.variants[precision].graphs
+
+    def tolerances_of(self, precision: str) -> Tolerances | VariantTolerances:
+        """The tolerances of one of `precisions`."""
+        return self.tolerances if precision == FLOAT32 else self.variants[precision].tolerances
 
 
 def read_manifest(data: bytes, where: str) -> Manifest:
@@ -285,15 +338,8 @@ def _faults(m: Manifest) -> Iterator[str]:
     if not m.input.shape:
         yield "input.shape is empty"
     yield from (f"loss.{fault}" for fault in m.loss.faults())
-    for name, expected in graph_tensors(m.input, m.latent_dim, m.loss).items():
-        graph: GraphSpec = getattr(m.graphs, name)
-        if (graph.inputs, graph.outputs) != expected:
-            yield (
-                f"graphs.{name} does not fit input {m.input.shape} {m.input.dtype}, latent_dim "
-                f"{m.latent_dim} and loss {m.loss.reconstruction} of {m.loss.decoder}"
-            )
-        if graph.file not in m.files:
-            yield f"graphs.{name}.file {graph.file!r} is not among files"
+    for precision in m.precisions:
+        yield from _graph_faults(m, precision)
     for name in ("encoder", "decoder") if m.saved_models else ():
         path = getattr(m.saved_models, name).path
         if f"{path}/saved_model.pb" not in m.files:
@@ -305,3 +351,16 @@ def _faults(m: Manifest) -> Iterator[str]:
         yield "files has names that differ in case only, or the manifest itself"
     if len(m.files) >= MAX_ENTRIES:
         yield f"files has {len(m.files)} entries, at most {MAX_ENTRIES - 1} are allowed"
+
+
+def _graph_faults(m: Manifest, precision: str) -> Iterator[str]:
+    where = "graphs" if precision == FLOAT32 else f"variants.{precision}.graphs"
+    for name, expected in graph_tensors(m.input, m.latent_dim, m.loss).items():
+        graph: GraphSpec = getattr(m.graphs_of(precision), name)
+        if (graph.inputs, graph.outputs) != expected:
+            yield (
+                f"{where}.{name} does not fit input {m.input.shape} {m.input.dtype}, latent_dim "
+                f"{m.latent_dim} and loss {m.loss.reconstruction} of {m.loss.decoder}"
+            )
+        if graph.file not in m.files:
+            yield f"{where}.{name}.file {graph.file!r} is not among files"

@@ -40,7 +40,7 @@ class Packed:
 def pack(
     bundle: str | os.PathLike[str], output: str | os.PathLike[str], *, saved_models: bool = False
 ) -> Packed:
-    """Writes a bundle as a single file: its manifest, graphs and proof, without the model card.
+    """Writes a bundle as a single file: manifest, graphs of all precisions, proof; no model card.
 
     Every byte is checked on the way, and the same bundle gives the same bytes. Packing what was
     packed gives the same file again.
@@ -89,7 +89,11 @@ def _part(source: Bundle, *, saved_models: bool) -> Manifest:
         raise BundleError(
             f"{source.path} has no SavedModels: pack the bundle that it was packed from"
         )
-    kept = {getattr(whole.graphs, field.name).file for field in fields(Graphs)}
+    kept = {
+        getattr(whole.graphs_of(precision), field.name).file
+        for precision in whole.precisions
+        for field in fields(Graphs)
+    }
     kept.add(whole.parity.file)
     folders = (
         (f"{whole.saved_models.encoder.path}/", f"{whole.saved_models.decoder.path}/")

@@ -32,6 +32,7 @@ from vae_runtime.manifest import Manifest
 from vae_runtime.providers import resolve, short_name
 from vae_runtime.sessions import Sessions
 from vae_runtime.tuning import choose
+from vae_runtime.variants import FLOAT32
 from vae_runtime.verify import VerifyReport, read_reference, verify_runtime
 
 Float32 = NDArray[np.float32]
@@ -59,11 +60,13 @@ class VAERuntime:
 
     Attributes:
         bundle: the files and the manifest.
+        precision: of the graphs that run: `float32`, or one of the manifest's variants.
     """
 
     def __init__(
         self,
         bundle: Bundle,
+        precision: str,
         providers: Sequence[str],
         *,
         threads: int,
@@ -71,14 +74,17 @@ class VAERuntime:
         allow_fallback: bool,
     ) -> None:
         self.bundle = bundle
+        self.precision = precision
         self._batch_size = batch_size
-        self._sessions = Sessions(bundle, providers, threads=threads, allow_fallback=allow_fallback)
+        self._sessions = Sessions(
+            bundle, precision, providers, threads=threads, allow_fallback=allow_fallback
+        )
 
     def __repr__(self) -> str:
         m = self.manifest
         return (
             f"<VAERuntime {m.name!r}: {m.input.shape} -> {m.latent_dim}, {m.loss.reconstruction}, "
-            f"on {', '.join(map(short_name, self._sessions.providers))}>"
+            f"{self.precision} on {', '.join(map(short_name, self._sessions.providers))}>"
         )
 
     @property
@@ -232,6 +238,9 @@ class VAERuntime:
     ) -> VerifyReport:
         """Compares every tensor and every loss with TensorFlow's values.
 
+        The graphs under test are those of the loaded precision, held to its own tolerances; the
+        bundle's files are all checked.
+
         Args:
             reference: values to hold against, as `read_reference` gives them; those in the
                 bundle where it is left out.
@@ -292,6 +301,7 @@ class VAERuntime:
 def load(
     path: str | os.PathLike[str],
     *,
+    precision: str = FLOAT32,
     providers: str | Sequence[str] = "cpu",
     threads: int | None = None,
     batch_size: int | None = None,
@@ -308,6 +318,8 @@ def load(
 
     Args:
         path: the bundle, a folder or a single file.
+        precision: which graphs run: `float32`, or a variant that the bundle has (`float16`,
+            `int8`); the manifest's `variants` say what each costs and brings.
         providers: execution providers in the order of preference: short names (`cpu`, `cuda`,
             `tensorrt`, `coreml`, `openvino`, ...) or ONNX Runtime's own.
         threads: threads that one operator may use.
@@ -329,7 +341,7 @@ def load(
     Raises:
         BundleError: there is no bundle here, it is damaged or breaks a rule, or it is another one.
         ProviderError: a provider is not there.
-        OptionError: an argument lies outside its choices.
+        OptionError: the bundle has no such precision, or an argument lies outside its choices.
         MissingExtraError: ONNX Runtime is not installed.
     """
     for name, number in (("threads", threads), ("batch_size", batch_size)):
@@ -339,9 +351,11 @@ def load(
 
     def open_once() -> VAERuntime:
         bundle = Bundle(path, sha256=sha256)
+        check_precision(bundle, precision)
         chosen = choose(bundle, resolved, threads=threads, batch_size=batch_size, tuned=tuned)
         return VAERuntime(
             bundle,
+            precision,
             resolved,
             threads=chosen.threads,
             batch_size=chosen.batch_size,
@@ -349,6 +363,20 @@ def load(
         )
 
     return _while_republished(Path(path), open_once)
+
+
+def check_precision(bundle: Bundle, precision: str) -> None:
+    """Checks that a bundle has graphs of a precision.
+
+    Raises:
+        OptionError: it has not.
+    """
+    there = bundle.manifest.precisions
+    if precision not in there:
+        raise OptionError(
+            f"precision is {precision!r:.80}, {bundle.path} has {', '.join(there)}: choose one of "
+            "these, or add a variant with build-vae quantize"
+        )
 
 
 def _require_finite(name: str, value: Float32, first: int) -> None:

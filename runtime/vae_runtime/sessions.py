@@ -25,12 +25,13 @@ _TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
 class Sessions:
     """The graphs of one bundle, and their sessions; threads may share it.
 
-    Every graph is read, hashed and checked at once, so that a bundle with one bad graph fails
+    Every graph of the precision is read, hashed and checked at once, so that one bad graph is found
     before any session exists. A session opens when it is first used, so that a device which only
     scores does not pay for the encoder's and the decoder's.
 
     Args:
         bundle: where the graphs are.
+        precision: which graphs: `float32`, or one of the manifest's variants.
         providers: ONNX Runtime's names, from `providers.resolve`.
         threads: threads that one operator may use.
         allow_fallback: accept the CPU where the first provider does not start.
@@ -43,11 +44,18 @@ class Sessions:
     """
 
     def __init__(
-        self, bundle: Bundle, providers: Sequence[str], *, threads: int, allow_fallback: bool
+        self,
+        bundle: Bundle,
+        precision: str,
+        providers: Sequence[str],
+        *,
+        threads: int,
+        allow_fallback: bool,
     ) -> None:
         self.providers = list(providers)
+        graphs = bundle.manifest.graphs_of(precision)
         self._specs: dict[str, GraphSpec] = {
-            field.name: getattr(bundle.manifest.graphs, field.name) for field in fields(Graphs)
+            field.name: getattr(graphs, field.name) for field in fields(Graphs)
         }
         self._threads = threads
         self._allow_fallback = allow_fallback

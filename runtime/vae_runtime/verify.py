@@ -10,7 +10,8 @@ inputs of that graph, and each output is held against TensorFlow's:
     numpy     z and the three losses once more, by NumPy from the encoder's and decoder's outputs
 
 A value agrees if `|value - reference| <= atol + rtol * |reference|` for the tolerances of the
-manifest; NaN never agrees. Where each loss agrees, so does their mean, which is reported.
+manifest; a variant in lower precision has its own, see `variants.VariantTolerances`. NaN never
+agrees. Where each loss agrees, so does their mean, which is reported.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from vae_runtime.manifest import Manifest, TensorSpec, Tolerances, decoder_outpu
 from vae_runtime.npz import NpzError, read_npz
 from vae_runtime.providers import short_name
 from vae_runtime.standardization import standardize
+from vae_runtime.variants import FLOAT32, VariantTolerances
 
 Float32 = NDArray[np.float32]
 
@@ -49,6 +51,10 @@ class GraphRunner(Protocol):
     @property
     def manifest(self) -> Manifest:
         """What the bundle says of itself."""
+
+    @property
+    def precision(self) -> str:
+        """Of the graphs: `float32`, or one of the manifest's variants."""
 
     @property
     def providers(self) -> list[str]:
@@ -91,6 +97,7 @@ class VerifyReport:
 
     Attributes:
         name: the model.
+        precision: of the graphs: `float32`, or a variant's.
         provider: the execution provider that ran, by short name.
         reference: where the reference values come from.
         samples: number of samples compared.
@@ -101,6 +108,7 @@ class VerifyReport:
     """
 
     name: str
+    precision: str
     provider: str
     reference: str
     samples: int
@@ -136,8 +144,9 @@ class VerifyReport:
             f"mean loss {self.mean_loss:.6f} here, {self.mean_loss_reference:.6f} by "
             f"{self.reference}, difference {self.mean_loss - self.mean_loss_reference:+.1e}"
         )
+        variant = "" if self.precision == FLOAT32 else f" in {self.precision}"
         verdict = (
-            f"{self.name}: {self.samples} samples on {self.provider}: "
+            f"{self.name}{variant}: {self.samples} samples on {self.provider}: "
             f"{'PASSED' if self.passed else FAILED}"
         )
         return "\n".join([header, *rows, mean, verdict])
@@ -197,8 +206,9 @@ def verify_runtime(
     """
     manifest = vae.manifest
     values = _run_graphs(vae, reference)
+    tolerances = manifest.tolerances_of(vae.precision)
     differences = tuple(
-        _difference(graph, name, value, reference[name], manifest.tolerances)
+        _difference(graph, name, value, reference[name], tolerances)
         for graph, outputs in values.items()
         for name, value in outputs.items()
     )
@@ -206,6 +216,7 @@ def verify_runtime(
     mean_reference = float(np.mean(reference["loss"], dtype=np.float64))
     return VerifyReport(
         name=manifest.name,
+        precision=vae.precision,
         provider=short_name(vae.providers[0]),
         reference=source or f"TensorFlow {manifest.versions.get('tensorflow', '')}".strip(),
         samples=len(reference["x"]),
@@ -241,11 +252,12 @@ def _numpy_values(
 
 
 def _difference(
-    graph: str, name: str, value: Float32, reference: Float32, tolerances: Tolerances
+    graph: str,
+    name: str,
+    value: Float32,
+    reference: Float32,
+    tolerances: Tolerances | VariantTolerances,
 ) -> Difference:
-    is_loss = name in LOSS_NAMES
-    atol = tolerances.loss_atol if is_loss else tolerances.tensor_atol
-    rtol = tolerances.loss_rtol if is_loss else tolerances.tensor_rtol
     expected = reference.astype(np.float64)
     if value.shape != expected.shape:
         return Difference(graph, name, np.inf, np.inf, np.inf, False)
@@ -253,7 +265,8 @@ def _difference(
     with np.errstate(divide="ignore", invalid="ignore"):
         large = np.abs(expected) >= NEGLIGIBLE * np.abs(expected).max()
         relative = np.where(large & (absolute > 0), absolute / np.abs(expected), 0)
-        share = np.where(absolute == 0, 0, absolute / (atol + rtol * np.abs(expected)))
+        allowed = tolerances.allowed(expected, is_loss=name in LOSS_NAMES)
+        share = np.where(absolute == 0, 0, absolute / allowed)
     of_tolerance = float(share.max())
     return Difference(
         graph, name, float(absolute.max()), float(relative.max()), of_tolerance, of_tolerance <= 1

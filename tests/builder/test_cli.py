@@ -24,10 +24,12 @@ from vae_runtime.manifest import FileEntry
 
 COMMANDS = (
     "bench",
+    "edge",
     "evaluate",
     "export",
     "inspect",
     "pack",
+    "quantize",
     "reconstruct",
     "sample",
     "score",

@@ -206,7 +206,7 @@ def report(*shares):
         Difference("loss", name, 0.0, 0.0, share, True)
         for name, share in zip(("z_mean", "loss"), shares, strict=True)
     )
-    return VerifyReport("a", "cpu", "TensorFlow", 1, differences, 0.0, 0.0, True)
+    return VerifyReport("a", "float32", "cpu", "TensorFlow", 1, differences, 0.0, 0.0, True)
 
 
 @pytest.mark.parametrize(

@@ -206,6 +206,7 @@ def test_a_manifest_that_contradicts_itself(path, value, message):
 def test_an_mse_manifest_has_no_range_and_no_logits():
     data = changed(("loss", "reconstruction"), "mse")
     data["loss"]["decoder"] = "values"
+    data["variants"] = {}
     del data["graphs"]["decoder"]["outputs"][0]
     with pytest.raises(BundleError, match="the mse loss of float32 needs None"):
         read(data)

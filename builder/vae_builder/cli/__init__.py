@@ -24,6 +24,7 @@ from vae_builder.cli.use import (
     score_command,
     verify_command,
 )
+from vae_builder.cli.variants import edge_command, quantize_command
 from vae_runtime.errors import BuildVaeError
 
 CHECK_FAILED = 1
@@ -55,6 +56,8 @@ for command in (
     inspect_command,
     pack_command,
     bench_command,
+    quantize_command,
+    edge_command,
 ):
     build_vae.add_command(command)
 

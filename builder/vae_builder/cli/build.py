@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vae_builder.cli.options import (
+    allow_drift_option,
     data_options,
     debug_option,
     force_option,
     model_options,
+    names,
     quiet_option,
 )
 from vae_builder.cli.progress import in_parts, shown_progress
@@ -102,6 +104,14 @@ def train_command(
     show_default=True,
     help="What the graphs take; uint8: raw pixels.",
 )
+@click.option(
+    "--precision",
+    "precisions",
+    callback=names,
+    metavar="NAME,...",
+    help="Add variants of the graphs: float16, int8; float32 is always there.",
+)
+@allow_drift_option
 @click.option("--name", help="Name of the model [default: the folder's].")
 @click.option(
     "--opset", type=click.IntRange(17, 18), default=18, show_default=True, help="ONNX operator set."
@@ -118,6 +128,8 @@ def export_command(
     encoder: Path | None,
     decoder: Path | None,
     input_dtype: str,
+    precisions: tuple[str, ...],
+    allow_drift: tuple[str, ...],
     name: str | None,
     opset: int,
     force: bool,
@@ -131,16 +143,19 @@ def export_command(
         build-vae export digits-vae
         build-vae export faces-vae --data faces/ --image-size 64x64 --preset conv --loss mse
         build-vae export digits-vae --run digits-run --force
+        build-vae export digits-vae --precision float16,int8
         build-vae export my-vae --encoder enc.keras --decoder dec.keras --data x.npy
     """
     if run_folder:
         refused = {**options, "encoder": encoder, "decoder": decoder}
         _refuse(ctx, refused, "--run: the run has its own choices")
+        lowered = "--run, which does not read the data: use build-vae quantize afterwards"
+        _refuse(ctx, ["precisions"], lowered)
     if encoder or decoder:
         _check_own_models(ctx, options, encoder, decoder)
     import_tensorflow()
     from vae_builder.adopted import export_models
-    from vae_builder.build import export_trained
+    from vae_builder.build import export_trained, plan_variants
     from vae_builder.run import load_run
     from vae_export.bundle import check_name
     from vae_export.publish import check_target
@@ -148,36 +163,45 @@ def export_command(
     check_target(output, force=force)
     check_name(output, name)
     write: Callable[..., Exported]
-    if encoder and decoder:
-        dataset = _load(_source(options), quiet=quiet)
-        loss = _loss(options)
-        standardization = dataset.standardization() if options["standardize"] else None
-        write = partial(
-            export_models,
-            encoder,
-            decoder,
-            dataset,
-            output,
-            loss=loss,
-            standardization=standardization,
-        )
+    plan = None
+    if run_folder:
+        write = partial(export_trained, load_run(run_folder), output)
     else:
-        trained = load_run(run_folder) if run_folder else _train(options, quiet=quiet)
-        write = partial(export_trained, trained, output)
+        config = None if encoder else _parse(options)[1]  # refused before the data is read
+        dataset = _load(_source(options), quiet=quiet)
+        if precisions or allow_drift:
+            plan = plan_variants(dataset, precisions, allow_drift=allow_drift)
+        if config:
+            write = partial(export_trained, _train(dataset, config, quiet=quiet), output)
+        else:
+            write = partial(
+                export_models,
+                encoder,
+                decoder,
+                dataset,
+                output,
+                loss=_loss(options),
+                standardization=dataset.standardization() if options["standardize"] else None,
+            )
     with _spoken_steps(quiet) as on_step:
         exported = write(
-            input_dtype=input_dtype, name=name, opset=opset, force=force, on_step=on_step
+            input_dtype=input_dtype,
+            variants=plan,
+            name=name,
+            opset=opset,
+            force=force,
+            on_step=on_step,
         )
     click.echo(str(exported.report))
+    for outcome in exported.variants:
+        click.echo(outcome.verdict)
     size = sum(entry.size for entry in exported.manifest.files.values())
     click.echo(f"wrote {output} ({size / 1e6:.1f} MB); next: build-vae verify {output}")
 
 
-def _train(options: dict[str, Any], *, quiet: bool) -> Trained:
+def _train(dataset: Dataset, config: TrainConfig, *, quiet: bool) -> Trained:
     from vae_builder.training import train
 
-    source, config = _parse(options)
-    dataset = _load(source, quiet=quiet)
     with shown_progress(quiet) as on_progress:
         trained = train(dataset, config, on_progress=on_progress)
     _print_result(trained)

@@ -41,6 +41,11 @@ def _variance(_: click.Context, __: click.Parameter, value: str | None) -> Any:
         raise click.BadParameter(f"{value!r} is not optimal, learned or a number") from None
 
 
+def names(_: click.Context, __: click.Parameter, value: str | None) -> Any:
+    """Parses `float16,int8` into ("float16", "int8")."""
+    return tuple(part.strip() for part in value.split(",")) if value else ()
+
+
 def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value and isinstance(ctx.obj, dict):
         ctx.obj["debug"] = True
@@ -149,6 +154,20 @@ pin_option = click.option(
     "--sha256", help="Take this bundle only: its digest, as build-vae inspect prints it."
 )
 
+precision_option = click.option(
+    "--precision",
+    default="float32",
+    show_default=True,
+    help="Which graphs run: float32, or a variant that the bundle has.",
+)
+
+allow_drift_option = click.option(
+    "--allow-drift",
+    callback=names,
+    metavar="NAME,...",
+    help="Publish these variants even where their loss drifts too far.",
+)
+
 provider_option = click.option(
     "--provider",
     "providers",
@@ -158,7 +177,7 @@ provider_option = click.option(
     help="cpu, cuda, tensorrt, coreml, openvino, ...; again for a second choice.",
 )
 
-runtime_options = combined(
+machine_options = combined(
     provider_option,
     click.option(
         "--allow-fallback", is_flag=True, help="Run on the CPU where the provider cannot."
@@ -170,3 +189,5 @@ runtime_options = combined(
     ),
     click.option("--batch-size", type=click.IntRange(1), help="Samples computed at once."),
 )
+
+runtime_options = combined(precision_option, machine_options)
