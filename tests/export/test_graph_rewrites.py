@@ -46,7 +46,7 @@ def written(opset=18, elements=24, swapped=False, **changes):
         "axis_0": np.array([0]),
     }
     outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ("batch",))]
-    if "also" in nodes:
+    if any("also" in made.output for made in nodes.values()):
         outputs.append(
             helper.make_tensor_value_info("also", TensorProto.FLOAT, ("batch", elements))
         )
@@ -156,8 +156,12 @@ def node(operator, *names, **attributes):
         (24, {"y": node("ReduceMean", "terms", "y", axes=[1], keepdims=0)}),
         (24, {"also": node("Identity", "log", "also")}),  # needed one by one all the same
         (24, {"also": node("Identity", "terms", "also")}),
+        (
+            24,
+            {"log": node("Log", "one_plus", "also"), "terms": node("Add", "rest", "also", "terms")},
+        ),
     ],
-    ids=range(16),
+    ids=range(17),
 )
 def test_what_is_another_sum_is_left_as_it_is(elements, changes):
     model = written(elements=elements, **changes)
