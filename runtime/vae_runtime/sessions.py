@@ -35,7 +35,7 @@ class Sessions:
     Args:
         bundle: where the graphs are.
         providers: ONNX Runtime's names, from `providers.resolve`.
-        threads: threads that one operator may use.
+        threads: threads that may compute at once.
         allow_fallback: accept the CPU where the first provider does not start.
 
     Attributes:
