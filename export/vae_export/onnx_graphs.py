@@ -20,6 +20,7 @@ import onnxruntime
 import tf2onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
+from vae_export.graph_rewrites import group_logarithms
 from vae_runtime.errors import BundleError, ExportError
 from vae_runtime.manifest import GraphSpec, TensorSpec
 from vae_runtime.onnx_format import OPERATORS
@@ -70,6 +71,7 @@ def convert(
         raise ExportError(f"{name} cannot be converted to ONNX: {_one_line(error)}") from error
     _check_operators(model, name)
     _check_signature(model, name, inputs, outputs)
+    model = group_logarithms(model, opset=opset)
     canonical = canonicalize(model, name, inputs, outputs, opset=opset, metadata=metadata)
     data: bytes = canonical.SerializeToString(deterministic=True)
     check(data, GraphSpec(f"{name}.onnx", opset, inputs, outputs))

@@ -29,6 +29,7 @@ from vae_runtime.errors import BundleError, InputError, OptionError
 from vae_runtime.inputs import as_batch, check_values, to_float, to_input
 from vae_runtime.loss import Losses
 from vae_runtime.manifest import Manifest
+from vae_runtime.parallel import Parts, worthwhile
 from vae_runtime.providers import resolve, short_name
 from vae_runtime.sessions import Sessions
 from vae_runtime.tuning import choose
@@ -291,10 +292,21 @@ class VAERuntime:
         outputs = {
             tensor.name: np.empty((count, *tensor.shape[1:]), np.float32) for tensor in spec.outputs
         }
-        for part in _chunks(count, self._batch_size):
-            for name, value in self.run(graph, feed(part)).items():
+
+        def keep(part: slice, values: dict[str, Float32]) -> None:
+            for name, value in values.items():
                 _require_finite(name, value, part.start)
                 outputs[name][part] = value
+
+        sessions = self._sessions
+        if worthwhile(count, sessions.team.size):
+            sessions.team.run(
+                lambda part: keep(part, sessions.run(graph, feed(part), threads=1)),
+                Parts(count, self._batch_size, sessions.team.size),
+            )
+        else:
+            for part in _chunks(count, self._batch_size):
+                keep(part, self.run(graph, feed(part)))
         return outputs
 
 
@@ -322,8 +334,9 @@ def load(
             `int8`); the manifest's `variants` say what each costs and brings.
         providers: execution providers in the order of preference: short names (`cpu`, `cuda`,
             `tensorrt`, `coreml`, `openvino`, ...) or ONNX Runtime's own.
-        threads: threads that one operator may use.
-        batch_size: samples in one run of a graph; larger batches run in chunks of it.
+        threads: threads that may compute at once. Few samples: they share each operator. At
+            least 16 samples for each, on the CPU: each runs the graph on a part of them.
+        batch_size: samples in one run of a graph at most; larger batches run in chunks.
         tuned: where `threads` or `batch_size` is left out, take it from what `vae_runtime.bench`
             found to be fastest and saved for this very bundle, ONNX Runtime, provider and
             processor. Otherwise, or where nothing was saved: as many threads as this process

@@ -14,7 +14,8 @@ from vae_runtime.bundle import Bundle
 from vae_runtime.errors import BundleError
 from vae_runtime.manifest import Graphs, GraphSpec, TensorSpec
 from vae_runtime.onnx_graph import check_graph
-from vae_runtime.providers import open_session
+from vae_runtime.parallel import Team
+from vae_runtime.providers import PROVIDERS, open_session
 
 Float32 = NDArray[np.float32]
 
@@ -27,17 +28,20 @@ class Sessions:
 
     Every graph of the precision is read, hashed and checked at once, so that one bad graph is found
     before any session exists. A session opens when it is first used, so that a device which only
-    scores does not pay for the encoder's and the decoder's.
+    scores does not pay for the encoder's and the decoder's. With several threads a graph may come
+    to have two sessions: one whose operators they share, for few samples, and one that each of them
+    runs alone on a part of many.
 
     Args:
         bundle: where the graphs are.
         precision: which graphs: `float32`, or one of the manifest's variants.
         providers: ONNX Runtime's names, from `providers.resolve`.
-        threads: threads that one operator may use.
+        threads: threads that may compute at once.
         allow_fallback: accept the CPU where the first provider does not start.
 
     Attributes:
         providers: those asked for.
+        team: the threads that run parts of a batch; only this one where not on the CPU alone.
 
     Raises:
         BundleError: the files are not those that the manifest lists, or a graph breaks a rule.
@@ -60,19 +64,23 @@ class Sessions:
         self._threads = threads
         self._allow_fallback = allow_fallback
         self._lock = threading.Lock()
-        self._sessions: dict[str, Any] = {}
-        self._unopened: dict[str, bytes] = {}
+        self._sessions: dict[tuple[str, int], Any] = {}
+        self._models: dict[str, bytes] = {}
+        self.team = Team(threads if self.providers == [PROVIDERS["cpu"]] else 1)
         bundle.check_names()
         for name, spec in self._specs.items():
-            self._unopened[name] = bundle.read(spec.file)
-            check_graph(self._unopened[name], spec, str(bundle.path / spec.file))
+            self._models[name] = bundle.read(spec.file)
+            check_graph(self._models[name], spec, str(bundle.path / spec.file))
 
-    def run(self, graph: str, inputs: dict[str, Float32]) -> dict[str, Float32]:
+    def run(
+        self, graph: str, inputs: dict[str, Float32], *, threads: int | None = None
+    ) -> dict[str, Float32]:
         """Runs one graph as it is, in one call.
 
         Args:
             graph: `encoder`, `decoder` or `loss`.
             inputs: arrays by name, as the manifest says.
+            threads: as for `session`.
 
         Returns:
             All outputs, by name.
@@ -80,32 +88,44 @@ class Sessions:
         Raises:
             ProviderError, BundleError: the session does not start, or is not what was checked.
         """
-        session = self.session(graph)
+        session = self.session(graph, threads)
         names = [output.name for output in session.get_outputs()]
         return dict(zip(names, session.run(names, inputs), strict=True))
 
     def running(self, graph: str) -> list[str]:
         """ONNX Runtime's names of the providers that really run a graph."""
-        providers: list[str] = self.session(graph).get_providers()
+        opened = (self._sessions.get((graph, threads)) for threads in (1, self._threads))
+        session = next(filter(None, opened), None) or self.session(graph)
+        providers: list[str] = session.get_providers()
         return providers
 
-    def session(self, graph: str) -> Any:
-        """A graph's session, opened when it is first asked for."""
+    def session(self, graph: str, threads: int | None = None) -> Any:
+        """A graph's session, opened when it is first asked for.
+
+        Args:
+            graph: `encoder`, `decoder` or `loss`.
+            threads: 1, where the calling thread is to compute alone; all of them if left out.
+        """
+        key = graph, threads or self._threads
         with self._lock:
-            if graph not in self._sessions:
-                spec = self._specs[graph]
-                session = open_session(
-                    self._unopened[graph],
-                    self.providers,
-                    threads=self._threads,
-                    allow_fallback=self._allow_fallback,
-                    where=spec.file,
-                )
-                _check_tensors(session.get_inputs(), spec.inputs, f"{spec.file} takes")
-                _check_tensors(session.get_outputs(), spec.outputs, f"{spec.file} gives")
-                self._sessions[graph] = session
-                del self._unopened[graph]
-            return self._sessions[graph]
+            if key not in self._sessions:
+                self._sessions[key] = self._open(*key)
+                if {(graph, 1), (graph, self._threads)} <= self._sessions.keys():
+                    del self._models[graph]  # there is no other to open
+            return self._sessions[key]
+
+    def _open(self, graph: str, threads: int) -> Any:
+        spec = self._specs[graph]
+        session = open_session(
+            self._models[graph],
+            self.providers,
+            threads=threads,
+            allow_fallback=self._allow_fallback,
+            where=spec.file,
+        )
+        _check_tensors(session.get_inputs(), spec.inputs, f"{spec.file} takes")
+        _check_tensors(session.get_outputs(), spec.outputs, f"{spec.file} gives")
+        return session
 
 
 def _check_tensors(found: Sequence[Any], expected: tuple[TensorSpec, ...], what: str) -> None:

@@ -27,7 +27,7 @@ class Timing:
 
     runtime: Annotated[str, "what was called, with its version"]
     batch: Annotated[int, "samples in one call"]
-    threads: Annotated[int, "threads that one operator may use"]
+    threads: Annotated[int, "threads that may compute at once"]
     batch_size: Annotated[int | None, "samples in one run of a graph; null where not in chunks"]
     calls: Annotated[int, "calls that were timed"]
     p50_ms: Annotated[float, "median time of a call, in milliseconds"]
@@ -83,7 +83,7 @@ def summary(
         runtime: what was called.
         rounds: for each round, the times of its calls, in seconds.
         batch: samples in one call.
-        threads: threads that one operator may use.
+        threads: threads that may compute at once.
         batch_size: samples in one run of a graph; None where a call is one run.
     """
     times = np.concatenate([np.asarray(times, np.float64) for times in rounds])

@@ -39,7 +39,7 @@ CHUNK_ELEMENTS = 256 * 784
 class Tuning:
     """How a bundle is run."""
 
-    threads: Annotated[int, "threads that one operator may use", Limit(1, 4096)]
+    threads: Annotated[int, "threads that may compute at once", Limit(1, 4096)]
     batch_size: Annotated[int, "samples in one run of a graph", Limit(1, 1 << 16)]
 
 

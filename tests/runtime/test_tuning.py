@@ -14,6 +14,7 @@ import pytest
 
 import vae_runtime
 from vae_runtime import Bundle, strict_json, tuning
+from vae_runtime.parallel import Team
 from vae_runtime.processors import usable_processors
 from vae_runtime.tuning import Place, Tuning, default_batch_size, find, place, save
 
@@ -145,6 +146,7 @@ def loaded(path, monkeypatch, **options):
     sizes = []
     vae = vae_runtime.load(path, **options)
     run = vae.run
+    monkeypatch.setattr(vae._sessions, "team", Team(1))  # several would cut it into even parts
     monkeypatch.setattr(
         vae, "run", lambda graph, inputs: sizes.append(len(inputs["x"])) or run(graph, inputs)
     )

@@ -1,0 +1,255 @@
+"""Times the loss of a batch beside its peers and beside its own matrix products, in one run.
+
+    python tests/benchmarks/scoring.py [--threads 1,2] [--batch 1,32,256,1024,8192]
+
+The models are 784-512-20-512-784 and the convolutional preset, with random weights (no operator is
+faster for some values than for others). All take float32 images as NumPy arrays and give the
+losses of each sample as NumPy arrays. What is timed, in rounds, each the best of its calls:
+
+    build-vae    `vae.loss(x)`, as a user calls it, checks included
+    ort          loss.onnx by ONNX Runtime alone, the whole batch in one call
+    products     the model's matrix products or convolutions alone, by ONNX Runtime: the best of the
+                 whole batch in one call and of parts, as build-vae runs them
+    tf, xla      the same weights and loss in one `tf.function`, without and with XLA
+    openvino     loss.onnx by OpenVINO, in float32
+
+Each number of threads has a process of its own. What is not installed is left out (`pip install
+openvino`). Run it with nothing else on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SHAPE, LATENT = (28, 28, 1), 20
+MODELS = {"dense": (512,), "conv": None}
+PRODUCTS = ("MatMul", "Gemm", "Conv", "ConvTranspose")
+PLACES = ("Reshape", "Transpose", "Split")
+
+Call = Callable[[], object]
+
+
+def models(preset: str) -> tuple[Any, Any]:
+    """Encoder and decoder, always with the same weights."""
+    from vae_builder import build_models
+
+    encoder, decoder = build_models(preset, SHAPE, LATENT, MODELS[preset], seed=1)
+    rng = np.random.default_rng(0)
+    for weight in (*encoder.weights, *decoder.weights):  # tf2onnx leaves out biases of zero
+        weight.assign(weight + 0.02 * rng.standard_normal(weight.shape).astype(np.float32))
+    return encoder, decoder
+
+
+def export(preset: str, path: Path) -> None:
+    """Writes the bundle."""
+    from vae_export import export as export_bundle
+
+    samples = np.random.default_rng(0).random((16, *SHAPE), dtype=np.float32)
+    export_bundle(*models(preset), samples, path)
+
+
+def products_alone(path: Path) -> bytes:
+    """The loss graph without anything that is computed element by element.
+
+    The products follow each other as in the model; of the last one's result one column is given,
+    so that nothing large is handed over.
+    """
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load(path)
+    graph = model.graph
+    constants = {tensor.name for tensor in graph.initializer}
+    stands_for: dict[str, str] = {}
+    kept, last = [], ""
+    for node in graph.node:
+        sources = [stands_for.get(name, name) for name in node.input]
+        if node.op_type in (*PRODUCTS, *PLACES):
+            copy = onnx.NodeProto()
+            copy.CopyFrom(node)
+            copy.input[:] = sources
+            kept.append(copy)
+            last = node.output[0] if node.op_type in PRODUCTS else last
+        else:
+            source = next((s for s in sources if s not in constants and s != "eps"), "eps")
+            stands_for.update(dict.fromkeys(node.output, source))
+    end = next(i for i, node in enumerate(kept) if last in node.output)
+    nodes = [
+        *kept[: end + 1],
+        helper.make_node("Flatten", [last], ["flat"]),
+        helper.make_node("Slice", ["flat", "zero", "one", "one"], ["column"]),
+    ]
+    used = {name for node in nodes for name in node.input}
+    graph.initializer.extend(
+        numpy_helper.from_array(np.array([value]), name)
+        for name, value in (("zero", 0), ("one", 1))
+    )
+    result = helper.make_graph(
+        nodes,
+        "products",
+        [value for value in graph.input if value.name in used],
+        [helper.make_tensor_value_info("column", onnx.TensorProto.FLOAT, ("batch", 1))],
+        [tensor for tensor in graph.initializer if tensor.name in used],
+    )
+    done = helper.make_model(result, opset_imports=model.opset_import, ir_version=8)
+    data: bytes = done.SerializeToString()
+    return data
+
+
+def onnx_runtime(model: bytes, threads: int) -> Any:
+    """A session as the runtime opens it."""
+    from vae_runtime.providers import open_session
+
+    return open_session(
+        model, ["CPUExecutionProvider"], threads=threads, allow_fallback=False, where="loss.onnx"
+    )
+
+
+def ours(path: Path, threads: int) -> Callable[[np.ndarray], dict[str, Call]]:
+    """`vae.loss`, the loss graph alone, and the products alone in each way of running them."""
+    import vae_runtime
+    from vae_runtime.parallel import Parts, Team, worthwhile
+    from vae_runtime.tuning import default_batch_size
+
+    vae = vae_runtime.load(path, threads=threads, tuned=False)
+    loss = onnx_runtime((path / "loss.onnx").read_bytes(), threads)
+    products = {n: onnx_runtime(products_alone(path / "loss.onnx"), n) for n in {1, threads}}
+    team, size = Team(threads), default_batch_size(SHAPE)
+
+    def calls(x: np.ndarray) -> dict[str, Call]:
+        eps = np.zeros((len(x), LATENT), np.float32)
+        used = threads if worthwhile(len(x), threads) else 1
+        parts = Parts(len(x), size, used)
+        return {
+            "build-vae": lambda: vae.loss(x),
+            "ort": lambda: loss.run(None, {"x": x, "eps": eps}),
+            "products, whole": lambda: products[threads].run(None, {"x": x}),
+            "products, parts": lambda: team.run(
+                lambda part: products[1].run(None, {"x": x[part]}), parts
+            ),
+        }
+
+    return calls
+
+
+def tensorflow(preset: str, threads: int) -> Callable[[np.ndarray], dict[str, Call]]:
+    """The traced loss, without and with XLA."""
+    import tensorflow as tf
+
+    from vae_export.functions import exported_functions
+    from vae_runtime import LossSpec
+    from vae_runtime.manifest import InputSpec
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    functions = exported_functions(*models(preset), LossSpec(), InputSpec(SHAPE))
+    compute = functions["loss"].python_function
+    plain, xla = tf.function(compute), tf.function(compute, jit_compile=True)
+
+    def score(function: Any, x: np.ndarray, eps: np.ndarray) -> list[np.ndarray]:
+        return [part.numpy() for part in function(tf.constant(x), tf.constant(eps)).values()]
+
+    def calls(x: np.ndarray) -> dict[str, Call]:
+        eps = np.zeros((len(x), LATENT), np.float32)
+        return {"tf": lambda: score(plain, x, eps), "xla": lambda: score(xla, x, eps)}
+
+    return calls
+
+
+def openvino(path: Path, threads: int) -> Callable[[np.ndarray], dict[str, Call]]:
+    """The exported graph in OpenVINO, all threads on one batch."""
+    import openvino as ov
+
+    options = {
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    compiled = ov.Core().compile_model(str(path / "loss.onnx"), "CPU", options)
+
+    def calls(x: np.ndarray) -> dict[str, Call]:
+        eps = np.zeros((len(x), LATENT), np.float32)
+        return {"openvino": lambda: compiled([x, eps])}
+
+    return calls
+
+
+def measure(
+    preset: str, path: Path, threads: int, batches: list[int], seconds: float
+) -> list[tuple[int, dict[str, float]]]:
+    """Milliseconds of the best call of each contender, by batch."""
+    from vae_runtime.noise import Watch
+    from vae_runtime.rounds import Subject, run_rounds
+    from vae_runtime.timing import timed_calls
+
+    makers = []
+    for make, what in ((tensorflow, preset), (ours, path), (openvino, path)):
+        try:
+            makers.append(make(what, threads))
+        except ModuleNotFoundError as error:
+            print(f"{error.name} is not installed")
+    result = []
+    for batch in batches:
+        x = np.random.default_rng(batch).random((batch, *SHAPE), dtype=np.float32)
+        calls = {name: call for make in makers for name, call in make(x).items()}
+        subjects = [
+            Subject(
+                name,
+                batch,
+                threads,
+                None,
+                lambda seconds, warm, call=call: timed_calls(call, seconds, warm=warm),
+            )
+            for name, call in calls.items()
+        ]
+        run_rounds(subjects, seconds, Watch(), lambda _: None)
+        best = {s.runtime: 1e3 * min(map(min, s.rounds)) for s in subjects}
+        whole, parts = best.pop("products, whole"), best.pop("products, parts")
+        result.append((batch, {**best, "products": min(whole, parts)}))
+    return result
+
+
+def table(preset: str, threads: int, rows: list[tuple[int, dict[str, float]]]) -> Iterator[str]:
+    """The lines of one model: milliseconds, and how many times build-vae's that is."""
+    names = [name for name in rows[0][1] if name != "build-vae"]
+    yield f"{preset}, {threads} thread{'s' * (threads > 1)}: ms (and times build-vae's)"
+    yield f"{'batch':>6}{'build-vae':>10}" + "".join(f"{name:>17}" for name in names)
+    for batch, best in rows:
+        mine = best["build-vae"]
+        others = "".join(f"{best[name]:>9.3f} ({best[name] / mine:4.2f})" for name in names)
+        ratio = f"   build-vae / products {mine / best['products']:.2f}"
+        yield f"{batch:>6}{mine:>10.3f}{others}{ratio}"
+
+
+def main() -> None:
+    """Exports both models, measures them with each number of threads, prints a table for each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--batch", default="1,32,256,1024,8192")
+    parser.add_argument("--seconds", type=float, default=2.0, help="for all rounds of a batch")
+    options = parser.parse_args()
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    batches = [int(batch) for batch in options.batch.split(",")]
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        for preset in MODELS:
+            path = Path(folder, preset)
+            with context.Pool(1) as pool:
+                pool.apply(export, (preset, path))
+            for threads in map(int, options.threads.split(",")):
+                with context.Pool(1) as pool:
+                    arguments = (preset, path, threads, batches, options.seconds)
+                    rows = pool.apply(measure, arguments)
+                print(*table(preset, threads, rows), "", sep="\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()
