@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from vae_runtime.describe import given
 from vae_runtime.loss import CLIP
 from vae_runtime.manifest import Manifest
 
 TRAINING_FIGURE = "figures/training.png"
 RECONSTRUCTIONS_FIGURE = "figures/reconstructions.png"
-
-
-def figures_in(files: Collection[str]) -> set[str]:
-    """Those of a bundle's files that the card shows."""
-    return {TRAINING_FIGURE, RECONSTRUCTIONS_FIGURE}.intersection(files)
+VARIANTS = "## Variants"
+"""Heading of the card's last section, where there are variants."""
 
 
 def model_card(manifest: Manifest, figures: set[str]) -> str:
@@ -33,7 +28,6 @@ def model_card(manifest: Manifest, figures: set[str]) -> str:
         _training(manifest, figures),
         _usage(manifest),
         _files(manifest),
-        _variants(manifest),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -150,11 +144,21 @@ def _files(m: Manifest) -> str:
     )
 
 
-def _variants(m: Manifest) -> str:
+def with_variants(card: str, m: Manifest) -> str:
+    """A card with a last section on the variants, in the place of an earlier one.
+
+    Args:
+        card: from `model_card`, or from here.
+        m: what the bundle says of itself now.
+
+    Returns:
+        Markdown.
+    """
+    card = card.partition(f"\n{VARIANTS}\n")[0]
     if not m.variants:
-        return ""
+        return card
     rows = [
-        "## Variants",
+        VARIANTS,
         "",
         "The same graphs in lower precision, measured on the exporting machine (one thread). Time "
         "is a share of float32's; drift is that of the loss against float32.",
@@ -169,7 +173,7 @@ def _variants(m: Manifest) -> str:
         f"{v.drift.rank_correlation:.4f} |"
         for name, v in m.variants.items()
     ]
-    return "\n".join([*rows, "", '`vae_runtime.load(".", precision=...)` runs one.', ""])
+    return "\n".join([card, *rows, "", '`vae_runtime.load(".", precision=...)` runs one.', ""])
 
 
 def _shape(shape: tuple[int | str, ...]) -> str:

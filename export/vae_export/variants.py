@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_export.card import figures_in, model_card
+from vae_export.card import with_variants
 from vae_export.lowering import METHODS, Feeds, Method, lower
 from vae_export.measure import drift, latencies
 from vae_export.publish import file_entries, publishing
@@ -367,5 +367,5 @@ def _write_manifest(folder: Path, changes: dict[str, Variant | None]) -> None:
 
 
 def _write_card(folder: Path, manifest: Manifest) -> None:
-    card = model_card(manifest, figures_in(manifest.files))
-    (folder / "README.md").write_text(card, "utf-8")
+    card = folder / "README.md"
+    card.write_text(with_variants(card.read_text("utf-8"), manifest), "utf-8")
