@@ -308,8 +308,8 @@ def _verdict(precision: str, v: Variant) -> str:
     return (
         f"{precision} ({v.method}): {v.size / 1e6:.2f} MB, one sample in "
         f"{v.latency.batch_1_ratio:.2f} and 256 in {v.latency.batch_256_ratio:.2f} of float32's "
-        f"time, loss drifts by {100 * v.drift.mean:.2g}% (99 % within {100 * v.drift.p99:.2g}%), rank "
-        f"correlation {v.drift.rank_correlation:.4f}{worth}{over}"
+        f"time, loss drifts by {100 * v.drift.mean:.2g}% (99 % within {100 * v.drift.p99:.2g}%), "
+        f"rank correlation {v.drift.rank_correlation:.4f}{worth}{over}"
     )
 
 
