@@ -31,13 +31,7 @@ def model_card(manifest: Manifest, figures: Sequence[CardFigure]) -> str:
         _usage(manifest),
         _files(manifest),
     ]
-    return with_variants("\n".join(part for part in parts if part), manifest)
-
-
-def with_variants(card: str, manifest: Manifest) -> str:
-    """A card whose last section is about the variants that the manifest has."""
-    rest = card.partition(f"\n{VARIANTS}\n")[0]
-    return f"{rest}\n{section}" if (section := _variants(manifest)) else rest
+    return "\n".join(part for part in parts if part)
 
 
 def _headline(m: Manifest) -> str:
@@ -164,9 +158,19 @@ def _files(m: Manifest) -> str:
     )
 
 
-def _variants(m: Manifest) -> str:
+def with_variants(card: str, m: Manifest) -> str:
+    """A card with a last section on the variants, in the place of an earlier one.
+
+    Args:
+        card: from `model_card`, or from here.
+        m: what the bundle says of itself now.
+
+    Returns:
+        Markdown.
+    """
+    card = card.partition(f"\n{VARIANTS}\n")[0]
     if not m.variants:
-        return ""
+        return card
     rows = [
         VARIANTS,
         "",
@@ -183,7 +187,7 @@ def _variants(m: Manifest) -> str:
         f"{v.drift.rank_correlation:.4f} |"
         for name, v in m.variants.items()
     ]
-    return "\n".join([*rows, "", '`vae_runtime.load(".", precision=...)` runs one.', ""])
+    return "\n".join([card, *rows, "", '`vae_runtime.load(".", precision=...)` runs one.', ""])
 
 
 def _shape(shape: tuple[int | str, ...]) -> str:

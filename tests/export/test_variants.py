@@ -54,7 +54,9 @@ def test_both_are_published_and_verify(lowered):
         assert report.passed and report.precision == outcome.precision
         assert max(d.of_tolerance for d in report.differences) <= 0.51
         assert outcome.verdict.startswith(outcome.precision)
-    assert "float16" in (path / "README.md").read_text("utf-8")
+    card = (path / "README.md").read_text("utf-8")
+    assert card.count("## Variants") == card.count("| float16 |") == card.count("| int8 |") == 1
+    assert card.endswith("runs one.\n") and "## Files" in card
 
 
 def test_stated_drift_and_size_are_those_of_the_files(lowered):

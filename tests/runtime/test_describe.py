@@ -20,20 +20,25 @@ decoder     z (batch, 2) -> logits (batch, 4, 3, 1), reconstruction (batch, 4, 3
 loss graph  x (batch, 4, 3, 1), eps (batch, 2) -> reconstruction_loss (batch,), \
 kl_loss (batch,), loss (batch,)  (loss.onnx, opset 18)
 parity      7 samples, mean loss 9.0000 by TensorFlow
+int8        dynamic, 0.0 MB; one sample in 0.50 of float32's time, 256 in 0.40; loss drifts by \
+0.25%, rank correlation 0.9995
 data        digits: 1000 train, 50 validation, 100 test
 training    preset dense, hidden 8,6, epochs 3, batch_size 64, learning_rate 0.002, seed 0; \
 331 weights, 1 s
 test loss   9.25 = 8.75 reconstruction + 1.00 KL, 2 active units
 made with   tensorflow 2.21.0, build-vae 0.1.0
 sha256      DIGEST
-files       7, 0.2 MB
+files       10, 0.2 MB
            0  README.md
        3,643  decoder.onnx
        3,555  encoder.onnx
        7,963  loss.onnx
       11,164  parity.npz
       63,894  saved_model/decoder/saved_model.pb
-      74,458  saved_model/encoder/saved_model.pb"""
+      74,458  saved_model/encoder/saved_model.pb
+       1,000  int8/encoder.onnx
+       1,000  int8/decoder.onnx
+       1,000  int8/loss.onnx"""
 
 
 def test_every_fact_has_its_line():

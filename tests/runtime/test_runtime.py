@@ -453,7 +453,7 @@ def test_sessions_open_when_they_are_first_used_and_once(exported, monkeypatch):
 
 def test_providers_and_repr(vae):
     assert vae.providers == ["CPUExecutionProvider"]
-    assert repr(vae) == "<VAERuntime 'small-vae': (8, 8, 1) -> 3, bce, on cpu>"
+    assert repr(vae) == "<VAERuntime 'small-vae': (8, 8, 1) -> 3, bce, float32 on cpu>"
     assert vae.manifest is vae.bundle.manifest
 
 
