@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_runtime.bundle import Bundle
-from vae_runtime.errors import BundleError
+from vae_runtime.errors import BundleError, ProviderError
 from vae_runtime.manifest import Graphs, GraphSpec, TensorSpec
 from vae_runtime.onnx_graph import check_graph
-from vae_runtime.providers import open_session
+from vae_runtime.providers import open_session, short_name
 
 Float32 = NDArray[np.float32]
 
@@ -70,11 +70,20 @@ class Sessions:
             All outputs, by name.
 
         Raises:
-            ProviderError, BundleError: the session does not start, or is not what was checked.
+            ProviderError, BundleError: the session does not start, is not what was checked, or
+                fails at work.
         """
         session = self.session(graph)
         names = [output.name for output in session.get_outputs()]
-        return dict(zip(names, session.run(names, inputs), strict=True))
+        try:
+            return dict(zip(names, session.run(names, inputs), strict=True))
+        except Exception as error:  # ONNX Runtime's exceptions share no base but this
+            running, reason = session.get_providers()[0], " ".join(str(error).split())[:300]
+            raise ProviderError(
+                f"{self._specs[graph].file} fails on {short_name(running)}: {reason}: lower "
+                "batch_size if it is memory, else choose another provider or export the bundle "
+                "again"
+            ) from error
 
     def running(self, graph: str) -> list[str]:
         """ONNX Runtime's names of the providers that really run a graph."""

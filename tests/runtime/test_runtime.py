@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import vae_runtime
-from vae_runtime import InputError, OptionError
+from vae_runtime import InputError, OptionError, ProviderError
 from vae_runtime.loss import LossSpec, numpy_losses
 
 MODELS = {
@@ -499,3 +499,10 @@ def test_a_bundle_that_is_republished_meanwhile_still_loads(exported, tmp_path):
     finally:
         thread.join()
     assert loads > 0
+
+
+def test_what_fails_in_onnx_runtime_is_one_line(vae):
+    """A graph may pass every check and still not fit what it is given."""
+    with pytest.raises(ProviderError, match=r"^encoder\.onnx fails on cpu: .*lower") as caught:
+        vae.run("encoder", {"x": samples(2)[:, :, :5]})
+    assert "\n" not in str(caught.value)
