@@ -76,7 +76,7 @@ class Sessions:
         session = self.session(graph)
         names = [output.name for output in session.get_outputs()]
         try:
-            return dict(zip(names, session.run(names, inputs), strict=True))
+            outputs = dict(zip(names, session.run(names, inputs), strict=True))
         except Exception as error:  # ONNX Runtime's exceptions share no base but this
             running, reason = session.get_providers()[0], " ".join(str(error).split())[:300]
             raise ProviderError(
@@ -84,6 +84,18 @@ class Sessions:
                 "batch_size if it is memory, else choose another provider or export the bundle "
                 "again"
             ) from error
+        self._check_shapes(graph, outputs, len(next(iter(inputs.values()))))
+        return outputs
+
+    def _check_shapes(self, graph: str, outputs: dict[str, Float32], batch: int) -> None:
+        """A graph may give any shape when it runs, and NumPy would spread one row over many."""
+        for spec in self._specs[graph].outputs:
+            if outputs[spec.name].shape != (batch, *spec.shape[1:]):
+                raise BundleError(
+                    f"{self._specs[graph].file} gives {spec.name} of shape "
+                    f"{outputs[spec.name].shape} for {batch} samples, the manifest says "
+                    f"{spec.shape}: no graph that build-vae writes does; export it again"
+                )
 
     def running(self, graph: str) -> list[str]:
         """ONNX Runtime's names of the providers that really run a graph."""

@@ -28,9 +28,8 @@ def fuzz(*words):
 
 
 def test_mutants_of_whole_bundles(exported):
-    conv = exported("conv", "mse", (9, 7, 3))
-    output = fuzz(exported(), conv, "--mutations", 500, "--seed", 1)
-    assert output.splitlines()[-1].startswith("500 mutants in")
+    output = fuzz(exported(), "--mutations", 300, "--seed", 1)
+    assert output.splitlines()[-1].startswith("300 mutants in")
     for kind in ("folder, manifest", "single file, graph, sealed", "single file, raw bytes"):
         assert f"{kind}: refused" in output
     assert "another bundle, whose proof holds" in output  # the checks behind acceptance ran
