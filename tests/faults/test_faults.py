@@ -102,7 +102,7 @@ def test_a_fault_at_each_step_of_a_pack(exported, tmp_path, monkeypatch, code):
         with monkeypatch.context() as patch:
             Faults(patch, fail_at, code)
             try:
-                vae_runtime.pack(exported(), path)
+                vae_runtime.pack(bundle, path)
                 break
             except ExportError as error:
                 assert f"{path} cannot be written: {os.strerror(code)}" in str(error)
