@@ -114,8 +114,9 @@ def main() -> int:
         options.bundles, options.processes, options.loads
     )
     print(
-        f"{options.processes} processes, {options.processes * options.loads:,} loads, {published} times "
-        f"republished, {met} bundles met: {other} wrong answers, {len(failed)} loads failed"
+        f"{options.processes} processes, {options.processes * options.loads:,} loads, "
+        f"{published} times republished, {met} bundles met: {other} wrong answers, "
+        f"{len(failed)} loads failed"
     )
     for text in failed[:3]:
         print(f"FOUND {text}")

@@ -23,11 +23,12 @@ from vae_builder.data import is_pictures, load_array
 from vae_runtime import strict_json
 from vae_runtime.bundle import Bundle
 from vae_runtime.describe import describe
-from vae_runtime.errors import InputError
+from vae_runtime.errors import InputError, OptionError
 from vae_runtime.evaluate import evaluate
 from vae_runtime.manifest import manifest_schema
 from vae_runtime.packing import pack
 from vae_runtime.runtime import VAERuntime, load
+from vae_runtime.sandbox import MEMORY, SECONDS, verify_in_sandbox
 
 
 @click.command("verify")
@@ -40,12 +41,37 @@ from vae_runtime.runtime import VAERuntime, load
     help="TensorFlow's stored values, or the SavedModels computed anew (needs TensorFlow).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option(
+    "--sandbox", is_flag=True, help="Run in a process with limits: for bundles you do not trust."
+)
+@click.option(
+    "--sandbox-memory",
+    type=click.IntRange(1),
+    default=MEMORY,
+    show_default=True,
+    help="MiB that it may hold.",
+)
+@click.option(
+    "--sandbox-seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=SECONDS,
+    show_default=True,
+    help="How long it may compute.",
+)
 @pin_option
 @runtime_options
 @debug_option
 @click.pass_context
 def verify_command(
-    ctx: click.Context, /, bundle: Path, against: str, as_json: bool, **options: Any
+    ctx: click.Context,
+    /,
+    bundle: Path,
+    against: str,
+    as_json: bool,
+    sandbox: bool,
+    sandbox_memory: int,
+    sandbox_seconds: float,
+    **options: Any,
 ) -> int:
     """Compare what BUNDLE computes here with what TensorFlow computed; exit 1 if it differs.
 
@@ -53,7 +79,14 @@ def verify_command(
     Example:
         build-vae verify digits-vae
         build-vae verify digits-vae --provider cuda --json
+        build-vae verify from-anywhere.vae --sandbox
     """
+    if sandbox:
+        if against == "saved-model":
+            raise OptionError("--sandbox does not go with --against saved-model: leave one out")
+        told = verify_in_sandbox(bundle, memory=sandbox_memory, seconds=sandbox_seconds, **options)
+        click.echo(json.dumps(told.report, indent=2) if as_json else told.table)
+        return 0 if told.passed else 1
     vae = load(bundle, **options)
     if against == "saved-model":
         report = vae.verify(_recomputed(vae), source="the SavedModels, computed now")
