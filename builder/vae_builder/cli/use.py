@@ -29,6 +29,7 @@ from vae_runtime.manifest import manifest_schema
 from vae_runtime.packing import pack
 from vae_runtime.runtime import VAERuntime, load
 from vae_runtime.sandbox import MEMORY, SECONDS, verify_in_sandbox
+from vae_runtime.signing import check_signature
 
 
 @click.command("verify")
@@ -41,6 +42,16 @@ from vae_runtime.sandbox import MEMORY, SECONDS, verify_in_sandbox
     help="TensorFlow's stored values, or the SavedModels computed anew (needs TensorFlow).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option(
+    "--public-key",
+    type=click.Path(path_type=Path),
+    help="Require a signature by this key (PEM); needs the extra `sign`.",
+)
+@click.option(
+    "--signature",
+    type=click.Path(path_type=Path),
+    help="Its file [default: beside the bundle, NAME.sig].",
+)
 @click.option(
     "--sandbox", is_flag=True, help="Run in a process with limits: for bundles you do not trust."
 )
@@ -68,6 +79,8 @@ def verify_command(
     bundle: Path,
     against: str,
     as_json: bool,
+    public_key: Path | None,
+    signature: Path | None,
     sandbox: bool,
     sandbox_memory: int,
     sandbox_seconds: float,
@@ -81,6 +94,10 @@ def verify_command(
         build-vae verify digits-vae --provider cuda --json
         build-vae verify from-anywhere.vae --sandbox
     """
+    if public_key:
+        check_signature(bundle, public_key, signature)
+    elif signature:
+        raise OptionError("--signature needs --public-key: give the publisher's")
     if sandbox:
         if against == "saved-model":
             raise OptionError("--sandbox does not go with --against saved-model: leave one out")
