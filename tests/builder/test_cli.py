@@ -31,6 +31,7 @@ COMMANDS = (
     "reconstruct",
     "sample",
     "score",
+    "sign",
     "train",
     "verify",
 )
