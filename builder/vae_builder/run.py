@@ -44,7 +44,7 @@ from vae_builder.vae import VAE
 from vae_export.publish import check_parent
 from vae_runtime import strict_json
 from vae_runtime.errors import ExportError, InputError
-from vae_runtime.files import replacing
+from vae_runtime.files import WRITING, replacing
 from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses
 from vae_runtime.manifest import DataSpec
@@ -139,9 +139,7 @@ def train_run(
         _versions(),
     )
     with _writing(path):
-        if path.exists():
-            shutil.rmtree(path)
-        path.mkdir(parents=True)
+        _empty(path)
         _write(path / RUN, strict_json.encode(record))
     return _train(path, record, dataset, None, on_progress)
 
@@ -288,12 +286,19 @@ def _write_end(path: Path, trained: Trained, record: RunRecord) -> None:
     (path / CHECKPOINT).unlink(missing_ok=True)
 
 
+def _empty(path: Path) -> None:
+    """Makes an empty folder; what marks it as a run goes last, so that --force works again."""
+    path.mkdir(parents=True, exist_ok=True)
+    for entry in sorted(path.iterdir(), key=lambda entry: entry.name == RUN):
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+
+
 def _check_new(path: Path, *, force: bool) -> None:
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise ExportError(f"{path} exists and is not a folder: choose another name")
     check_parent(path)
-    if not path.exists() or not any(path.iterdir()):
-        return
+    if not path.exists() or all(entry.name.endswith(WRITING) for entry in path.iterdir()):
+        return  # one that was killed before it had written its first file counts as empty
     if not (path / RUN).is_file():
         raise ExportError(f"{path} exists and has no {RUN}: choose another name")
     if not force:

@@ -12,7 +12,6 @@ import errno
 import glob
 import hashlib
 import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vae_runtime.errors import ExportError
+from vae_runtime.files import is_gone, owner
 from vae_runtime.manifest import MANIFEST, FileEntry
 
 _AT_FDCWD = -100
@@ -99,7 +99,7 @@ def publishing(target: Path, *, force: bool) -> Iterator[Path]:
     folder: Path | None = None
     try:
         _remove_debris(target.absolute(), prefix)
-        folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{_host()}-{os.getpid()}-", dir=parent))
+        folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{owner()}-", dir=parent))
         yield folder
         folder.chmod(0o777 & ~_umask())
         _flush(folder)
@@ -193,9 +193,7 @@ def _swap_in_two_steps(folder: Path, target: Path) -> None:
 def _remove_debris(target: Path, prefix: str) -> None:
     """Removes what exports that were killed left behind; brings back a bundle moved aside."""
     for folder in target.parent.glob(f"{glob.escape(prefix)}*"):
-        host, _, rest = folder.name.removeprefix(prefix).partition("-")
-        owner = rest.partition("-")[0]
-        if host != _host() or not owner.isdecimal() or _is_running(int(owner)):
+        if not is_gone("-".join(folder.name.removeprefix(prefix).split("-")[:2])):
             continue
         if folder.name.endswith(_ASIDE) and not _holds_something(target):
             folder.rename(target)
@@ -205,23 +203,6 @@ def _remove_debris(target: Path, prefix: str) -> None:
 
 def _holds_something(folder: Path) -> bool:
     return folder.exists() and any(folder.iterdir())
-
-
-def _host() -> str:
-    """This machine, so that nobody takes another's process on a shared folder for dead."""
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
-
-
-def _is_running(pid: int) -> bool:
-    if os.name != "posix":
-        return True  # elsewhere there is no harmless way to ask; what is left is left
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _flush(folder: Path) -> None:

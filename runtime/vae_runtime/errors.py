@@ -5,7 +5,7 @@ BuildVaeError
 ├── InputError           arrays or data files: unreadable, wrong shape or dtype, NaN, out of range
 ├── OptionError          an option or argument outside its choices: unknown preset, latent size 0
 ├── BundleError          a bundle that is missing, incomplete, changed, or not in a known format
-├── ProviderError        an execution provider that is not there or does not start
+├── ProviderError        an execution provider that is not there, does not start, or fails
 ├── TrainingError        training that cannot go on
 ├── ExportError          a model that cannot be exported, or a target that cannot be written
 ├── MeasurementError     times that cannot be taken, or say too little to be kept
@@ -34,7 +34,7 @@ class BundleError(BuildVaeError):
 
 
 class ProviderError(BuildVaeError):
-    """An execution provider of ONNX Runtime is not available or did not start."""
+    """An execution provider of ONNX Runtime is not available, did not start, or failed."""
 
 
 class TrainingError(BuildVaeError):

@@ -17,7 +17,7 @@ Sizes that a graph computes from its inputs are known only when it runs, and are
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from vae_runtime import onnx_format as fmt
 from vae_runtime.errors import BundleError
 from vae_runtime.manifest import GraphSpec, TensorSpec
 from vae_runtime.onnx_tensor import MAX_NUMBER, Constant, GraphError, product, read_tensor
+from vae_runtime.onnx_window import check_windows
 from vae_runtime.protobuf import Message, Reader, WireError
 
 IR_VERSIONS = range(7, 14)
@@ -131,6 +132,8 @@ class _Check:
         kind = self._inner(self._inner(value, "type", fmt.TYPE), "tensor_type", fmt.TENSOR_TYPE)
         shape = self._inner(kind, "shape", fmt.SHAPE)
         dims = [self._reader.read(dim, fmt.DIMENSION) for dim in shape["dim"]]
+        if any("dim_value" in dim and "dim_param" in dim for dim in dims):
+            raise GraphError("a dimension has a number and a name")
         number = kind.get("elem_type")
         dtype = fmt.DTYPES[number].name if number in fmt.DTYPES else number
         return value.get("name"), dtype, tuple(d.get("dim_value", d.get("dim_param")) for d in dims)
@@ -162,39 +165,49 @@ class _Check:
             raise GraphError(
                 f"a {operator} takes {missing[0]!r:.80}, which nothing before it gives"
             )
-        attributes = dict(self._attributes(operator, node["attribute"]))
+        attributes = self._attributes(operator, node["attribute"])
+        tensors = {name: value for name, (kind, value) in attributes.items() if kind == "t"}
         if operator == "Constant":
-            if list(attributes) != ["value"] or inputs or len(outputs) != 1:
+            if list(attributes) != ["value"] or not tensors or inputs or len(outputs) != 1:
                 raise GraphError("a Constant has more, or less, than a value")
-            self._constant(attributes["value"], outputs[0])
+            self._constant(tensors["value"], outputs[0])
             return
-        for tensor in attributes.values():
+        for tensor in tensors.values():
             read_tensor(self._reader.read(tensor, fmt.TENSOR), f"the value of a {operator}")
+        check_windows(operator, {name: value for name, (_, value) in attributes.items()})
+        if operator == "Split":
+            self._parts(inputs, outputs, attributes)
         for name in filter(None, outputs):  # an output that is left out has no name
             self._define(name)
         self._sizes(operator, inputs, outputs)
 
-    def _attributes(
-        self, operator: str, raws: list[memoryview]
-    ) -> Iterator[tuple[str, memoryview]]:
-        """Checks a node's attributes, and gives those that are tensors."""
-        names = set()
+    def _attributes(self, operator: str, raws: list[memoryview]) -> dict[str, tuple[str, Any]]:
+        """Checks a node's attributes: kinds, by the field that holds the value, and values."""
+        attributes: dict[str, tuple[str, Any]] = {}
         for raw in raws:
             attribute = self._reader.read(raw, fmt.ATTRIBUTE)
-            name, kind = (
-                attribute.get("name", ""),
-                fmt.ATTRIBUTE_TYPES.get(attribute.get("type", 0)),
-            )
+            name = attribute.get("name", "")
+            kind = fmt.ATTRIBUTE_TYPES.get(attribute.get("type", 0))
             held = {key for key in fmt.ATTRIBUTE_TYPES.values() if attribute.get(key, []) != []}
-            if name in names or (held != {kind} and (held or kind not in fmt.LISTS)):
+            fits = held == {kind} or (not held and kind in fmt.LISTS)
+            if kind is None or name in attributes or not fits:
                 raise GraphError(f"{name!r:.80} of a {operator} is there twice, or not of its type")
-            names.add(name)
             if any(abs(i) > MAX_NUMBER for i in (attribute.get("i", 0), *attribute["ints"])):
                 raise GraphError(f"{name!r:.80} of a {operator} is larger than {MAX_NUMBER}")
             if not all(map(math.isfinite, (attribute.get("f", 0.0), *attribute["floats"]))):
                 raise GraphError(f"{name!r:.80} of a {operator} is not finite")
-            if kind == "t":
-                yield name, attribute["t"]
+            attributes[name] = kind, attribute[kind]
+        return attributes
+
+    def _parts(
+        self, inputs: list[str], outputs: list[str], attributes: dict[str, tuple[str, Any]]
+    ) -> None:
+        """Holds a Split to its outputs: of another number ONNX Runtime ends the process."""
+        stated = attributes.get("num_outputs", ("i", len(outputs)))
+        sizes = self._constants.get(inputs[1]) if len(inputs) > 1 and inputs[1] else None
+        listed = sizes is not None and sizes.shape == (len(outputs),)
+        if stated != ("i", len(outputs)) or not (listed or len(inputs) == 1):
+            raise GraphError(f"a Split has {len(outputs)} outputs, and states another number")
 
     def _sizes(self, operator: str, inputs: list[str], outputs: list[str]) -> None:
         """Bounds what is allocated because a constant says so."""

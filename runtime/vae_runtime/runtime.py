@@ -415,12 +415,13 @@ def _while_republished(path: Path, attempt: Callable[[], VAERuntime]) -> VAERunt
     return attempt()
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """Tells one folder from another, also where the second was given the first one's number."""
     try:
         status = path.stat()
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    return status.st_dev, status.st_ino, status.st_ctime_ns, status.st_mtime_ns
 
 
 def _chunks(count: int, size: int) -> Iterator[slice]:

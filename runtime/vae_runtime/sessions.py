@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_runtime.bundle import Bundle
-from vae_runtime.errors import BundleError
+from vae_runtime.errors import BundleError, ProviderError
 from vae_runtime.manifest import Graphs, GraphSpec, TensorSpec
 from vae_runtime.onnx_graph import check_graph
 from vae_runtime.parallel import Team
-from vae_runtime.providers import PROVIDERS, open_session
+from vae_runtime.providers import PROVIDERS, open_session, short_name
 
 Float32 = NDArray[np.float32]
 
@@ -86,11 +86,32 @@ class Sessions:
             All outputs, by name.
 
         Raises:
-            ProviderError, BundleError: the session does not start, or is not what was checked.
+            ProviderError, BundleError: the session does not start, is not what was checked, or
+                fails at work.
         """
         session = self.session(graph, threads)
         names = [output.name for output in session.get_outputs()]
-        return dict(zip(names, session.run(names, inputs), strict=True))
+        try:
+            outputs = dict(zip(names, session.run(names, inputs), strict=True))
+        except Exception as error:  # ONNX Runtime's exceptions share no base but this
+            running, reason = session.get_providers()[0], " ".join(str(error).split())[:300]
+            raise ProviderError(
+                f"{self._specs[graph].file} fails on {short_name(running)}: {reason}: lower "
+                "batch_size if it is memory, else choose another provider or export the bundle "
+                "again"
+            ) from error
+        self._check_shapes(graph, outputs, len(next(iter(inputs.values()))))
+        return outputs
+
+    def _check_shapes(self, graph: str, outputs: dict[str, Float32], batch: int) -> None:
+        """A graph may give any shape when it runs, and NumPy would spread one row over many."""
+        for spec in self._specs[graph].outputs:
+            if outputs[spec.name].shape != (batch, *spec.shape[1:]):
+                raise BundleError(
+                    f"{self._specs[graph].file} gives {spec.name} of shape "
+                    f"{outputs[spec.name].shape} for {batch} samples, the manifest says "
+                    f"{spec.shape}: no graph that build-vae writes does; export it again"
+                )
 
     def running(self, graph: str) -> list[str]:
         """ONNX Runtime's names of the providers that really run a graph."""

@@ -33,6 +33,7 @@ COMMANDS = (
     "reconstruct",
     "sample",
     "score",
+    "sign",
     "train",
     "verify",
 )

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from vae_export import publish
-from vae_export.publish import _host, check_target, publishing
+from vae_export.publish import check_target, publishing
 from vae_runtime.errors import ExportError
+from vae_runtime.files import owner
 
 MARKER = "manifest.json"
+HOST = owner().partition("-")[0]
 
 
 def write(target, content, *, force=True):
@@ -194,7 +196,7 @@ class Faults:
 
     def __init__(self, monkeypatch, fail_at, code):
         self.fail_at, self.code, self.calls = fail_at, code, []
-        for owner, name in (
+        for place, name in (
             (os, "fsync"),
             (Path, "rename"),
             (Path, "write_text"),
@@ -203,7 +205,7 @@ class Faults:
             (publish.tempfile, "mkdtemp"),
             (publish, "_exchange"),
         ):
-            monkeypatch.setattr(owner, name, self.faulty(name, getattr(owner, name)))
+            monkeypatch.setattr(place, name, self.faulty(name, getattr(place, name)))
 
     def faulty(self, name, original):
         def call(*args, **options):
@@ -272,11 +274,11 @@ def dead_pid():
 def test_debris_of_a_killed_export_is_removed(name, target):
     target = target.with_name(name)
     write(target, "old")
-    debris = target.parent / f".{name}.building-{_host()}-{dead_pid()}-abc123"
+    debris = target.parent / f".{name}.building-{HOST}-{dead_pid()}-abc123"
     shutil.copytree(target, debris)
-    other = target.parent / f".other.building-{_host()}-{dead_pid()}-abc123"
+    other = target.parent / f".other.building-{HOST}-{dead_pid()}-abc123"
     other.mkdir()
-    running = target.parent / f".{name}.building-{_host()}-{os.getppid()}-abc123"
+    running = target.parent / f".{name}.building-{HOST}-{os.getppid()}-abc123"
     running.mkdir()
     unknown = target.parent / f".{name}.building-notes"
     elsewhere = target.parent / f".{name}.building-0badcafe-{dead_pid()}-abc123"
@@ -293,8 +295,8 @@ def test_bundle_that_was_moved_aside_comes_back(target):
     """Killed between the two renames: the old bundle is beside its place, the new one is not in."""
     write(target, "old")
     pid = dead_pid()
-    target.rename(target.parent / f".bundle.building-{_host()}-{pid}-abc-old")
-    (target.parent / f".bundle.building-{_host()}-{pid}-abc").mkdir()
+    target.rename(target.parent / f".bundle.building-{HOST}-{pid}-abc-old")
+    (target.parent / f".bundle.building-{HOST}-{pid}-abc").mkdir()
     with pytest.raises(ZeroDivisionError), publishing(target, force=True):
         assert content(target) == "old"
         raise ZeroDivisionError

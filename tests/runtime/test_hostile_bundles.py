@@ -290,3 +290,16 @@ def test_a_manifest_with_too_many_files(bundle, refused, seal):
 
     seal(bundle, "README.md", b"", change)
     refused(bundle, bundle / MANIFEST, "files has .* entries, at most 999 are allowed")
+
+
+def test_a_graph_that_gives_more_answers_than_samples(bundle, seal):
+    """Its shapes are known only when it runs; NumPy spreads one row over many."""
+    model = onnx.load(bundle / "loss.onnx")
+    last = model.graph.node[-1]
+    name = last.output[0]
+    last.output[0] = "every"
+    model.graph.node.append(helper.make_node("Concat", ["every", "every"], [name], axis=0))
+    seal(bundle, "loss.onnx", model.SerializeToString())
+    vae = vae_runtime.load(bundle, threads=1)
+    with pytest.raises(BundleError, match=rf"gives {name} of shape \(10,\) for 5 samples"):
+        vae.loss(np.zeros((5, 8, 8, 1), np.float32))

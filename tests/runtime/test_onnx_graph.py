@@ -438,3 +438,40 @@ def test_what_would_take_long_is_cut_off(change):
     start = time.process_time()
     refused(data, "at most 5000 are allowed|more than 150000 fields")
     assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes", "fits"),
+    [
+        ({"num_outputs": 2}, None, True),
+        ({"num_outputs": 1}, None, False),
+        ({"num_outputs": 3}, None, False),
+        ({}, [2, 2], True),
+        ({}, [4], False),
+        ({}, [1, 1, 2], False),
+    ],
+)
+def test_a_split_gives_as_many_as_it_states(options, sizes, fits):
+    constants = [] if sizes is None else [("sizes", np.array(sizes))]
+    split = helper.make_node("Split", ["x", *dict(constants)], ["a", "b"], axis=1, **options)
+    data = model(split, helper.make_node("Concat", ["a", "b"], ["y"], axis=1), constants=constants)
+    if fits:
+        check_graph(data.SerializeToString(), SPEC, "g.onnx")
+    else:
+        refused(data, "a Split has 2 outputs, and states another number")
+
+
+def test_a_dimension_is_a_number_or_a_name():
+    """ONNX Runtime takes the one that comes last; no library writes both."""
+    data = model()
+    shape = data.graph.input[0].type.tensor_type.shape
+    number, name = shape.dim[1].SerializeToString(), shape.dim[0].SerializeToString()
+    del shape.dim[1]
+    shape.dim.add().denotation = "?" * len(number + name)  # a place of the right length
+    placeholder = shape.dim[1].SerializeToString()
+    assert len(placeholder) == len(number + name) + 2
+    filled = number + name + b"\x1a\x00"  # and an empty denotation
+    refused(
+        data.SerializeToString().replace(placeholder, filled),
+        "a dimension has a number and a name",
+    )

@@ -6,12 +6,13 @@ import sys
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import vae_runtime
-from vae_runtime import InputError, OptionError
+from vae_runtime import InputError, OptionError, ProviderError, runtime
 from vae_runtime.loss import LossSpec, numpy_losses
 
 MODELS = {
@@ -499,3 +500,22 @@ def test_a_bundle_that_is_republished_meanwhile_still_loads(exported, tmp_path):
     finally:
         thread.join()
     assert loads > 0
+
+
+def test_what_fails_in_onnx_runtime_is_one_line(vae):
+    """A graph may pass every check and still not fit what it is given."""
+    with pytest.raises(ProviderError, match=r"^encoder\.onnx fails on cpu: .*lower") as caught:
+        vae.run("encoder", {"x": samples(2)[:, :, :5]})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_with_the_number_of_an_old_one_is_another(bundle, monkeypatch):
+    """A file system gives the number of a removed folder to the next; times tell them apart."""
+    before = runtime._identity(bundle)
+    aside = bundle.rename(bundle.with_name("aside"))
+    shutil.copytree(aside, bundle)
+    real = bundle.stat()
+    same = {"st_dev": before[0], "st_ino": before[1]}
+    times = {"st_ctime_ns": real.st_ctime_ns, "st_mtime_ns": real.st_mtime_ns}
+    monkeypatch.setattr(type(bundle), "stat", lambda *_, **__: SimpleNamespace(**same, **times))
+    assert runtime._identity(bundle) != before

@@ -15,6 +15,7 @@ import click
 
 from vae_builder.cli.bench import bench_command
 from vae_builder.cli.build import export_command, train_command
+from vae_builder.cli.sign import sign_command
 from vae_builder.cli.use import (
     evaluate_command,
     inspect_command,
@@ -55,6 +56,7 @@ for command in (
     sample_command,
     inspect_command,
     pack_command,
+    sign_command,
     bench_command,
     quantize_command,
     edge_command,

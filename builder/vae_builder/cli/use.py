@@ -24,11 +24,13 @@ from vae_builder.data import is_pictures, load_array
 from vae_runtime import strict_json
 from vae_runtime.bundle import Bundle
 from vae_runtime.describe import describe
-from vae_runtime.errors import InputError
+from vae_runtime.errors import InputError, OptionError
 from vae_runtime.evaluate import evaluate
 from vae_runtime.manifest import manifest_schema
 from vae_runtime.packing import pack
 from vae_runtime.runtime import VAERuntime, load
+from vae_runtime.sandbox import MEMORY, SECONDS, verify_in_sandbox
+from vae_runtime.signing import check_signature
 from vae_runtime.variants import FLOAT32
 
 
@@ -43,6 +45,33 @@ from vae_runtime.variants import FLOAT32
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--precision", help="Only float32, or this variant [default: all of the bundle].")
+@click.option(
+    "--public-key",
+    type=click.Path(path_type=Path),
+    help="Require a signature by this key (PEM); needs the extra `sign`.",
+)
+@click.option(
+    "--signature",
+    type=click.Path(path_type=Path),
+    help="Its file [default: beside the bundle, NAME.sig].",
+)
+@click.option(
+    "--sandbox", is_flag=True, help="Run in a process with limits: for bundles you do not trust."
+)
+@click.option(
+    "--sandbox-memory",
+    type=click.IntRange(1),
+    default=MEMORY,
+    show_default=True,
+    help="MiB that it may hold.",
+)
+@click.option(
+    "--sandbox-seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=SECONDS,
+    show_default=True,
+    help="How long it may compute.",
+)
 @pin_option
 @machine_options
 @debug_option
@@ -54,6 +83,11 @@ def verify_command(
     against: str,
     as_json: bool,
     precision: str | None,
+    public_key: Path | None,
+    signature: Path | None,
+    sandbox: bool,
+    sandbox_memory: int,
+    sandbox_seconds: float,
     **options: Any,
 ) -> int:
     """Compare what BUNDLE computes here with what TensorFlow computed; exit 1 if it differs.
@@ -64,7 +98,19 @@ def verify_command(
     Example:
         build-vae verify digits-vae
         build-vae verify digits-vae --provider cuda --json
+        build-vae verify from-anywhere.vae --sandbox
     """
+    if public_key:
+        check_signature(bundle, public_key, signature)
+    elif signature:
+        raise OptionError("--signature needs --public-key: give the publisher's")
+    if sandbox:
+        for option, given in (("--against", against == "saved-model"), ("--precision", precision)):
+            if given:
+                raise OptionError(f"--sandbox does not go with {option}: leave one out")
+        told = verify_in_sandbox(bundle, memory=sandbox_memory, seconds=sandbox_seconds, **options)
+        click.echo(json.dumps(told.report, indent=2) if as_json else told.table)
+        return 0 if told.passed else 1
     vae = load(bundle, precision=precision or FLOAT32, **options)
     against_what: dict[str, Any] = {}
     if against == "saved-model":

@@ -1,0 +1,197 @@
+"""Kills, full disks and read-only folders: the old content stays, or the new is there, whole."""
+
+import contextlib
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vae_runtime
+from vae_export.publish import publishing
+from vae_runtime import ExportError
+from vae_runtime.files import is_gone, owner, replacing
+
+KILLS = Path(__file__).parent / "kills.py"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs fork and SIGKILL")
+@pytest.mark.parametrize("kills", [20, pytest.param(1000, marks=pytest.mark.slow)])
+def test_kills(kills):
+    memory = Path("/dev/shm")  # where flushing costs nothing; the full form takes the disk
+    where = ["--folder", memory] if kills < 100 and memory.is_dir() else []
+    words = [sys.executable, KILLS, "--kills", str(kills), *where]
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.endswith(" kills: 0 promises broken\n")
+    assert "old" in result.stdout
+    assert "new" in result.stdout
+
+
+class Failing:
+    """A file whose n-th call fails."""
+
+    def __init__(self, file, faults):
+        self._file, self._faults = file, faults
+
+    def __getattr__(self, name):
+        return self._faults.counted(name, getattr(self._file, name))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+
+
+class Faults:
+    """Lets the n-th call of what a file is written with fail."""
+
+    def __init__(self, monkeypatch, fail_at, code):
+        self.fail_at, self.code, self.calls = fail_at, code, []
+        opened = Path.open
+        opener = self.counted("open", lambda *a, **o: Failing(opened(*a, **o), self))
+        monkeypatch.setattr(Path, "open", opener)
+        monkeypatch.setattr(Path, "replace", self.counted("replace", Path.replace))
+        monkeypatch.setattr(os, "fsync", self.counted("fsync", os.fsync))
+
+    def counted(self, name, function):
+        def call(*arguments, **options):
+            self.calls.append(name)
+            if len(self.calls) == self.fail_at:
+                raise OSError(self.code, os.strerror(self.code))
+            return function(*arguments, **options)
+
+        return call
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_a_fault_at_each_step_of_a_file(tmp_path, monkeypatch, code):
+    path, seen = tmp_path / "file", []
+    path.write_bytes(b"old")
+    for fail_at in range(1, 20):
+        with monkeypatch.context() as patch:
+            faults = Faults(patch, fail_at, code)
+            try:
+                with replacing(path) as file:
+                    file.write(b"n")
+                    file.write(b"ew")
+                error = None
+            except OSError as caught:
+                error = caught
+        assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+        if error is None:
+            break
+        seen.append(faults.calls[-1])
+        assert (error.errno, error.filename) == (code, str(path))
+        assert path.read_bytes() == b"old"
+    assert seen == ["open", "write", "write", "flush", "fileno", "fsync", "replace"]
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_a_fault_at_each_step_of_a_pack(exported, tmp_path, monkeypatch, code):
+    bundle, path, fail_at = exported(), tmp_path / "small.vae", 0
+    path.write_bytes(b"old")
+    while True:
+        fail_at += 1
+        with monkeypatch.context() as patch:
+            Faults(patch, fail_at, code)
+            try:
+                vae_runtime.pack(bundle, path)
+                break
+            except ExportError as error:
+                assert f"{path} cannot be written: {os.strerror(code)}" in str(error)
+        assert [entry.name for entry in tmp_path.iterdir()] == ["small.vae"]
+        assert path.read_bytes() == b"old"
+    assert fail_at > 8
+    vae_runtime.Bundle(path).check_files()
+
+
+def test_what_killed_writers_left_is_removed(tmp_path):
+    path = tmp_path / "a[1].vae"
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    host = owner().partition("-")[0]
+    dead, alive = f"{host}-{process.pid}", f"{host}-{os.getppid()}"
+    elsewhere = f"0badcafe-{process.pid}"
+    assert [is_gone(name) for name in (dead, alive, elsewhere, "notes", f"{host}-")] == [
+        *(True, False, False, False, False)
+    ]
+    for name in (dead, alive, elsewhere):
+        (tmp_path / f".{path.name}.{name}.writing").touch()
+    with replacing(path) as file:
+        file.write(b"new")
+    left = {entry.name for entry in tmp_path.iterdir()}
+    assert left == {path.name, *(f".{path.name}.{name}.writing" for name in (alive, elsewhere))}
+
+
+@contextlib.contextmanager
+def disk(folder, size, *options):
+    """A file system of its own, which may be small; only root can make one."""
+    folder.mkdir(exist_ok=True)
+    words = ["mount", "-t", "tmpfs", "-o", ",".join([f"size={size}", *options]), "tmpfs", folder]
+    if sys.platform != "linux" or subprocess.run(words, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def fill(target, size):
+    with publishing(target, force=True) as folder:
+        (folder / "graph.onnx").write_bytes(b"x" * size)
+        (folder / "manifest.json").write_text("{}")
+
+
+def test_a_full_disk(exported, tmp_path):
+    with disk(tmp_path / "disk", "200k") as folder:
+        fill(folder / "bundle", 50_000)
+        (folder / "small.vae").write_bytes(b"old")
+        with pytest.raises(ExportError, match="No space left on device: free some space"):
+            fill(folder / "bundle", 300_000)
+        (folder / "ballast").write_bytes(b"x" * 120_000)
+        with pytest.raises(ExportError, match="cannot be written: No space left on device"):
+            vae_runtime.pack(exported(), folder / "small.vae")
+        assert {p.name for p in folder.iterdir()} == {"bundle", "small.vae", "ballast"}
+        assert (folder / "bundle" / "graph.onnx").stat().st_size == 50_000
+        assert (folder / "small.vae").read_bytes() == b"old"
+        (folder / "ballast").unlink()
+        vae_runtime.pack(exported(), folder / "small.vae")
+
+
+def test_a_read_only_folder(exported, tmp_path):
+    with disk(tmp_path / "disk", "200k") as folder:
+        fill(folder / "bundle", 10)
+        subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+        with pytest.raises(ExportError, match="cannot be written: Read-only file system"):
+            fill(folder / "bundle", 20)
+        with pytest.raises(ExportError, match="cannot be written: Read-only file system"):
+            vae_runtime.pack(exported(), folder / "small.vae")
+        assert [p.name for p in folder.iterdir()] == ["bundle"]
+        assert (folder / "bundle" / "graph.onnx").stat().st_size == 10
+
+
+def test_files_that_may_not_grow(exported, tmp_path):
+    """What a quota does, without root."""
+    fill(tmp_path / "bundle", 10)
+    before = (
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
+        resource.getrlimit(resource.RLIMIT_FSIZE),
+    )
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1][1]))
+    try:
+        with pytest.raises(ExportError, match="cannot be written: File too large"):
+            fill(tmp_path / "bundle", 5000)
+        with pytest.raises(ExportError, match="cannot be written: File too large"):
+            vae_runtime.pack(exported(), tmp_path / "small.vae")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before[1])
+        signal.signal(signal.SIGXFSZ, before[0])
+    assert [entry.name for entry in tmp_path.iterdir()] == ["bundle"]
+    assert (tmp_path / "bundle" / "graph.onnx").stat().st_size == 10
