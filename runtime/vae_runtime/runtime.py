@@ -31,7 +31,7 @@ from vae_runtime.loss import Losses
 from vae_runtime.manifest import Manifest
 from vae_runtime.parallel import Parts, worthwhile
 from vae_runtime.providers import resolve, short_name
-from vae_runtime.sessions import Sessions
+from vae_runtime.sessions import Graph, Sessions, read_graphs
 from vae_runtime.tuning import choose
 from vae_runtime.variants import FLOAT32
 from vae_runtime.verify import VerifyReport, read_reference, verify_runtime
@@ -68,6 +68,7 @@ class VAERuntime:
         self,
         bundle: Bundle,
         precision: str,
+        graphs: dict[str, Graph],
         providers: Sequence[str],
         *,
         threads: int,
@@ -77,9 +78,7 @@ class VAERuntime:
         self.bundle = bundle
         self.precision = precision
         self._batch_size = batch_size
-        self._sessions = Sessions(
-            bundle, precision, providers, threads=threads, allow_fallback=allow_fallback
-        )
+        self._sessions = Sessions(graphs, providers, threads=threads, allow_fallback=allow_fallback)
 
     def __repr__(self) -> str:
         m = self.manifest
@@ -365,10 +364,12 @@ def load(
     def open_once() -> VAERuntime:
         bundle = Bundle(path, sha256=sha256)
         check_precision(bundle, precision)
+        graphs = read_graphs(bundle, precision)  # before anything else of the system is looked at
         chosen = choose(bundle, resolved, threads=threads, batch_size=batch_size, tuned=tuned)
         return VAERuntime(
             bundle,
             precision,
+            graphs,
             resolved,
             threads=chosen.threads,
             batch_size=chosen.batch_size,

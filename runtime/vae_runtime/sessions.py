@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -23,18 +23,52 @@ _TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
 """ONNX Runtime's names of element types."""
 
 
-class Sessions:
-    """The graphs of one bundle, and their sessions; threads may share it.
+@dataclass(frozen=True)
+class Graph:
+    """A graph that passed the check.
 
-    Every graph of the precision is read, hashed and checked at once, so that one bad graph is found
-    before any session exists. A session opens when it is first used, so that a device which only
-    scores does not pay for the encoder's and the decoder's. With several threads a graph may come
-    to have two sessions: one whose operators they share, for few samples, and one that each of them
-    runs alone on a part of many.
+    Attributes:
+        spec: what the manifest says of it.
+        data: the bytes of the ONNX file.
+    """
+
+    spec: GraphSpec
+    data: bytes
+
+
+def read_graphs(bundle: Bundle, precision: str) -> dict[str, Graph]:
+    """Reads, hashes and checks every graph, so that one bad graph is found before any session.
 
     Args:
         bundle: where the graphs are.
         precision: which graphs: `float32`, or one of the manifest's variants.
+
+    Returns:
+        The graphs by name.
+
+    Raises:
+        BundleError: the files are not those that the manifest lists, or a graph breaks a rule.
+    """
+    bundle.check_names()
+    graphs, specs = {}, bundle.manifest.graphs_of(precision)
+    for field in fields(Graphs):
+        spec: GraphSpec = getattr(specs, field.name)
+        data = bundle.read(spec.file)
+        check_graph(data, spec, str(bundle.path / spec.file))
+        graphs[field.name] = Graph(spec, data)
+    return graphs
+
+
+class Sessions:
+    """The graphs of one bundle, and their sessions; threads may share it.
+
+    A session opens when it is first used, so that a device which only scores does not pay for the
+    encoder's and the decoder's. With several threads a graph may come
+    to have two sessions: one whose operators they share, for few samples, and one that each of them
+    runs alone on a part of many.
+
+    Args:
+        graphs: as `read_graphs` gives them.
         providers: ONNX Runtime's names, from `providers.resolve`.
         threads: threads that may compute at once.
         allow_fallback: accept the CPU where the first provider does not start.
@@ -43,34 +77,24 @@ class Sessions:
         providers: those asked for.
         team: the threads that run parts of a batch; only this one where not on the CPU alone.
 
-    Raises:
-        BundleError: the files are not those that the manifest lists, or a graph breaks a rule.
     """
 
     def __init__(
         self,
-        bundle: Bundle,
-        precision: str,
+        graphs: dict[str, Graph],
         providers: Sequence[str],
         *,
         threads: int,
         allow_fallback: bool,
     ) -> None:
         self.providers = list(providers)
-        graphs = bundle.manifest.graphs_of(precision)
-        self._specs: dict[str, GraphSpec] = {
-            field.name: getattr(graphs, field.name) for field in fields(Graphs)
-        }
+        self._specs = {name: graph.spec for name, graph in graphs.items()}
         self._threads = threads
         self._allow_fallback = allow_fallback
         self._lock = threading.Lock()
         self._sessions: dict[tuple[str, int], Any] = {}
-        self._models: dict[str, bytes] = {}
+        self._models = {name: graph.data for name, graph in graphs.items()}
         self.team = Team(threads if self.providers == [PROVIDERS["cpu"]] else 1)
-        bundle.check_names()
-        for name, spec in self._specs.items():
-            self._models[name] = bundle.read(spec.file)
-            check_graph(self._models[name], spec, str(bundle.path / spec.file))
 
     def run(
         self, graph: str, inputs: dict[str, Float32], *, threads: int | None = None

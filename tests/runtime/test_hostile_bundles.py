@@ -303,3 +303,11 @@ def test_a_graph_that_gives_more_answers_than_samples(bundle, seal):
     vae = vae_runtime.load(bundle, threads=1)
     with pytest.raises(BundleError, match=rf"gives {name} of shape \(10,\) for 5 samples"):
         vae.loss(np.zeros((5, 8, 8, 1), np.float32))
+
+
+def test_the_machine_is_looked_at_after_the_graphs(bundle, monkeypatch, seal):
+    """A graph that is refused costs nothing else, not even a look at the processor."""
+    monkeypatch.setattr("vae_runtime.runtime.choose", lambda *_, **__: pytest.fail("looked"))
+    seal(bundle, "loss.onnx", b"junk")
+    with pytest.raises(BundleError, match=r"loss\.onnx"):
+        vae_runtime.load(bundle)

@@ -142,8 +142,7 @@ def test_other_providers_are_given_whole_chunks(exported, monkeypatch):
     vae = vae_runtime.load(exported(), threads=2)
     threads = opened(vae, monkeypatch)
     sessions = vae_runtime.sessions.Sessions(
-        vae.bundle,
-        "float32",
+        vae_runtime.sessions.read_graphs(vae.bundle, "float32"),
         ["AnotherExecutionProvider", "CPUExecutionProvider"],
         threads=2,
         allow_fallback=True,
