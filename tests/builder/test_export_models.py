@@ -6,7 +6,6 @@ import pytest
 from keras import layers, ops
 
 from vae_builder import Dataset, LossSpec, export_models, load_model
-from vae_builder.cli import run
 from vae_runtime import Bundle, load
 from vae_runtime.errors import ExportError, InputError, OptionError
 from vae_runtime.verify import read_reference
@@ -66,16 +65,6 @@ def files(dataset, tmp_path):
     decoder.save(paths[1])
     np.save(paths[2], dataset.train)
     return *paths, encoder, decoder
-
-
-@pytest.fixture
-def call(capsys):
-    def call(*words):
-        capsys.readouterr()
-        status = run([str(word) for word in words])
-        return status, *capsys.readouterr()
-
-    return call
 
 
 def check(bundle, encoder, decoder, images):

@@ -74,6 +74,17 @@ force_option = click.option(
 
 bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
 
+
+def output_option(what: str) -> Callable[[F], F]:
+    """`-o`, where a command must be told where to write."""
+    return click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help=what)
+
+
+def json_option(what: str) -> Callable[[F], F]:
+    """`--json`, of what a command prints."""
+    return click.option("--json", "as_json", is_flag=True, help=f"Print the {what} as JSON.")
+
+
 source_options = combined(
     click.option("--key", help="Array to take from an npz that holds several."),
     click.option(
