@@ -39,7 +39,8 @@ from vae_builder.checkpoint import (
 )
 from vae_builder.config import TrainConfig
 from vae_builder.data import Dataset, load_dataset
-from vae_builder.training import Progress, Trained, data_spec, train
+from vae_builder.trainer import Progress
+from vae_builder.training import Trained, data_spec, train
 from vae_builder.vae import VAE
 from vae_export.publish import check_parent
 from vae_runtime import strict_json
@@ -171,9 +172,12 @@ def resume_run(
     record = _read_record(path)
     if (path / RESULT).exists():
         return load_run(path)
-    if dataset is None and record.source is None:
-        raise InputError(f"{path} was trained on arrays given in Python: give the same data again")
-    dataset = dataset or record.source.load()  # type: ignore[union-attr]
+    if dataset is None:
+        if record.source is None:
+            raise InputError(
+                f"{path} was trained on arrays given in Python: give the same data again"
+            )
+        dataset = record.source.load()
     if dataset.digest != record.data.sha256:
         raise InputError(
             f"the data of {path} has changed: SHA-256 {dataset.digest[:12]}..., the run began with "

@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
 import numpy as np
@@ -71,17 +71,25 @@ class Losses(Generic[T]):
     kl_loss: Annotated[T, "KL divergence from N(0, I), summed over the latent dimensions, in nats"]
     loss: Annotated[T, "reconstruction_loss + kl_weight * kl_loss"]
 
+    def __iter__(self) -> Iterator[T]:
+        return iter(vars(self).values())
+
     def mean(self) -> Losses[float]:
         """Means over the samples, computed in float64.
 
         Returns:
             One number for each part; NaN where there are no samples.
         """
-        reconstruction_loss, kl_loss, loss = (
-            float(np.mean(part, dtype=np.float64)) if part.size else math.nan
-            for part in map(np.asarray, (self.reconstruction_loss, self.kl_loss, self.loss))
+        return Losses(
+            *(
+                float(np.mean(part, dtype=np.float64)) if part.size else math.nan
+                for part in map(np.asarray, self)
+            )
         )
-        return Losses(reconstruction_loss, kl_loss, loss)
+
+
+LOSS_NAMES = tuple(field.name for field in fields(Losses))
+"""`reconstruction_loss`, `kl_loss`, `loss`: what graphs, files and reports call the parts."""
 
 
 @dataclass(frozen=True)
@@ -232,7 +240,7 @@ def kl(xp: Any, z_mean: Any, z_log_var: Any) -> Any:
     Returns:
         Nats per sample, shape `(batch,)`.
     """
-    return -0.5 * xp.sum(1.0 + z_log_var - xp.square(z_mean) - xp.exp(z_log_var), axis=1)
+    return xp.sum(kl_terms(xp, z_mean, z_log_var), axis=1)
 
 
 def draw(xp: Any, z_mean: Any, z_log_var: Any, eps: Any) -> Any:
