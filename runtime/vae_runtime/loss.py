@@ -63,6 +63,10 @@ CLIP = 1e-7
 """Probabilities are kept this far from 0 and from 1, as by Keras."""
 
 
+MANY = 4096
+"""Elements that are summed in one go."""
+
+
 @dataclass(frozen=True)
 class Losses(Generic[T]):
     """The loss in its parts: per sample with shape `(batch,)`, or as means over samples."""
@@ -192,7 +196,7 @@ def bce_of_probabilities(xp: Any, x: Any, probabilities: Any) -> Any:
         Nats per sample, shape `(batch,)`; at most 16.2 for each element, finite also in float32.
     """
     p = xp.clip(probabilities, CLIP, 1.0 - CLIP)
-    return -xp.sum(x * xp.log(p) + (1.0 - x) * xp.log(1.0 - p), axis=1)
+    return -_summed(xp, x * xp.log(p) + (1.0 - x) * xp.log(1.0 - p))
 
 
 def mse(xp: Any, x: Any, reconstruction: Any) -> Any:
@@ -206,7 +210,19 @@ def mse(xp: Any, x: Any, reconstruction: Any) -> Any:
     Returns:
         Squared error per sample, shape `(batch,)`.
     """
-    return xp.sum(xp.square(x - reconstruction), axis=1)
+    return _summed(xp, xp.square(x - reconstruction))
+
+
+def _summed(xp: Any, terms: Any) -> Any:
+    """The sum over the elements, shape `(batch, D)` to `(batch,)`; of rows first if D is large.
+
+    ONNX Runtime sums 196,608 squares in one go with a relative error of 2e-6, in two with 2e-7.
+    """
+    elements = int(terms.shape[1])
+    if elements > MANY:
+        length = next(n for n in range(math.isqrt(elements), 0, -1) if elements % n == 0)
+        terms = xp.sum(xp.reshape(terms, (-1, elements // length, length)), axis=2)
+    return xp.sum(terms, axis=1)
 
 
 def gaussian(xp: Any, squared_error: Any, elements: int, variance: Any) -> Any:
