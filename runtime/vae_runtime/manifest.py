@@ -189,6 +189,10 @@ class DataSpec:
     validation: Annotated[Count, "number of validation samples"]
     test: Annotated[Count, "number of test samples"]
     split_seed: Annotated[int | None, "seed of the splits; null where the source has its own"]
+    columns: Annotated[
+        tuple[Text, ...] | None,
+        "what a table calls the elements of a sample, in their order; null where it does not",
+    ]
 
 
 @dataclass(frozen=True)
