@@ -99,6 +99,7 @@ def test_one_variant_that_differs_fails_the_bundle(quantized, tmp_path, call):
     ("words", "message"),
     [
         (("score", "{}", "{data}", "--precision", "int4"), "has float32, float16, int8: choose"),
+        (("bench", "{}", "--precision", "int4"), "has float32, float16, int8: choose"),
         (("quantize", "{}", "--data", "{data}", "--precision", "int4"), "'int4' is unknown"),
         (
             ("export", "{}-new", "--run", "run", "--precision", "int8"),

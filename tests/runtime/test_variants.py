@@ -1,12 +1,10 @@
 """A bundle's variants as the runtime sees them: chosen by name, checked by the same rules."""
 
-import json
 import shutil
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, numpy_helper
 
 import vae_runtime
 from vae_runtime import Bundle, OptionError, ProviderError
@@ -14,42 +12,6 @@ from vae_runtime.onnx_graph import check_graph
 from vae_runtime.variants import VariantTolerances
 
 X = np.random.default_rng(1).random((5, 8, 8, 1), dtype=np.float32)
-
-
-def rounded(data):
-    """A float32 graph whose weights are those of float16."""
-    model = onnx.load_from_string(data)
-    for tensor in model.graph.initializer:
-        if len(tensor.dims) > 1 and tensor.data_type == TensorProto.FLOAT:
-            values = numpy_helper.to_array(tensor).astype(np.float16).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    return model.SerializeToString()
-
-
-@pytest.fixture
-def with_variant(bundle, seal):
-    """A bundle with a float16 variant that was made by hand."""
-    (bundle / "float16").mkdir()
-    base = json.loads((bundle / "manifest.json").read_bytes())
-    graphs = {
-        name: {**spec, "file": f"float16/{spec['file']}"} for name, spec in base["graphs"].items()
-    }
-    variant = {
-        "method": "weights",
-        "graphs": graphs,
-        "size": 1,
-        "drift": {"samples": 2, "mean": 0, "p99": 0, "rank_correlation": 1},
-        "within_budget": True,
-        "latency": dict.fromkeys(
-            ("batch_1_ms", "batch_1_ratio", "batch_256_ms", "batch_256_ratio"), 1
-        ),
-        "worth_it": False,
-        "tolerances": {"tensor": 0.01, "loss": 0.01},
-    }
-    for name in ("encoder", "decoder", "loss"):
-        data = rounded((bundle / f"{name}.onnx").read_bytes())
-        seal(bundle, f"float16/{name}.onnx", data, lambda m: m["variants"].update(float16=variant))
-    return bundle
 
 
 def test_load_runs_the_graphs_of_the_precision(with_variant):
