@@ -99,10 +99,11 @@ class VariantPlan:
     allow_drift: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Checks the names.
+        """Checks the names, and that there are samples enough.
 
         Raises:
-            OptionError: one is unknown, or allowed without being asked for.
+            OptionError: a name is unknown, or allowed without being asked for.
+            InputError: there are too few held-out samples.
         """
         for name in self.precisions:
             if name not in ("float32", *PRECISIONS):
@@ -113,6 +114,11 @@ class VariantPlan:
             raise OptionError(
                 f"drift is allowed for {other[0]!r:.80}, which is not among the precisions "
                 f"{', '.join(self.precisions)}: name it there too"
+            )
+        if set(self.precisions) & set(PRECISIONS) and len(self.held_out) < MIN_HELD_OUT:
+            raise InputError(
+                f"{len(self.held_out)} held-out samples, expected {MIN_HELD_OUT} or more to "
+                "measure a variant's drift on: give more data, or leave the variants out"
             )
 
 
@@ -178,11 +184,6 @@ def add_variants(
     base = load(folder, threads=1)
     calibration = _samples(base, plan.calibration, "calibration samples")[:CALIBRATION]
     held_out = _samples(base, plan.held_out, "held-out samples")[:HELD_OUT]
-    if len(held_out) < MIN_HELD_OUT:
-        raise InputError(
-            f"{len(held_out)} held-out samples, expected {MIN_HELD_OUT} or more to measure a "
-            "variant's drift on: give more data, or leave the variants out"
-        )
     job = _Job(folder, base, _calibration_feeds(base, calibration), held_out)
     outcomes = []
     for precision in asked:
