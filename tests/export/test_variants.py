@@ -185,6 +185,24 @@ def test_the_fastest_way_within_the_budget_is_taken(lowered, monkeypatch):
     assert best(candidate("static", 0.03, 2), candidate("dynamic", 0.02, 3)) == "dynamic"
 
 
+def test_times_are_taken_before_a_session_has_run_anything_else(bundle, monkeypatch):
+    """A session that ran a large batch is slower for one sample, and float32's did not."""
+    ran = []
+
+    def runner(data, where, make=variants._runner):
+        run = make(data, where)
+        return lambda inputs: (ran.append(len(inputs["x"])), run(inputs))[1]
+
+    def look(runs, feeds):
+        assert ran == []
+        return [variants.Latency(1.0, 1.0, 1.0, 1.0)] * len(runs)
+
+    monkeypatch.setattr(variants, "_runner", runner)
+    monkeypatch.setattr(variants, "latencies", look)
+    quantize(bundle, plan("float16"))
+    assert ran != []
+
+
 def test_what_is_slow_is_not_worth_it(bundle, monkeypatch):
     slow = variants.Latency(1.0, 0.61, 1.0, 0.9)
     monkeypatch.setattr(variants, "latencies", lambda runs, feeds: [slow] * len(runs))
