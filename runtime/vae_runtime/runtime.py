@@ -255,15 +255,23 @@ class VAERuntime:
         self.bundle.check_files()
         return verify_runtime(self, reference or read_reference(self.bundle), source)
 
-    def run(self, graph: str, inputs: dict[str, Array]) -> dict[str, Float32]:
+    def run(self, graph: str, inputs: dict[str, Any]) -> dict[str, Any]:
         """Runs one graph as it is, in one call: all of its outputs, by name.
+
+        Values are not checked, neither those that go in nor those that come out.
 
         Args:
             graph: `encoder`, `decoder` or `loss`.
-            inputs: arrays by name, dtypes and shapes as in the manifest.
+            inputs: arrays by name, dtypes and shapes as in the manifest: NumPy's, or
+                `onnxruntime.OrtValue`s, which stay on their device and are not copied.
 
         Returns:
-            float32 arrays by name.
+            float32 arrays by name, NumPy's or `OrtValue`s, as the inputs are; these on the device
+            of the first input.
+
+        Raises:
+            InputError: some inputs are NumPy's and some are not.
+            ProviderError, BundleError: the graph does not start, or fails; see `load`.
         """
         return self._sessions.run(graph, inputs)
 
