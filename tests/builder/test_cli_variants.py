@@ -164,4 +164,8 @@ def test_edge(quantized, tmp_path, call):
     assert out == f"wrote {tmp_path / 'edge'}: batch 2, 6 sets of test data a graph\n"
     assert (tmp_path / "edge" / "loss" / "model.ort").is_file()
     status, _, _ = call("edge", quantized, "-o", tmp_path / "int8", "--precision", "int8")
-    assert status == 0 and "Graphs in int8" in (tmp_path / "int8" / "README.md").read_text("utf-8")
+    text = (tmp_path / "int8" / "README.md").read_text("utf-8")
+    variant = Bundle(quantized).manifest.variants["int8"]
+    assert status == 0 and "Graphs in int8" in text
+    assert all(f"{name} {share:g}" in text for name, share in variant.tolerances.items())
+    assert ("its ranges follow the batch" in text) == (variant.method == "dynamic")
