@@ -34,12 +34,12 @@ def cache(tmp_path, monkeypatch):
 
 
 def test_a_round_trip(cache):
-    assert find(HERE) is None
-    path = save(HERE, FOUND)
+    assert find(HERE, "float32") is None
+    path = save(HERE, "float32", FOUND)
     assert path.parent == cache / "build-vae" / "tuning"
-    assert find(HERE) == FOUND
-    save(HERE, Tuning(1, 2))
-    assert find(HERE) == Tuning(1, 2)
+    assert find(HERE, "float32") == FOUND
+    save(HERE, "float32", Tuning(1, 2))
+    assert find(HERE, "float32") == Tuning(1, 2)
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -55,8 +55,15 @@ def test_a_round_trip(cache):
     ids=lambda change: next(iter(change)),
 )
 def test_it_holds_for_one_place_only(change):
-    save(HERE, FOUND)
-    assert find(replace(HERE, **change)) is None
+    save(HERE, "float32", FOUND)
+    assert find(replace(HERE, **change), "float32") is None
+
+
+def test_it_holds_for_one_precision_only():
+    save(HERE, "int8", FOUND)
+    assert find(HERE, "float32") is None
+    save(HERE, "float32", Tuning(1, 2))
+    assert find(HERE, "int8") == FOUND
 
 
 def test_a_bundle_s_place(exported, monkeypatch):
@@ -68,7 +75,7 @@ def test_a_bundle_s_place(exported, monkeypatch):
     assert found == Place(digest, onnxruntime.__version__, ("cuda", "cpu"), "Fast CPU", 7)
 
 
-GOOD = strict_json.encode(tuning.Saved(HERE, FOUND))
+GOOD = strict_json.encode(tuning.Saved(HERE, "float32", FOUND))
 
 
 @pytest.mark.parametrize(
@@ -82,30 +89,31 @@ GOOD = strict_json.encode(tuning.Saved(HERE, FOUND))
         (GOOD.replace(b": 64", b": 10000000000"), "tuning.batch_size: expected a number from"),
         (GOOD.replace(b'"threads": 3', b'"threads": 3, "more": 1'), "unknown key 'more'"),
         (GOOD.replace(b"Fast", b"Slow"), "is of another bundle or machine than its name says"),
+        (GOOD.replace(b"float32", b"float16"), "is of another bundle or machine than its name"),
         (b"[" * 100_000, "nested deeper|is not JSON"),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_a_damaged_file_is_passed_over_with_one_line(data, message, caplog):
-    path = save(HERE, FOUND)
+    path = save(HERE, "float32", FOUND)
     path.write_bytes(data)
-    assert find(HERE) is None
+    assert find(HERE, "float32") is None
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("vae_runtime", logging.WARNING)
     text = record.getMessage()
     assert text.startswith(f"{path} ") and "\n" not in text
     assert re.search(message, text)
-    save(HERE, FOUND)
-    assert find(HERE) == FOUND
+    save(HERE, "float32", FOUND)
+    assert find(HERE, "float32") == FOUND
 
 
 def test_a_folder_that_cannot_be_read_is_passed_over(monkeypatch, caplog):
     def refuse(*args, **options):
         raise PermissionError(13, "Permission denied", "x")
 
-    save(HERE, FOUND)
+    save(HERE, "float32", FOUND)
     monkeypatch.setattr(Path, "open", refuse)
-    assert find(HERE) is None
+    assert find(HERE, "float32") is None
     assert "cannot be read" in caplog.text
 
 
@@ -115,7 +123,7 @@ def test_no_home_is_passed_over(monkeypatch, caplog):
 
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr(Path, "home", no_home)
-    assert find(HERE) is None
+    assert find(HERE, "float32") is None
     assert "Could not determine home directory" in caplog.text
 
 
@@ -123,7 +131,7 @@ def test_no_home_is_passed_over(monkeypatch, caplog):
 def test_a_cache_folder_that_is_not_absolute_is_ignored(monkeypatch, tmp_path, named):
     monkeypatch.setenv("XDG_CACHE_HOME", named)
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    assert save(HERE, FOUND).parent == tmp_path / ".cache" / "build-vae" / "tuning"
+    assert save(HERE, "float32", FOUND).parent == tmp_path / ".cache" / "build-vae" / "tuning"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +145,7 @@ def test_the_default_chunk(shape, size):
 def saved(exported):
     """A bundle for which something other than the defaults was saved."""
     bundle = Bundle(exported())
-    save(place(bundle, ["CPUExecutionProvider"]), FOUND)
+    save(place(bundle, ["CPUExecutionProvider"]), "float32", FOUND)
     return exported()
 
 
@@ -169,6 +177,13 @@ def loaded(path, monkeypatch, **options):
 )
 def test_load_takes_what_the_caller_leaves_out(saved, monkeypatch, options, expected):
     assert loaded(saved, monkeypatch, **options) == expected
+
+
+def test_a_variant_finds_its_own(with_variant, monkeypatch):
+    here = place(Bundle(with_variant), ["CPUExecutionProvider"])
+    save(here, "float16", FOUND)
+    assert loaded(with_variant, monkeypatch) == (usable_processors(), 256)
+    assert loaded(with_variant, monkeypatch, precision="float16") == (3, 64)
 
 
 def test_load_without_anything_saved(exported, monkeypatch):
