@@ -30,6 +30,7 @@ from vae_runtime import strict_json
 from vae_runtime.bundle import Bundle
 from vae_runtime.errors import ExportError, OptionError
 from vae_runtime.inputs import as_batch, to_input
+from vae_runtime.loading import load
 from vae_runtime.loss import LOSS_NAMES, Losses, LossSpec
 from vae_runtime.manifest import (
     FORMAT,
@@ -48,7 +49,6 @@ from vae_runtime.manifest import (
     graph_tensors,
 )
 from vae_runtime.npz import npz_bytes
-from vae_runtime.runtime import load
 from vae_runtime.standardization import Standardization
 from vae_runtime.verify import VerifyReport
 

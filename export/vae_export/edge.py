@@ -35,8 +35,8 @@ from vae_export.lowering import quietly
 from vae_export.publish import publishing_folder
 from vae_runtime.bundle import Bundle
 from vae_runtime.errors import ExportError, OptionError
+from vae_runtime.loading import check_precision
 from vae_runtime.manifest import Graphs, GraphSpec
-from vae_runtime.runtime import check_precision
 from vae_runtime.variants import FLOAT32
 from vae_runtime.verify import read_reference
 

@@ -28,10 +28,11 @@ from vae_runtime import strict_json
 from vae_runtime.bundle import Bundle
 from vae_runtime.errors import BundleError, ExportError, InputError, OptionError
 from vae_runtime.inputs import as_batch, to_input
+from vae_runtime.loading import load
 from vae_runtime.loss import draw
 from vae_runtime.manifest import MANIFEST, Graphs, GraphSpec, Manifest, Variant
 from vae_runtime.providers import open_session
-from vae_runtime.runtime import VAERuntime, load
+from vae_runtime.runtime import VAERuntime
 from vae_runtime.variants import PRECISIONS, WIDEST, Drift, Latency
 from vae_runtime.verify import VerifyReport, read_reference, reference_tensors
 

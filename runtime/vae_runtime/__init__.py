@@ -23,10 +23,11 @@ from vae_runtime.errors import (
 )
 from vae_runtime.evaluate import Evaluation, evaluate
 from vae_runtime.latents import Latents
+from vae_runtime.loading import load
 from vae_runtime.loss import Losses, LossSpec
 from vae_runtime.manifest import Manifest, manifest_schema
 from vae_runtime.packing import Packed, pack
-from vae_runtime.runtime import Encoding, VAERuntime, load
+from vae_runtime.runtime import Encoding, VAERuntime
 from vae_runtime.verify import Difference, VerifyReport
 
 if TYPE_CHECKING:

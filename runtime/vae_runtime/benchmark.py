@@ -26,12 +26,13 @@ from vae_runtime.bench_report import BenchReport, recommend
 from vae_runtime.bundle import Bundle
 from vae_runtime.cold_start import ColdStart, cold_starts, put_together
 from vae_runtime.errors import OptionError
+from vae_runtime.loading import check_precision, load
 from vae_runtime.manifest import InputSpec
 from vae_runtime.noise import Watch
 from vae_runtime.processors import usable_processors
 from vae_runtime.providers import resolve
 from vae_runtime.rounds import Subject, run_rounds
-from vae_runtime.runtime import VAERuntime, check_precision, load
+from vae_runtime.runtime import VAERuntime
 from vae_runtime.timing import Seconds, timed_calls
 from vae_runtime.tuning import default_batch_size, place
 

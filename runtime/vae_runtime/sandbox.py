@@ -137,8 +137,8 @@ def _ended(bundle: str | os.PathLike[str], what: str) -> BundleError:
 
 def _child() -> None:
     """What runs in the child: limits itself, verifies, tells, and ends."""
+    from vae_runtime.loading import load
     from vae_runtime.providers import onnxruntime
-    from vae_runtime.runtime import load
 
     bundle, memory, seconds, options = json.loads(sys.argv[1])
     if options["threads"] is None:

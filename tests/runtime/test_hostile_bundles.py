@@ -308,7 +308,7 @@ def test_a_graph_that_gives_more_answers_than_samples(bundle):
 
 def test_the_machine_is_looked_at_after_the_graphs(bundle, monkeypatch):
     """A graph that is refused costs nothing else, not even a look at the processor."""
-    monkeypatch.setattr("vae_runtime.runtime.choose", lambda *_, **__: pytest.fail("looked"))
+    monkeypatch.setattr("vae_runtime.loading.choose", lambda *_, **__: pytest.fail("looked"))
     seal(bundle, "loss.onnx", b"junk")
     with pytest.raises(BundleError, match=r"loss\.onnx"):
         vae_runtime.load(bundle)

@@ -24,7 +24,8 @@ from vae_builder.cli.outputs import check_output, described, write_samples, writ
 from vae_builder.data import columns_of, is_pictures, load_array
 from vae_runtime.errors import InputError
 from vae_runtime.evaluate import evaluate
-from vae_runtime.runtime import VAERuntime, load
+from vae_runtime.loading import load
+from vae_runtime.runtime import VAERuntime
 
 
 @click.command("score")

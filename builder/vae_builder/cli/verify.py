@@ -17,7 +17,8 @@ from vae_builder.cli.options import (
     pin_option,
 )
 from vae_runtime.errors import OptionError
-from vae_runtime.runtime import VAERuntime, load
+from vae_runtime.loading import load
+from vae_runtime.runtime import VAERuntime
 from vae_runtime.sandbox import MEMORY, SECONDS, verify_in_sandbox
 from vae_runtime.signing import check_signature
 from vae_runtime.variants import FLOAT32
