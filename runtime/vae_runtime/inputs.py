@@ -11,6 +11,8 @@ Conventions:
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -100,10 +102,10 @@ def check_values(
     """
     if x.dtype.kind in "bu" or x.size == 0:
         return
-    low, high = (-np.inf, np.inf) if value_range is None else value_range
+    low, high = (-math.inf, math.inf) if value_range is None else value_range
     # NaN propagates through min and max, so two reductions decide the common case.
-    lowest, highest = x.min(), x.max()
-    if np.isfinite(lowest) and np.isfinite(highest) and low <= lowest and highest <= high:
+    lowest, highest = float(np.minimum.reduce(x, None)), float(np.maximum.reduce(x, None))
+    if math.isfinite(lowest) and math.isfinite(highest) and low <= lowest and highest <= high:
         return
     for i, sample in enumerate(x):
         finite = np.isfinite(sample)

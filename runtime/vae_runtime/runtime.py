@@ -288,6 +288,13 @@ class VAERuntime:
     def _run_chunks(
         self, graph: str, count: int, feed: Callable[[slice], dict[str, Array]]
     ) -> dict[str, Float32]:
+        sessions = self._sessions
+        in_parts = worthwhile(count, sessions.team.size)
+        if 0 < count <= self._batch_size and not in_parts:
+            whole = self.run(graph, feed(slice(0, count)))
+            for name, value in whole.items():
+                _require_finite(name, value, 0)
+            return whole
         spec = getattr(self.manifest.graphs, graph)
         outputs = {
             tensor.name: np.empty((count, *tensor.shape[1:]), np.float32) for tensor in spec.outputs
@@ -298,8 +305,7 @@ class VAERuntime:
                 _require_finite(name, value, part.start)
                 outputs[name][part] = value
 
-        sessions = self._sessions
-        if worthwhile(count, sessions.team.size):
+        if in_parts:
             sessions.team.run(
                 lambda part: keep(part, sessions.run(graph, feed(part), threads=1)),
                 Parts(count, self._batch_size, sessions.team.size),
@@ -312,7 +318,7 @@ class VAERuntime:
 
 def _require_finite(name: str, value: Float32, first: int) -> None:
     """Refuses to hand on what overflowed: a score of NaN compares as neither high nor low."""
-    if np.isfinite(value).all():
+    if np.logical_and.reduce(np.isfinite(value), None):
         return
     finite = np.isfinite(value).reshape(len(value), -1).all(axis=1)
     raise InputError(

@@ -90,6 +90,9 @@ class Sessions:
     ) -> None:
         self.providers = list(providers)
         self._specs = {name: graph.spec for name, graph in graphs.items()}
+        self._outputs = {
+            name: [tensor.name for tensor in spec.outputs] for name, spec in self._specs.items()
+        }
         self._threads = threads
         self._allow_fallback = allow_fallback
         self._lock = threading.Lock()
@@ -116,7 +119,7 @@ class Sessions:
                 fails at work.
         """
         session = self.session(graph, threads)
-        names = [output.name for output in session.get_outputs()]
+        names = self._outputs[graph]
         call = partial(_run_bound, session) if _are_bound(inputs) else session.run
         try:
             outputs = dict(zip(names, call(names, inputs), strict=True))
