@@ -42,9 +42,10 @@ from vae_builder.data import Dataset, load_dataset
 from vae_builder.training import Progress, Trained, data_spec, train
 from vae_builder.vae import VAE
 from vae_export.publish import check_parent
+from vae_export.saved_models import as_os_error
 from vae_runtime import strict_json
 from vae_runtime.errors import ExportError, InputError
-from vae_runtime.files import WRITING, replacing
+from vae_runtime.files import WRITING, remove_debris, replacing, replacing_by_name
 from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses
 from vae_runtime.manifest import DataSpec
@@ -169,7 +170,10 @@ def resume_run(
     """
     path = Path(path)
     record = _read_record(path)
+    remove_debris(path)
     if (path / RESULT).exists():
+        with contextlib.suppress(OSError):  # it is there where the end was interrupted
+            (path / CHECKPOINT).unlink()
         return load_run(path)
     if dataset is None and record.source is None:
         raise InputError(f"{path} was trained on arrays given in Python: give the same data again")
@@ -241,7 +245,8 @@ def _train(
     checkpoint: Checkpoint | None,
     on_progress: Callable[[Progress], None] | None,
 ) -> Trained:
-    board = tf.summary.create_file_writer(str(path / TENSORBOARD))
+    with _writing(path), as_os_error(path / TENSORBOARD):
+        board = tf.summary.create_file_writer(str(path / TENSORBOARD))
     logged = len(checkpoint.history) if checkpoint else 0
 
     def on_checkpoint(now: Checkpoint) -> None:
@@ -249,8 +254,9 @@ def _train(
         with _writing(path):
             write_checkpoint(now, path / CHECKPOINT)
             _write_history(path / HISTORY, now.history)
-        for epoch in now.history[logged:]:
-            _log(board, epoch)
+            with as_os_error(path / TENSORBOARD):
+                for epoch in now.history[logged:]:
+                    _log(board, epoch)
         logged = len(now.history)
 
     trained = train(
@@ -268,9 +274,9 @@ def _train(
 
 def _write_end(path: Path, trained: Trained, record: RunRecord) -> None:
     for name in MODELS:
-        temporary = path / f".{name}.writing.keras"
-        getattr(trained.vae, name).save(temporary)
-        temporary.replace(path / f"{name}.keras")
+        with replacing_by_name(path / f"{name}.keras", ".keras") as temporary:
+            getattr(trained.vae, name).save(temporary)
+    _write_history(path / HISTORY, trained.history)  # a kill may have come before its last line
     with replacing(path / HELD_OUT) as file:
         np.savez_compressed(file, x=trained.held_out)
     filled = RunRecord(**{**vars(record), "config": trained.config})
@@ -324,8 +330,8 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ExportError(
-            f"{path} cannot be written: {error.strerror or error}: free some space or check the "
-            "folder, then go on with --resume"
+            f"{error.filename or path} cannot be written: {error.strerror or error}: free some "
+            f"space or check the folder, then go on with build-vae train {path} --resume"
         ) from error
 
 
