@@ -7,15 +7,15 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import everywhere
 import numpy as np
 import pytest
+
+import everywhere
+import vae_runtime
 from everywhere import Difference, Row, compare, difference, table
 from peers import web
 from peers.runtime import LOSS_NAMES, NotHereError, Peer, batches
 from peers.runtimes import PEERS
-
-import vae_runtime
 from vae_runtime import Bundle
 from vae_runtime.manifest import Tolerances
 

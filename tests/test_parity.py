@@ -109,6 +109,24 @@ def test_raw_values(exported, preset, loss, dtype, constants, batch):
     assert max(differences.values()) <= RTOL, differences
 
 
+@pytest.mark.parametrize("reconstruction", ["bce", "mse"])
+def test_many_elements(exported, reconstruction):
+    """Sums of 196,608 float32 terms, against float64."""
+    shape = (256, 256, 3)
+    path = exported("conv", reconstruction, shape)
+    vae = load(path)
+    x = np.random.default_rng(5).random((3, *shape), dtype=np.float32)
+    z_mean = vae.encode(x).z_mean
+    decoder = tf.saved_model.load(str(path / "saved_model" / "decoder"))
+    output = decoder.signatures["serving_default"](z=tf.constant(z_mean))
+    output = output["logits" if reconstruction == "bce" else "reconstruction"].numpy().astype(float)
+    terms = (x - output) ** 2
+    if reconstruction == "bce":
+        terms = np.logaddexp(0, output) - output * x
+    expected = terms.sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(vae.loss(x).reconstruction_loss, expected, rtol=5e-7)
+
+
 def test_another_kl_weight(exported):
     path = exported("dense", "bce", kl_weight=0.5)
     differences = largest_differences(path, *inputs((8, 8, 1), 3, 64), summands)

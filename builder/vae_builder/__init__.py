@@ -16,7 +16,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from vae_builder.config import TrainConfig
+from vae_builder.config import PRESETS, TrainConfig
 from vae_builder.data import Dataset, load_array, load_dataset
 from vae_runtime.errors import MissingExtraError
 from vae_runtime.loss import LossSpec
@@ -25,20 +25,21 @@ if TYPE_CHECKING:
     from vae_builder.adopted import export_models, load_model
     from vae_builder.build import export_trained, plan_variants
     from vae_builder.checkpoint import Checkpoint, Epoch
-    from vae_builder.models import PRESETS, build_models
+    from vae_builder.evaluation import evaluate
+    from vae_builder.models import build_models
     from vae_builder.run import Source, load_run, resume_run, train_run
-    from vae_builder.training import Progress, Trained, evaluate, train
+    from vae_builder.trainer import Progress
+    from vae_builder.training import Trained, train
     from vae_builder.vae import VAE
 
 _NEEDS_TENSORFLOW = {
-    "PRESETS": "models",
     "build_models": "models",
     "VAE": "vae",
     "Checkpoint": "checkpoint",
     "Epoch": "checkpoint",
-    "Progress": "training",
+    "Progress": "trainer",
     "Trained": "training",
-    "evaluate": "training",
+    "evaluate": "evaluation",
     "train": "training",
     "Source": "run",
     "load_run": "run",

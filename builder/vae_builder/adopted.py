@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 
 from vae_builder.data import Dataset
 from vae_builder.training import data_spec
-from vae_export import Exported, Provenance, VariantPlan, adopt, export
+from vae_export import Exported, ExportOptions, Provenance, adopt, export
 from vae_runtime.errors import ExportError
 from vae_runtime.loss import LossSpec
-from vae_runtime.manifest import Dtype
 from vae_runtime.standardization import Standardization
 
 CONFIG = "config.json"
@@ -30,13 +29,8 @@ def export_models(
     path: str | Path,
     *,
     loss: LossSpec | None = None,
-    input_dtype: Dtype = "float32",
     standardization: Standardization | None = None,
-    variants: VariantPlan | None = None,
-    name: str | None = None,
-    opset: int = 18,
-    force: bool = False,
-    on_step: Callable[[str], None] | None = None,
+    **options: Unpack[ExportOptions],
 ) -> Exported:
     """Exports an encoder and a decoder that were trained elsewhere.
 
@@ -49,14 +43,9 @@ def export_models(
             and are shown in the card.
         path: folder of the bundle.
         loss: which loss; bce with kl_weight 1 where left out.
-        input_dtype: what the graphs take: `float32`, or `uint8` for raw pixels.
         standardization: what was done to the samples before the encoder saw them in training;
             `Dataset.standardization()` computes the usual one. The graphs do it then.
-        variants: graphs in lower precision to add, as `vae_builder.plan_variants` makes it.
-        name: of the model; the folder's where left out.
-        opset: ONNX operator set, 17 or 18.
-        force: replace a bundle that is there.
-        on_step: called with a few words before each step.
+        **options: how the bundle is made: `vae_export.ExportOptions`.
 
     Returns:
         The published bundle, verified.
@@ -76,14 +65,9 @@ def export_models(
         dataset.held_out(),
         path,
         loss=adopted.loss,
-        input_dtype=input_dtype,
         standardization=standardization,
         provenance=Provenance(data=data_spec(dataset)),
-        variants=variants,
-        name=name,
-        opset=opset,
-        force=force,
-        on_step=on_step,
+        **options,
     )
 
 

@@ -96,14 +96,12 @@ def block_function(vae: VAE, batch_shape: tuple[int, ...], dtype: np.dtype[Any])
 
     has_convolutions = any(len(weight.shape) > 2 for weight in vae.trainable_variables)
 
-    @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+    @tf.function(jit_compile=True)
     def step(batch: Any) -> Any:
         parts = vae.update(batch)
-        return tf.stack([parts.reconstruction_loss, parts.kl_loss, parts.loss])
+        return tf.stack([*parts])
 
-    @tf.function(  # type: ignore[untyped-decorator]
-        input_signature=signature, jit_compile=not has_convolutions
-    )
+    @tf.function(input_signature=signature, jit_compile=not has_convolutions)
     def run(batches: Any, steps: Any) -> Any:
         total = tf.zeros(3)
         for i in tf.range(steps):

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
 from vae_builder.data import Dataset
 from vae_builder.training import Trained
-from vae_export import Curve, Exported, Provenance, VariantPlan, export
+from vae_export import Curve, Exported, ExportOptions, Provenance, VariantPlan, export
 from vae_export.variants import CALIBRATION, HELD_OUT
-from vae_runtime.manifest import Dtype, TrainingSpec
+from vae_runtime.manifest import TrainingSpec
 
 
 def export_trained(
     trained: Trained,
     path: str | Path,
-    *,
-    input_dtype: Dtype = "float32",
-    variants: VariantPlan | None = None,
-    name: str | None = None,
-    opset: int = 18,
-    force: bool = False,
-    on_step: Callable[[str], None] | None = None,
+    **options: Unpack[ExportOptions],
 ) -> Exported:
     """Exports a trained model as a bundle.
 
     Args:
         trained: from `train` or `load_run`.
         path: folder of the bundle.
-        input_dtype: what the graphs take: `float32`, or `uint8` for raw pixels.
-        variants: graphs in lower precision to add, as `plan_variants` makes it.
-        name: of the model; the folder's where left out.
-        opset: ONNX operator set, 17 or 18.
-        force: replace a bundle that is there.
-        on_step: called with a few words before each step.
+        **options: how the bundle is made: `vae_export.ExportOptions`.
 
     Returns:
         The published bundle, verified.
@@ -52,14 +42,9 @@ def export_trained(
         trained.held_out,
         path,
         loss=trained.config.loss,
-        input_dtype=input_dtype,
         standardization=trained.vae.standardization,
         provenance=_provenance(trained),
-        variants=variants,
-        name=name,
-        opset=opset,
-        force=force,
-        on_step=on_step,
+        **options,
     )
 
 

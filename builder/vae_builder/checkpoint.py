@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from vae_runtime import strict_json
 from vae_runtime.errors import InputError
 from vae_runtime.files import replacing
-from vae_runtime.loss import Losses
+from vae_runtime.loss import LOSS_NAMES, Losses
 
 Arrays = list[NDArray[Any]]
 
@@ -43,11 +43,10 @@ class Epoch:
     seconds: float
 
 
-PARTS = ("reconstruction_loss", "kl_loss", "loss")
 COLUMNS = (
     "epoch",
-    *(f"train_{part}" for part in PARTS),
-    *(f"validation_{part}" for part in PARTS),
+    *(f"train_{part}" for part in LOSS_NAMES),
+    *(f"validation_{part}" for part in LOSS_NAMES),
     "learning_rate",
     "seconds",
 )
@@ -56,15 +55,15 @@ COLUMNS = (
 
 def flat(epoch: Epoch) -> dict[str, float]:
     """An epoch as numbers by column."""
-    parts = [getattr(losses, part) for losses in (epoch.train, epoch.validation) for part in PARTS]
-    values = [epoch.epoch, *parts, epoch.learning_rate, epoch.seconds]
+    values = [epoch.epoch, *epoch.train, *epoch.validation, epoch.learning_rate, epoch.seconds]
     return dict(zip(COLUMNS, values, strict=True))
 
 
 def unflat(row: Mapping[str, float]) -> Epoch:
     """The epoch of a row."""
     train, validation = (
-        Losses(*(row[f"{split}_{part}"] for part in PARTS)) for split in ("train", "validation")
+        Losses(*(row[f"{split}_{part}"] for part in LOSS_NAMES))
+        for split in ("train", "validation")
     )
     return Epoch(int(row["epoch"]), train, validation, row["learning_rate"], row["seconds"])
 
@@ -115,11 +114,11 @@ def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         path: npz file, replaced if it is there.
     """
     position = np.frombuffer(strict_json.encode(checkpoint.position), np.uint8)
-    arrays = {"position": position, "history": _history_array(checkpoint.history)}
+    arrays: dict[str, Any] = {"position": position, "history": _history_array(checkpoint.history)}
     for kind in ("weights", "optimizer", "best"):
         arrays |= {f"{kind}_{i:04}": a for i, a in enumerate(getattr(checkpoint, kind))}
     with replacing(path) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+        np.savez(file, **arrays)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -1,6 +1,7 @@
 """Encoders and decoders by name: functional Keras models that end in linear outputs.
 
     dense   flatten, dense layers with SiLU, mirrored in the decoder
+    deep    the same, with more layers
     conv    4x4 convolutions of stride 2 with SiLU, mirrored by transposed ones
 
 The encoder takes `x`, shape `(batch, *input_shape)`, and returns a dict of `z_mean` and
@@ -12,12 +13,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
+from vae_builder.config import find_preset
 from vae_runtime.errors import OptionError
 
 KERNEL_SIZE = 4
@@ -37,7 +38,7 @@ def build_models(
     """Builds an encoder and its decoder.
 
     Args:
-        preset: `dense` or `conv`.
+        preset: a name in `vae_builder.PRESETS`.
         input_shape: shape of one sample.
         latent_dim: length of z.
         hidden: units of each dense layer, or filters of each convolution, of the encoder; the
@@ -57,18 +58,7 @@ def build_models(
     if not sizes or min(sizes) < 1:
         raise OptionError(f"hidden is {sizes}, expected sizes of 1 or more")
     seeds = (int(s) for s in np.random.SeedSequence(seed).generate_state(4 * len(sizes) + 8))
-    return chosen.build(tuple(input_shape), latent_dim, sizes, seeds)
-
-
-def find_preset(name: str) -> Preset:
-    """The preset of that name.
-
-    Raises:
-        OptionError: there is none.
-    """
-    if name not in PRESETS:
-        raise OptionError(f"preset {name!r} is unknown: choose one of {', '.join(PRESETS)}")
-    return PRESETS[name]
+    return BUILDERS[preset](tuple(input_shape), latent_dim, sizes, seeds)
 
 
 def _build_dense(
@@ -112,24 +102,8 @@ def _build_conv(
     return encoder, keras.Model(z, _crop(h, input_shape[:2], "crop"), name="decoder")
 
 
-@dataclass(frozen=True)
-class Preset:
-    """An architecture.
-
-    Attributes:
-        build: makes encoder and decoder from input shape, latent_dim, hidden sizes and seeds.
-        hidden: hidden sizes where none are given.
-    """
-
-    build: Builder
-    hidden: tuple[int, ...]
-
-
-PRESETS = {
-    "dense": Preset(_build_dense, (512, 256)),
-    "conv": Preset(_build_conv, (32, 64)),
-}
-"""The architectures, by name."""
+BUILDERS: dict[str, Builder] = {"dense": _build_dense, "conv": _build_conv, "deep": _build_dense}
+"""What makes the models of a preset, from input shape, latent_dim, hidden sizes and seeds."""
 
 
 def _encoder(x: Any, h: Any, latent_dim: int, seeds: Iterator[int]) -> keras.Model:

@@ -1,15 +1,17 @@
-"""What training minimises: the loss, with the KL term warmed up and not pressed below a floor.
+"""What training minimises: the loss, with help on the way there that leaves the loss as it is.
 
     objective = reconstruction_loss + kl_weight * warmth(step) * sum over L of max(kl, free_bits)
 
 with all terms means over the batch, `kl` that of one latent dimension, and `warmth` rising
 linearly from 0 to 1 over the warm-up. Without warm-up and free bits this is the loss itself. What
-is reported is always the loss.
+is reported is always the loss. Input dropout hides elements from the encoder, not from the loss:
+an encoder that has to guess them overfits less.
 
 Sources: Bowman and others, Generating Sentences from a Continuous Space (2016), for the warm-up;
 Kingma and others, Improved Variational Inference with Inverse Autoregressive Flow (2016), for the
 free bits, in nats per dimension here; Rybkin, Daniilidis and Levine, Simple and Effective VAE
-Training with Calibrated Decoders (2021), for the optimal variance.
+Training with Calibrated Decoders (2021), for the optimal variance; Shu and others, Amortized
+Inference Regularization (2018), for noise in the encoder's input.
 """
 
 from __future__ import annotations
@@ -30,11 +32,13 @@ class Objective:
         kl_weight: factor of the KL term, as in the loss.
         warmup_steps: steps in which the KL term rises from 0; 0 for none.
         free_bits: floor of the KL divergence of one latent dimension, in nats; 0 for none.
+        input_dropout: share of a sample's elements that the encoder does not see; 0 for none.
     """
 
     kl_weight: float = 1.0
     warmup_steps: int = 0
     free_bits: float = 0.0
+    input_dropout: float = 0.0
 
     def __call__(self, parts: Losses[Any], kl_terms: Any, step: Any) -> Any:
         """The number to minimise.

@@ -39,7 +39,8 @@ from vae_builder.checkpoint import (
 )
 from vae_builder.config import TrainConfig
 from vae_builder.data import Dataset, load_dataset
-from vae_builder.training import Progress, Trained, data_spec, train
+from vae_builder.trainer import Progress
+from vae_builder.training import Trained, data_spec, train
 from vae_builder.vae import VAE
 from vae_export.publish import check_parent
 from vae_export.saved_models import as_os_error
@@ -175,9 +176,12 @@ def resume_run(
         with contextlib.suppress(OSError):  # it is there where the end was interrupted
             (path / CHECKPOINT).unlink()
         return load_run(path)
-    if dataset is None and record.source is None:
-        raise InputError(f"{path} was trained on arrays given in Python: give the same data again")
-    dataset = dataset or record.source.load()  # type: ignore[union-attr]
+    if dataset is None:
+        if record.source is None:
+            raise InputError(
+                f"{path} was trained on arrays given in Python: give the same data again"
+            )
+        dataset = record.source.load()
     if dataset.digest != record.data.sha256:
         raise InputError(
             f"the data of {path} has changed: SHA-256 {dataset.digest[:12]}..., the run began with "
@@ -266,8 +270,9 @@ def _train(
         on_progress=on_progress,
         on_checkpoint=on_checkpoint,
     )
-    board.close()
     with _writing(path):
+        with as_os_error(path / TENSORBOARD):
+            board.close()
         _write_end(path, trained, record)
     return trained
 

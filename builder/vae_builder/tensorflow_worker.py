@@ -51,24 +51,24 @@ def scorer(encoder: str, decoder: str, manifest: Manifest) -> Any:
     Returns:
         A function from samples to per-sample losses, in parts, all NumPy arrays.
     """
-    saved = [tf.saved_model.load(path) for path in (encoder, decoder)]
-    encode, decode = (model.signatures["serving_default"] for model in saved)
+    models = [tf.saved_model.load(path) for path in (encoder, decoder)]
     sample, loss = manifest.input, manifest.loss
     signature = [tf.TensorSpec((None, *sample.shape), sample.dtype)]
 
-    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=signature)
     def compute(x: Any) -> Any:
+        # Looked up here, so that it holds the models: signatures do not keep their variables.
+        encode, decode = (model.signatures["serving_default"] for model in models)
         code = encode(x=x)
         output = decode(z=code["z_mean"])[decoder_outputs(sample, loss)[0]]
         floats = tf.cast(x, tf.float32) / (255.0 if sample.dtype == "uint8" else 1.0)
         seen = standardize(NAMESPACE, sample.standardization, floats)
         parts = losses(NAMESPACE, loss, seen, output, code["z_mean"], code["z_log_var"])
-        return parts.reconstruction_loss, parts.kl_loss, parts.loss
+        return tuple(parts)
 
     def score(x: np.ndarray[Any, Any]) -> list[Any]:
         return [part.numpy() for part in compute(tf.constant(x))]
 
-    score.owner = saved  # type: ignore[attr-defined]  # signatures do not keep their variables
     return score
 
 

@@ -8,7 +8,7 @@ vae.compile(optimizer="adam")
 vae.fit(x_train, x_train, epochs=50, batch_size=128, validation_data=(x_test, x_test))
 ```
 
-and `vae_builder.training` runs the same loss in a faster loop. The loss itself stands in
+and `vae_builder.trainer` runs the same loss in a faster loop. The loss itself stands in
 `vae_runtime.loss`; noise is a pure function of (seed, step), so training holds no random state.
 """
 
@@ -22,9 +22,11 @@ import keras
 import tensorflow as tf
 
 from vae_builder.config import Variance
+from vae_builder.draws import dropped, normal
 from vae_builder.objective import Objective
 from vae_runtime.errors import OptionError
 from vae_runtime.loss import (
+    LOSS_NAMES,
     MAX_VARIANCE,
     MIN_VARIANCE,
     Losses,
@@ -98,9 +100,8 @@ class VAE(keras.Model):
         self.standardization = standardization
         if variance != "fixed":
             self._log_variance = self._variance_weight()
-        self._means = [
-            keras.metrics.Mean(name=name) for name in ("loss", "reconstruction_loss", "kl_loss")
-        ]
+        # The loss first, as in what Keras's evaluate gives.
+        self._means = [keras.metrics.Mean(name=name) for name in reversed(LOSS_NAMES)]
         self.built = True
 
     def _variance_weight(self) -> Any:
@@ -144,16 +145,7 @@ class VAE(keras.Model):
             N(0, I) draws, shape `(count, latent_dim)`, float32; the same, up to rounding, on every
             device, compiled or not.
         """
-        seed = tf.stack([tf.cast(self.seed, tf.int32), tf.cast(step, tf.int32)])
-        half = -(-self.latent_dim // 2)
-        shape = (2, count, half)
-        bits = tf.random.stateless_uniform(shape, seed, None, None, tf.uint32, alg="philox")
-        # Box and Muller: two draws from two numbers. TensorFlow's own stateless_normal makes other
-        # numbers of the same bits where XLA compiles it.
-        uniform = (tf.cast(tf.bitwise.right_shift(bits, 8), tf.float32) + 0.5) * 2.0**-24
-        radius, angle = tf.sqrt(-2.0 * tf.math.log(uniform[0])), 2.0 * math.pi * uniform[1]
-        draws = tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], axis=1)
-        return draws[:, : self.latent_dim]
+        return normal(self.seed, step, count, self.latent_dim)
 
     def losses_of(self, x: Any, eps: Any, *, training: bool = False) -> Losses[Any]:
         """The loss of each sample, in its parts.
@@ -166,13 +158,14 @@ class VAE(keras.Model):
         Returns:
             Three tensors of shape `(batch,)`.
         """
-        return self._losses_and_code(x, eps, training=training)[0]
+        x = self.prepared(x)
+        return self._losses_and_code(x, x, eps, training=training)[0]
 
     def _losses_and_code(
-        self, x: Any, eps: Any, *, training: bool
+        self, x: Any, seen: Any, eps: Any, *, training: bool
     ) -> tuple[Losses[Any], dict[str, Any]]:
-        x = self.prepared(x)
-        code = self.encoder(x, training=training)
+        """The losses of x, from what the encoder has seen of it; both prepared."""
+        code = self.encoder(seen, training=training)
         z = draw(keras.ops, code["z_mean"], code["z_log_var"], eps)
         output = self.decoder(z, training=training)
         if self.variance == "fixed":
@@ -198,11 +191,11 @@ class VAE(keras.Model):
     def _clipped(variance: Any) -> Any:
         return tf.clip_by_value(variance, MIN_VARIANCE, MAX_VARIANCE)
 
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    @tf.function(reduce_retracing=True)
     def test_losses(self, x: Any, eps: Any) -> Any:
         """`losses_of` as one TensorFlow function, stacked to shape `(3, batch)`."""
         parts = self.losses_of(x, eps)
-        return tf.stack([parts.reconstruction_loss, parts.kl_loss, parts.loss])
+        return tf.stack([*parts])
 
     def call(self, x: Any, training: bool = False) -> Any:
         """The reconstruction of x from its mean code, shape `(batch, *input_shape)`."""
@@ -227,8 +220,10 @@ class VAE(keras.Model):
         """
         step = self.optimizer.iterations
         eps = self.noise(step, tf.shape(x)[0])
+        x = self.prepared(x)
+        seen = dropped(self.seed, step, x, self.objective.input_dropout)
         with tf.GradientTape() as tape:
-            per_sample, code = self._losses_and_code(x, eps, training=True)
+            per_sample, code = self._losses_and_code(x, seen, eps, training=True)
             parts = _mean(per_sample)
             terms = kl_terms(keras.ops, code["z_mean"], code["z_log_var"])
             objective = self.objective(parts, terms, step)
@@ -286,6 +281,4 @@ def _as_float(x: Any) -> Any:
 
 
 def _mean(parts: Losses[Any]) -> Losses[Any]:
-    return Losses(
-        *(tf.reduce_mean(part) for part in (parts.reconstruction_loss, parts.kl_loss, parts.loss))
-    )
+    return Losses(*map(tf.reduce_mean, parts))

@@ -1,7 +1,7 @@
 """Exports an encoder and a decoder as a bundle: SavedModel, ONNX, reference values, manifest."""
 
 from vae_export.adopt import Adopted, adopt
-from vae_export.bundle import Exported, Provenance, export
+from vae_export.bundle import Exported, ExportOptions, Provenance, export
 from vae_export.edge import EdgeForms, edge
 from vae_export.plots import Curve
 from vae_export.variants import VariantOutcome, VariantPlan, quantize
@@ -10,6 +10,7 @@ __all__ = [
     "Adopted",
     "Curve",
     "EdgeForms",
+    "ExportOptions",
     "Exported",
     "Provenance",
     "VariantOutcome",

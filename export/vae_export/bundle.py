@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import get_type_hints
+from typing import TypedDict, get_type_hints
 
 import keras
 import numpy as np
@@ -24,12 +24,13 @@ from vae_export.plots import Curve
 from vae_export.publish import file_entries, publishing
 from vae_export.reference import parity_inputs, reference_values
 from vae_export.saved_models import SIGNATURE, weights_sha256, write_saved_model
+from vae_export.tolerances import TOLERANCES, verdict, with_headroom
 from vae_export.variants import VariantOutcome, VariantPlan, add_variants
 from vae_runtime import strict_json
 from vae_runtime.bundle import Bundle
 from vae_runtime.errors import ExportError, OptionError
 from vae_runtime.inputs import as_batch, to_input
-from vae_runtime.loss import Losses, LossSpec
+from vae_runtime.loss import LOSS_NAMES, Losses, LossSpec
 from vae_runtime.manifest import (
     FORMAT,
     FORMAT_VERSION,
@@ -43,7 +44,6 @@ from vae_runtime.manifest import (
     ParitySpec,
     SavedModels,
     SavedModelSpec,
-    Tolerances,
     TrainingSpec,
     graph_tensors,
 )
@@ -51,18 +51,6 @@ from vae_runtime.npz import npz_bytes
 from vae_runtime.runtime import load
 from vae_runtime.standardization import Standardization
 from vae_runtime.verify import VerifyReport
-
-TOLERANCES = Tolerances(tensor_atol=1e-5, tensor_rtol=1e-5, loss_atol=1e-5, loss_rtol=1e-6)
-"""What a difference from TensorFlow may be, where the model leaves room for other processors."""
-
-HEADROOM = 4
-"""How many times what this machine measures must be allowed, for other processors."""
-
-WIDEST = 10
-"""How far `TOLERANCES` may be widened for a model that sums more terms."""
-
-WIDEST_OF_PROBABILITIES = 1000
-"""The same for losses of probabilities: 1 - p of a float32 p next to 1 has few digits left."""
 
 MODULES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy")
 """Libraries whose versions the manifest states."""
@@ -81,6 +69,26 @@ class Provenance:
     data: DataSpec | None = None
     training: TrainingSpec | None = None
     curve: Curve | None = None
+
+
+class ExportOptions(TypedDict, total=False):
+    """What `export` takes of how a bundle is made, whatever the model comes from.
+
+    Attributes:
+        input_dtype: what the graphs take: `float32` (default), or `uint8` for raw pixels.
+        variants: graphs in lower precision to add; one that is not good enough is left out.
+        name: of the model; the folder's where left out.
+        opset: ONNX operator set, 17 or 18 (default).
+        force: replace a bundle that is there.
+        on_step: called with a few words before each step.
+    """
+
+    input_dtype: Dtype
+    variants: VariantPlan | None
+    name: str | None
+    opset: int
+    force: bool
+    on_step: Callable[[str], None] | None
 
 
 @dataclass(frozen=True)
@@ -169,12 +177,12 @@ def export(
         manifest = job.write_card_and_manifest(folder, name, samples, parity)
         say("verification by ONNX Runtime")
         report = load(folder).verify()
-        if (tolerances := _with_headroom(report, loss)) != TOLERANCES:
+        if (tolerances := with_headroom(report, loss)) != TOLERANCES:
             manifest = replace(manifest, tolerances=tolerances)
             (folder / MANIFEST).write_bytes(strict_json.encode(manifest))
             report = load(folder).verify()
         if not report.passed:
-            raise ExportError(f"{_verdict(report, loss)}; nothing was published")
+            raise ExportError(f"{verdict(report, loss)}; nothing was published")
         outcomes = add_variants(folder, variants, on_step=say) if variants else ()
         manifest = Bundle(folder).manifest
     return Exported(path, manifest, report, outcomes)
@@ -189,45 +197,6 @@ def _input_spec(
     for fault in sample.faults(loss):
         raise OptionError(f"{fault}: change one of the two")
     return sample
-
-
-def _verdict(report: VerifyReport, loss: LossSpec) -> str:
-    """Why a report did not pass."""
-    worst = max(report.differences, key=lambda d: d.of_tolerance)
-    cause = "a layer is converted wrongly"
-    if loss.decoder == "probabilities" and all(d.agrees or d.is_loss for d in report.differences):
-        cause = (
-            "probabilities next to 0 and 1 have too few digits in float32; end the decoder in "
-            "logits, or in a last layer Activation('sigmoid')"
-        )
-    return (
-        f"ONNX Runtime does not compute what TensorFlow computed: {worst.graph} {worst.output} "
-        f"differs by {worst.max_absolute:.3g}, {worst.of_tolerance:.3g} times what is allowed: "
-        f"{cause}"
-    )
-
-
-def _with_headroom(report: VerifyReport, spec: LossSpec) -> Tolerances:
-    """`TOLERANCES`, widened where this machine alone needs more than its share of them."""
-
-    def factor(of_losses: bool, widest: float) -> float:
-        shares = [d.of_tolerance for d in report.differences if d.is_loss == of_losses]
-        return min(widest, max(1.0, HEADROOM * max(shares)))
-
-    tensor = factor(of_losses=False, widest=WIDEST)
-    ill_conditioned = spec.decoder == "probabilities"
-    loss = factor(of_losses=True, widest=WIDEST_OF_PROBABILITIES if ill_conditioned else WIDEST)
-    return Tolerances(
-        tensor_atol=_three_digits(TOLERANCES.tensor_atol * tensor),
-        tensor_rtol=_three_digits(TOLERANCES.tensor_rtol * tensor),
-        loss_atol=_three_digits(TOLERANCES.loss_atol * loss),
-        loss_rtol=_three_digits(TOLERANCES.loss_rtol * loss),
-    )
-
-
-def _three_digits(tolerance: float) -> float:
-    """Rounded for a reader, and so that a product of factors stays at its bound."""
-    return float(f"{tolerance:.3g}")
 
 
 def check_name(path: Path, name: str | None) -> str:
@@ -323,7 +292,7 @@ class _Job:
             model: SavedModelSpec(f"saved_model/{model}", SIGNATURE, weights_sha256(keras_model))
             for model, keras_model in self.models.items()
         }
-        mean = Losses(parity["reconstruction_loss"], parity["kl_loss"], parity["loss"]).mean()
+        mean = Losses(*(parity[part] for part in LOSS_NAMES)).mean()
         return Manifest(
             format=FORMAT,
             format_version=FORMAT_VERSION,

@@ -204,7 +204,7 @@ def _through_file(write: Callable[[Path], None]) -> ModelProto:
         return onnx.load(target)
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
+class _Reader(CalibrationDataReader):
     """Hands the calibration samples to ONNX Runtime's tool."""
 
     def __init__(self, feeds: Feeds) -> None:

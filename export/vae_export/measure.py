@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -87,8 +88,7 @@ def _medians(runs: Sequence[Callable[..., Any]], inputs: dict[str, NDArray[Any]]
     for turn in range(ROUNDS):
         for i in range(len(runs)):
             which = (turn + i) % len(runs)  # nobody always comes after the same one
-            run = runs[which]
-            times[which] += timed_calls(lambda run=run: run(inputs), TURN)  # type: ignore[misc]
+            times[which] += timed_calls(partial(runs[which], inputs), TURN)
     return [float(np.median(values)) for values in times]
 
 

@@ -33,7 +33,7 @@ def to_float(x: NDArray[np.generic]) -> NDArray[np.float32]:
         InputError: the dtype is complex, object, text or another that has no numbers.
     """
     if x.dtype == np.float32:
-        return x  # type: ignore[return-value]
+        return np.asarray(x, np.float32)
     if x.dtype == np.uint8:
         scaled: NDArray[np.float32] = x.astype(np.float32)
         scaled /= np.float32(255)

@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
 import numpy as np
@@ -63,6 +63,10 @@ CLIP = 1e-7
 """Probabilities are kept this far from 0 and from 1, as by Keras."""
 
 
+MANY = 4096
+"""Elements that are summed in one go."""
+
+
 @dataclass(frozen=True)
 class Losses(Generic[T]):
     """The loss in its parts: per sample with shape `(batch,)`, or as means over samples."""
@@ -71,17 +75,25 @@ class Losses(Generic[T]):
     kl_loss: Annotated[T, "KL divergence from N(0, I), summed over the latent dimensions, in nats"]
     loss: Annotated[T, "reconstruction_loss + kl_weight * kl_loss"]
 
+    def __iter__(self) -> Iterator[T]:
+        return iter(vars(self).values())
+
     def mean(self) -> Losses[float]:
         """Means over the samples, computed in float64.
 
         Returns:
             One number for each part; NaN where there are no samples.
         """
-        reconstruction_loss, kl_loss, loss = (
-            float(np.mean(part, dtype=np.float64)) if part.size else math.nan
-            for part in map(np.asarray, (self.reconstruction_loss, self.kl_loss, self.loss))
+        return Losses(
+            *(
+                float(np.mean(part, dtype=np.float64)) if part.size else math.nan
+                for part in map(np.asarray, self)
+            )
         )
-        return Losses(reconstruction_loss, kl_loss, loss)
+
+
+LOSS_NAMES = tuple(field.name for field in fields(Losses))
+"""`reconstruction_loss`, `kl_loss`, `loss`: what graphs, files and reports call the parts."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +196,7 @@ def bce_of_probabilities(xp: Any, x: Any, probabilities: Any) -> Any:
         Nats per sample, shape `(batch,)`; at most 16.2 for each element, finite also in float32.
     """
     p = xp.clip(probabilities, CLIP, 1.0 - CLIP)
-    return -xp.sum(x * xp.log(p) + (1.0 - x) * xp.log(1.0 - p), axis=1)
+    return -_summed(xp, x * xp.log(p) + (1.0 - x) * xp.log(1.0 - p))
 
 
 def mse(xp: Any, x: Any, reconstruction: Any) -> Any:
@@ -198,7 +210,19 @@ def mse(xp: Any, x: Any, reconstruction: Any) -> Any:
     Returns:
         Squared error per sample, shape `(batch,)`.
     """
-    return xp.sum(xp.square(x - reconstruction), axis=1)
+    return _summed(xp, xp.square(x - reconstruction))
+
+
+def _summed(xp: Any, terms: Any) -> Any:
+    """The sum over the elements, shape `(batch, D)` to `(batch,)`; of rows first if D is large.
+
+    ONNX Runtime sums 196,608 squares in one go with a relative error of 2e-6, in two with 2e-7.
+    """
+    elements = int(terms.shape[1])
+    if elements > MANY:
+        length = next(n for n in range(math.isqrt(elements), 0, -1) if elements % n == 0)
+        terms = xp.sum(xp.reshape(terms, (-1, elements // length, length)), axis=2)
+    return xp.sum(terms, axis=1)
 
 
 def gaussian(xp: Any, squared_error: Any, elements: int, variance: Any) -> Any:
@@ -232,7 +256,7 @@ def kl(xp: Any, z_mean: Any, z_log_var: Any) -> Any:
     Returns:
         Nats per sample, shape `(batch,)`.
     """
-    return -0.5 * xp.sum(1.0 + z_log_var - xp.square(z_mean) - xp.exp(z_log_var), axis=1)
+    return xp.sum(kl_terms(xp, z_mean, z_log_var), axis=1)
 
 
 def draw(xp: Any, z_mean: Any, z_log_var: Any, eps: Any) -> Any:

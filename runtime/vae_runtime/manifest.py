@@ -17,7 +17,7 @@ from vae_runtime import strict_json
 from vae_runtime.archive import MAX_ENTRIES, PATH
 from vae_runtime.errors import BundleError, OptionError
 from vae_runtime.latents import Latents
-from vae_runtime.loss import Losses, LossSpec
+from vae_runtime.loss import LOSS_NAMES, Losses, LossSpec
 from vae_runtime.standardization import Standardization
 from vae_runtime.strict_json import Limit, Pattern, StrictJsonError
 from vae_runtime.variants import FLOAT32, PRECISIONS, Drift, Latency, VariantTolerances
@@ -307,7 +307,7 @@ def graph_tensors(
         "decoder": (named(latent, "z"), named(sample.shape, *decoder_outputs(sample, loss))),
         "loss": (
             x + named(latent, "eps"),
-            named((), "reconstruction_loss", "kl_loss", "loss"),
+            named((), *LOSS_NAMES),
         ),
     }
 

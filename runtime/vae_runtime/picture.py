@@ -27,7 +27,7 @@ def to_uint8(x: NDArray[np.generic]) -> NDArray[np.uint8]:
         InputError: another dtype, or a NaN.
     """
     if x.dtype == np.uint8:
-        return x  # type: ignore[return-value]
+        return np.asarray(x, np.uint8)
     if x.dtype.kind != "f":
         raise InputError(f"pixels have dtype {x.dtype}, expected uint8 or float: convert them")
     if np.isnan(x).any():

@@ -101,7 +101,8 @@ def parse(cls: type[D], value: Any, where: str = "") -> D:
     Raises:
         StrictJsonError: names the path, what was expected and what was found.
     """
-    return _parse(cls, value, where)  # type: ignore[no-any-return]
+    parsed: D = _parse(cls, value, where)
+    return parsed
 
 
 def encode(value: Any) -> bytes:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from vae_runtime.bundle import Bundle
 from vae_runtime.errors import BundleError
 from vae_runtime.inputs import to_float
-from vae_runtime.loss import Losses, draw, numpy_losses
+from vae_runtime.loss import LOSS_NAMES, Losses, draw, numpy_losses
 from vae_runtime.manifest import Manifest, TensorSpec, Tolerances, decoder_outputs, graph_tensors
 from vae_runtime.npz import NpzError, read_npz
 from vae_runtime.providers import short_name
@@ -41,8 +41,6 @@ FAILED = (
     "FAILED: what differs is computed otherwise here than by TensorFlow; try another provider, "
     "update ONNX Runtime, or export the bundle again"
 )
-
-LOSS_NAMES = ("reconstruction_loss", "kl_loss", "loss")
 
 
 class GraphRunner(Protocol):
@@ -248,7 +246,7 @@ def _numpy_values(
         x = standardize(np, manifest.input.standardization, to_float(ref["x"]))
         losses = numpy_losses(manifest.loss, x, decoded, z_mean, z_log_var)
         z = draw(np, z_mean, z_log_var, ref["eps"])
-    return {"z": z, **{name: getattr(losses, name) for name in LOSS_NAMES}}
+    return {"z": z, **vars(losses)}
 
 
 def _difference(
@@ -276,7 +274,7 @@ def _difference(
 def _check_mean(manifest: Manifest, arrays: dict[str, Float32]) -> None:
     """Checks that the means in the manifest, which people read, are those of the arrays."""
     mean = Losses(*(arrays[name] for name in LOSS_NAMES)).mean()
-    for name in LOSS_NAMES:
-        found, stated = getattr(mean, name), getattr(manifest.parity.mean, name)
+    for name, found in vars(mean).items():
+        stated = getattr(manifest.parity.mean, name)
         if not np.isclose(found, stated, rtol=1e-9, atol=1e-9):
             raise NpzError(f"mean {name} is {found:.9g}, the manifest says {stated:.9g}")

@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from peers.runtime import LOSS_NAMES, Arrays, NotHereError, Peer, batches
 from peers.runtimes import PEERS
 from peers.web import peers as web_peers
-
 from vae_runtime import Bundle
 from vae_runtime.manifest import Tolerances
 from vae_runtime.verify import read_reference

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from vae_builder import LossSpec, TrainConfig
+from vae_builder import PRESETS, LossSpec, TrainConfig
 from vae_runtime.errors import OptionError
 
 
@@ -23,6 +23,8 @@ from vae_runtime.errors import OptionError
         ({"kl_weight": -0.5}, "kl_weight is -0.5, expected 0 or more"),
         ({"kl_weight": float("inf")}, "kl_weight is inf, expected 0 or more"),
         ({"kl_warmup": -1.0}, "kl_warmup is -1.0, expected 0 or more"),
+        ({"input_dropout": 1.0}, "input_dropout is 1.0, expected 0 <= share < 1"),
+        ({"preset": "wide"}, "preset 'wide' is unknown: choose one of dense, conv, deep"),
         ({"free_bits": float("inf")}, "free_bits is inf, expected 0 or more"),
         ({"clip_norm": 0.0}, "clip_norm is 0.0, expected more than 0"),
         ({"patience": 0}, "patience is 0, expected 1 or more"),
@@ -54,7 +56,7 @@ def test_ends_of_the_ranges_are_inside(choices):
 def test_defaults():
     assert dataclasses.asdict(TrainConfig()) == {
         "preset": "dense",
-        "hidden": None,
+        "hidden": (512, 256),
         "latent_dim": 20,
         "loss": {
             "reconstruction": "bce",
@@ -70,9 +72,19 @@ def test_defaults():
         "schedule": "cosine",
         "seed": 0,
         "kl_warmup": 0.0,
+        "input_dropout": 0.0,
         "free_bits": 0.0,
         "clip_norm": None,
         "patience": None,
         "variance": None,
         "standardize": False,
     }
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_makes_the_choices_that_are_left_out(preset):
+    config, choices = TrainConfig(preset=preset), dataclasses.asdict(PRESETS[preset])
+    assert {name: getattr(config, name) for name in choices} == choices
+    own = TrainConfig(preset=preset, epochs=7, kl_warmup=0.5, hidden=(3,))
+    assert (own.epochs, own.kl_warmup, own.hidden) == (7, 0.5, (3,))
+    assert own.latent_dim == choices["latent_dim"]

@@ -3,25 +3,13 @@
 import keras
 import numpy as np
 import pytest
-from keras import layers, ops
+from keras import layers
 
+from keras_models import Sampling
 from vae_builder import Dataset, LossSpec, export_models, load_model
-from vae_builder.cli import run
 from vae_runtime import Bundle, load
 from vae_runtime.errors import ExportError, InputError, OptionError
 from vae_runtime.verify import read_reference
-
-
-@keras.saving.register_keras_serializable("test_export_models")
-class Sampling(layers.Layer):
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.seed_generator = keras.random.SeedGenerator(1)
-
-    def call(self, inputs):
-        z_mean, z_log_var = inputs
-        eps = keras.random.normal(ops.shape(z_mean), seed=self.seed_generator)
-        return z_mean + ops.exp(0.5 * z_log_var) * eps
 
 
 class Unregistered(layers.Layer):
@@ -66,16 +54,6 @@ def files(dataset, tmp_path):
     decoder.save(paths[1])
     np.save(paths[2], dataset.train)
     return *paths, encoder, decoder
-
-
-@pytest.fixture
-def call(capsys):
-    def call(*words):
-        capsys.readouterr()
-        status = run([str(word) for word in words])
-        return status, *capsys.readouterr()
-
-    return call
 
 
 def check(bundle, encoder, decoder, images):

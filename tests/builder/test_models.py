@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vae_builder.models import PRESETS, build_models
+from vae_builder import PRESETS, build_models
 from vae_runtime.errors import OptionError
 
 IMAGES = [(1, 1, 1), (5, 7, 1), (28, 28, 1), (33, 17, 3), (9, 7, 3)]
@@ -137,7 +137,7 @@ def test_global_random_state_is_neither_read_nor_changed(preset):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("resnet", (8, 8, 1), 2), "preset 'resnet' is unknown: choose one of dense, conv"),
+        (("resnet", (8, 8, 1), 2), "preset 'resnet' is unknown: choose one of dense, conv, deep"),
         (("dense", (8, 8, 1), 0), "latent_dim is 0, expected 1 or more"),
         (("dense", (8, 8, 1), 2, (4, 0)), "hidden is (4, 0), expected sizes of 1 or more"),
         (

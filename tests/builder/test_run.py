@@ -12,9 +12,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vae_builder import LossSpec, Source, TrainConfig, load_run, resume_run, train, train_run
+from vae_builder import (
+    LossSpec,
+    Source,
+    TrainConfig,
+    evaluate,
+    load_run,
+    resume_run,
+    train,
+    train_run,
+    trainer,
+)
 from vae_builder import run as run_module
-from vae_builder import training as training_module
 from vae_builder.data import Dataset
 from vae_runtime.errors import ExportError, InputError
 from vae_runtime.files import owner
@@ -44,7 +53,7 @@ def whole():
 def often(monkeypatch):
     """A checkpoint after every second step."""
     monkeypatch.setattr("vae_builder.blocks.BLOCK_STEPS", 2)
-    monkeypatch.setattr(training_module, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
 
 
 def weights(trained):
@@ -124,10 +133,10 @@ def test_early_stopping_survives_a_resume(data, tmp_path, often):
     best = int(np.argmin(losses))
     assert best + 3 == len(losses) < 40
     assert whole.validation.loss == losses[best]
-    again = training_module.evaluate(
+    again = evaluate(
         whole.vae,
         Source(str(data)).load().validation,
-        seed=(config.seed, training_module.VALIDATION_NOISE),
+        seed=(config.seed, trainer.VALIDATION_NOISE),
     )
     assert again.loss == pytest.approx(losses[best], rel=1e-6)  # the best weights, not the last
     stop = stop_at(9 * (best + 2) + 4)  # after the best epoch

@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vae_builder import VAE, LossSpec, TrainConfig, build_models, evaluate, load_dataset, train
+from vae_builder import LossSpec, TrainConfig, build_models, evaluate, load_dataset, train
 from vae_builder.data import Dataset
-from vae_builder.training import TEST_NOISE, VALIDATION_NOISE, _learning_rate, _order
+from vae_builder.trainer import TEST_NOISE, VALIDATION_NOISE
 from vae_runtime import Losses
 from vae_runtime.errors import InputError, OptionError, TrainingError
 
@@ -49,7 +49,7 @@ def no_steps(monkeypatch):
     def block_function(vae, batch_shape, dtype):
         return lambda batches: np.ones(3, np.float32) * len(batches)
 
-    monkeypatch.setattr("vae_builder.training.block_function", block_function)
+    monkeypatch.setattr("vae_builder.trainer.block_function", block_function)
 
 
 @pytest.fixture(scope="module")
@@ -101,32 +101,6 @@ def test_validation_and_test_losses_are_those_of_evaluate(trained):
     assert trained.test == evaluate(trained.vae, dataset().test, seed=(0, 2))
 
 
-@pytest.mark.parametrize("reconstruction", ["bce", "mse"])
-def test_evaluate_against_numpy(reconstruction):
-    vae = VAE(*build_models("dense", (6, 6, 1), 2, (6,)), LossSpec(reconstruction, 2.0))
-    x = blobs(13, dtype=np.float32)
-    eps = np.random.default_rng((3, 4)).standard_normal((13, 2), dtype=np.float32)
-    code = {name: value.numpy().astype(float) for name, value in vae.encoder(x).items()}
-    z = code["z_mean"] + np.exp(code["z_log_var"] / 2) * eps
-    output = vae.decoder(z.astype(np.float32)).numpy().astype(float)
-    if reconstruction == "bce":
-        p = 1 / (1 + np.exp(-output))
-        element = -(x * np.log(p) + (1 - x) * np.log(1 - p))
-    else:
-        element = (x - output) ** 2
-    reconstruction_loss = element.sum((1, 2, 3)).mean()
-    variance = np.exp(code["z_log_var"])
-    kl = 0.5 * (variance + code["z_mean"] ** 2 - 1 - np.log(variance)).sum(1).mean()
-    for batch_size in (4, 13, 500):
-        found = evaluate(vae, x, seed=(3, 4), batch_size=batch_size)
-        assert found.reconstruction_loss == pytest.approx(reconstruction_loss, rel=1e-5)
-        assert found.kl_loss == pytest.approx(kl, rel=1e-5)
-        assert found.loss == pytest.approx(reconstruction_loss + 2 * kl, rel=1e-5)
-    assert evaluate(vae, x, seed=(3, 5)) != evaluate(vae, x, seed=(3, 4))
-    eight_bit = evaluate(vae, blobs(13), seed=(3, 4))
-    assert eight_bit == evaluate(vae, x, seed=(3, 4))
-
-
 def test_other_seed_other_weights(trained):
     other = train(dataset(), replace(SMALL, seed=1))
     assert not any(map(np.array_equal, weights(trained), weights(other)))
@@ -162,16 +136,6 @@ def test_same_weights_in_this_and_in_a_fresh_process():
     assert len(set(here["digests"].values())) == 2
 
 
-def test_order_of_an_epoch_is_a_permutation_that_depends_on_seed_and_epoch_only():
-    def order(seed, epoch):
-        return _order(seed, epoch, 48).tolist()
-
-    assert sorted(order(0, 1)) == [*range(48)]
-    assert order(0, 1) == order(0, 1) != [*range(48)]
-    distinct = {tuple(order(seed, epoch)) for seed in (0, 1, 2) for epoch in (1, 2, 3)}
-    assert len(distinct) == 9
-
-
 def test_size_of_a_block_does_not_change_the_result(trained, monkeypatch):
     monkeypatch.setattr("vae_builder.blocks.BLOCK_STEPS", 2)
     calls = []
@@ -188,19 +152,6 @@ def test_size_of_a_block_does_not_change_the_result(trained, monkeypatch):
     assert calls[-2].train != again.history[1].train
     for one, other in zip(trained.history, again.history, strict=True):
         assert vars(one.train) == pytest.approx(vars(other.train), rel=1e-6)
-
-
-@pytest.mark.parametrize("steps", [1, 2, 10, 25, 100, 333])
-def test_learning_rate_warms_up_and_decays_as_a_cosine(steps):
-    warmup = max(1, round(0.04 * steps))
-    schedule = _learning_rate(0.3, steps)
-    for step in range(steps + 1):
-        if step < warmup:
-            expected = 0.3 * step / warmup
-        else:
-            done = min(1, (step - warmup) / max(1, steps - warmup))
-            expected = 0.3 * (1 + math.cos(math.pi * done)) / 2
-        assert float(schedule(step)) == pytest.approx(expected, rel=1e-4, abs=1e-7)
 
 
 def test_learning_rate_in_the_history_is_that_at_the_end_of_the_epoch(trained):
@@ -280,7 +231,8 @@ def test_validation_and_test_losses_must_be_finite(stream, monkeypatch, no_steps
         value = math.nan if seed == (0, stream) else 1.0
         return Losses(value, 1.0, value)
 
-    monkeypatch.setattr("vae_builder.training.evaluate", evaluate)
+    for module in ("trainer", "training"):
+        monkeypatch.setattr(f"vae_builder.{module}.evaluate", evaluate)
     with pytest.raises(TrainingError, match=r"^the loss is nan at step "):
         train(dataset(), replace(SMALL, epochs=1))
 

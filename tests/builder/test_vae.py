@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from vae_builder import VAE, LossSpec, build_models, load_dataset
+from vae_builder.draws import dropped
 from vae_builder.objective import Objective
 from vae_runtime.errors import OptionError
 from vae_runtime.standardization import Standardization
@@ -100,24 +101,6 @@ def test_noise_is_a_function_of_seed_and_step():
     assert not np.array_equal(one.noise(1, 3), other.noise(0, 3))
 
 
-def test_noise_is_the_same_where_it_is_compiled():
-    vae = small_vae()
-    compiled = tf.function(lambda step: vae.noise(step, 64), jit_compile=True)
-    for step in (0, 7):
-        np.testing.assert_allclose(compiled(tf.constant(step)), vae.noise(step, 64), atol=1e-5)
-
-
-def test_noise_is_standard_normal():
-    eps = np.concatenate([small_vae(seed=3).noise(step, 5000).numpy() for step in range(10)])
-    n = eps.size
-    assert eps.dtype == np.float32 and eps.shape == (50_000, 2)
-    assert abs(eps.mean()) < 4 / np.sqrt(n)
-    assert abs(eps.var() - 1) < 4 * np.sqrt(2 / n)
-    assert abs((eps**3).mean()) < 4 * np.sqrt(15 / n)
-    assert abs((eps**4).mean() - 3) < 4 * np.sqrt(96 / n)
-    assert abs(np.corrcoef(eps.T)[0, 1]) < 4 / np.sqrt(len(eps))
-
-
 @pytest.mark.parametrize("kl_weight", [0.0, 1.0, 2.5])
 @pytest.mark.parametrize("reconstruction", ["bce", "mse"])
 def test_losses_are_those_of_the_literal_lines(reconstruction, kl_weight):
@@ -129,6 +112,20 @@ def test_losses_are_those_of_the_literal_lines(reconstruction, kl_weight):
     for value, reference in zip(found, expected, strict=True):
         np.testing.assert_allclose(value, reference, rtol=2e-5, atol=1e-6)
     np.testing.assert_allclose(vae.test_losses(x, eps), np.stack(found), rtol=1e-5)
+
+
+def test_input_dropout_hides_from_the_encoder_and_not_from_the_loss():
+    import keras
+
+    vae, x = small_vae(seed=4, objective=Objective(input_dropout=0.5)), images()
+    vae.compile(optimizer=keras.optimizers.SGD(0.01))
+    eps, seen = vae.noise(0, 6), dropped(4, tf.constant(0), tf.constant(x), 0.5)
+    assert 0.3 < np.mean(seen == 0) < 0.7
+    code = vae.encoder(seen)
+    output = vae.decoder(code["z_mean"] + tf.exp(0.5 * code["z_log_var"]) * eps).numpy()
+    p = 1 / (1 + np.exp(-output.astype(float)))
+    expected = -(x * np.log(p) + (1 - x) * np.log(1 - p)).sum((1, 2, 3)).mean()
+    assert float(vae.update(x).reconstruction_loss) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("kl_weight", [0.0, 1.0, 30.0])

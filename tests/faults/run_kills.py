@@ -25,13 +25,13 @@ from pathlib import Path
 
 import tiny
 
-from vae_builder import load_run, training
+from vae_builder import load_run, trainer
 from vae_builder.checkpoint import read_checkpoint
 from vae_builder.run import CHECKPOINT, RESULT
 from vae_runtime import InputError
 
 EPOCHS = 6
-training.CHECKPOINT_SECONDS = 0.0  # one after each block
+trainer.CHECKPOINT_SECONDS = 0.0  # one after each block
 
 
 def names(folder: Path) -> set[str]:

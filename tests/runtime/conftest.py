@@ -1,8 +1,6 @@
 """What the tests of bad bundles share."""
 
 import contextlib
-import hashlib
-import json
 import os
 import sys
 import time
@@ -86,17 +84,3 @@ def refused(monkeypatch):
         assert not opened
 
     return check
-
-
-@pytest.fixture
-def seal():
-    """A function that writes a file of a bundle, and its size and digest into the manifest."""
-
-    def write(path, name, data, change=lambda manifest: None):
-        (path / name).write_bytes(data)
-        manifest = json.loads((path / "manifest.json").read_bytes())
-        manifest["files"][name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        change(manifest)
-        (path / "manifest.json").write_text(json.dumps(manifest))
-
-    return write

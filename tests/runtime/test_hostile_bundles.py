@@ -13,6 +13,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 import vae_runtime
+from sealing import seal
 from vae_runtime import BundleError, archive
 from vae_runtime.npz import npz_bytes
 
@@ -81,7 +82,7 @@ def test_manifests(bundle, refused, change, rule):
         ("size", -1, "size: expected a number from 0 to"),
     ],
 )
-def test_wrong_digests_and_sizes(bundle, refused, seal, key, value, rule):
+def test_wrong_digests_and_sizes(bundle, refused, key, value, rule):
     def change(manifest):
         manifest["files"]["loss.onnx"][key] = value
 
@@ -237,7 +238,7 @@ GRAPHS = {
 
 @pytest.mark.parametrize("graph", ["encoder", "decoder", "loss"])
 @pytest.mark.parametrize(("change", "rule"), GRAPHS.values(), ids=GRAPHS)
-def test_graphs(bundle, refused, seal, graph, change, rule):
+def test_graphs(bundle, refused, graph, change, rule):
     file = bundle / f"{graph}.onnx"
     model = onnx.load(file)
     change(model)
@@ -246,12 +247,12 @@ def test_graphs(bundle, refused, seal, graph, change, rule):
 
 
 @pytest.mark.parametrize("data", [b"junk", b"", b"\x08" * 1000], ids=["junk", "empty", "repeated"])
-def test_junk_for_a_graph(bundle, refused, seal, data):
+def test_junk_for_a_graph(bundle, refused, data):
     seal(bundle, "loss.onnx", data)
     refused(bundle, bundle / "loss.onnx", "ir_version|cut short|unknown field|wire type|twice")
 
 
-def test_a_proof_that_claims_to_be_huge(bundle, refused, seal):
+def test_a_proof_that_claims_to_be_huge(bundle, refused):
     def change(manifest):
         manifest["parity"]["samples"] = 2**31
 
@@ -260,7 +261,7 @@ def test_a_proof_that_claims_to_be_huge(bundle, refused, seal):
     refused(bundle, bundle / "parity.npz", "x has shape .*expected", measured=True)
 
 
-def test_a_shape_whose_product_overflows(bundle, refused, seal):
+def test_a_shape_whose_product_overflows(bundle, refused):
     def change(manifest):
         manifest["input"]["shape"] = [2**31, 2**31, 2**31]
 
@@ -284,7 +285,7 @@ def test_a_folder_with_too_many_files(bundle, refused):
     refused(bundle, bundle, "is not listed in the manifest")
 
 
-def test_a_manifest_with_too_many_files(bundle, refused, seal):
+def test_a_manifest_with_too_many_files(bundle, refused):
     def change(manifest):
         manifest["files"] |= {f"f{i}": manifest["files"]["loss.onnx"] for i in range(1000)}
 
@@ -292,7 +293,7 @@ def test_a_manifest_with_too_many_files(bundle, refused, seal):
     refused(bundle, bundle / MANIFEST, "files has .* entries, at most 999 are allowed")
 
 
-def test_a_graph_that_gives_more_answers_than_samples(bundle, seal):
+def test_a_graph_that_gives_more_answers_than_samples(bundle):
     """Its shapes are known only when it runs; NumPy spreads one row over many."""
     model = onnx.load(bundle / "loss.onnx")
     last = model.graph.node[-1]
@@ -305,7 +306,7 @@ def test_a_graph_that_gives_more_answers_than_samples(bundle, seal):
         vae.loss(np.zeros((5, 8, 8, 1), np.float32))
 
 
-def test_the_machine_is_looked_at_after_the_graphs(bundle, monkeypatch, seal):
+def test_the_machine_is_looked_at_after_the_graphs(bundle, monkeypatch):
     """A graph that is refused costs nothing else, not even a look at the processor."""
     monkeypatch.setattr("vae_runtime.runtime.choose", lambda *_, **__: pytest.fail("looked"))
     seal(bundle, "loss.onnx", b"junk")

@@ -9,6 +9,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 import vae_runtime
+from sealing import seal
 from vae_builder.cli import run
 from vae_runtime import BundleError, OptionError
 from vae_runtime.sandbox import _reported, verify_in_sandbox
@@ -16,7 +17,7 @@ from vae_runtime.sandbox import _reported, verify_in_sandbox
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox needs Linux")
 
 
-def blown_up(bundle, seal, times):
+def blown_up(bundle, times):
     """Makes sizes from the shape of the input: no check that does not run it can bound them."""
     model = onnx.load(bundle / "loss.onnx")
     shape = helper.make_node("Shape", ["x"], ["s"])
@@ -40,8 +41,8 @@ def test_a_good_bundle_reports_as_without(exported):
     assert told.report == expected.to_dict()
 
 
-def test_a_graph_that_takes_all_memory_is_one_line(bundle, seal, capsys):
-    blown_up(bundle, seal, 1 << 28)  # terabytes
+def test_a_graph_that_takes_all_memory_is_one_line(bundle, capsys):
+    blown_up(bundle, 1 << 28)  # terabytes
     assert run(["verify", str(bundle), "--sandbox", "--sandbox-memory", "200"]) == 3
     out, err = capsys.readouterr()
     assert out == ""
@@ -49,14 +50,14 @@ def test_a_graph_that_takes_all_memory_is_one_line(bundle, seal, capsys):
     assert "small-vae asked for more than 200 MiB of memory: do not use it, or raise" in err
 
 
-def test_the_same_within_its_limits_passes(bundle, seal):
-    blown_up(bundle, seal, 20_000)  # 64 MB
+def test_the_same_within_its_limits_passes(bundle):
+    blown_up(bundle, 20_000)  # 64 MB
     assert verify_in_sandbox(bundle, memory=300).passed
     with pytest.raises(BundleError, match="asked for more than 20 MiB"):
         verify_in_sandbox(bundle, memory=20)
 
 
-def test_time_is_limited(bundle, seal):
+def test_time_is_limited(bundle):
     model = onnx.load(bundle / "loss.onnx")
     side = numpy_helper.from_array(np.array([3000, 3000]), "side")
     model.graph.initializer.append(side)

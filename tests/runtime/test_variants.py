@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 import vae_runtime
+from sealing import seal
 from vae_runtime import Bundle, OptionError, ProviderError
 from vae_runtime.onnx_graph import check_graph
 from vae_runtime.variants import VariantTolerances
@@ -27,7 +28,7 @@ def rounded(data):
 
 
 @pytest.fixture
-def with_variant(bundle, seal):
+def with_variant(bundle):
     """A bundle with a float16 variant that was made by hand."""
     (bundle / "float16").mkdir()
     base = json.loads((bundle / "manifest.json").read_bytes())
@@ -64,7 +65,7 @@ def test_load_runs_the_graphs_of_the_precision(with_variant):
     assert not np.array_equal(vae.decode(X[:, 0, :3, 0]), exact.decode(X[:, 0, :3, 0]))
 
 
-def test_verify_holds_each_to_its_own_tolerances(with_variant, seal):
+def test_verify_holds_each_to_its_own_tolerances(with_variant):
     report = vae_runtime.load(with_variant, precision="float16").verify()
     assert report.passed and report.precision == "float16"
     assert str(report).endswith("small-vae in float16: 13 samples on cpu: PASSED")
@@ -112,7 +113,7 @@ def test_pack_carries_variants(with_variant, tmp_path):
     assert packed.verify().passed
 
 
-def test_a_variants_graph_obeys_the_same_rules(with_variant, seal, refused):
+def test_a_variants_graph_obeys_the_same_rules(with_variant, refused):
     model = onnx.load(with_variant / "float16" / "loss.onnx")
     model.graph.node[-1].domain = "com.evil"
     data = model.SerializeToString()
@@ -138,13 +139,13 @@ def test_a_variants_graph_obeys_the_same_rules(with_variant, seal, refused):
         (lambda v: v.update(method="magic"), "weights"),
     ],
 )
-def test_manifests_that_contradict_themselves(with_variant, seal, change, rule):
+def test_manifests_that_contradict_themselves(with_variant, change, rule):
     seal(with_variant, "README.md", b"", lambda m: change(m["variants"]["float16"]))
     with pytest.raises(vae_runtime.BundleError, match=rule):
         vae_runtime.load(with_variant)
 
 
-def test_a_variant_of_unknown_precision(with_variant, seal):
+def test_a_variant_of_unknown_precision(with_variant):
     def rename(manifest):
         manifest["variants"]["float8"] = manifest["variants"].pop("float16")
 

@@ -4,7 +4,6 @@ A fault is planted by editing an ONNX file, or the reference values, and sealing
 sizes and digests are right, only the numbers are not.
 """
 
-import hashlib
 import io
 import json
 import shutil
@@ -17,6 +16,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 import vae_runtime
+from sealing import seal
 from vae_runtime import BundleError, archive
 from vae_runtime.npz import npz_bytes
 from vae_runtime.verify import read_reference
@@ -35,15 +35,6 @@ ROWS = {
 def model(request, exported, tmp_path):
     """A copy of a bundle of each preset, free to be changed."""
     return shutil.copytree(exported(*MODELS[request.param]), tmp_path / "model")
-
-
-def seal(path, name, data, change=lambda manifest: None):
-    """Writes a file of a bundle and its new size and digest into the manifest."""
-    (path / name).write_bytes(data)
-    manifest = json.loads((path / "manifest.json").read_bytes())
-    manifest["files"][name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    change(manifest)
-    (path / "manifest.json").write_text(json.dumps(manifest))
 
 
 def plant(path, graph, fault):

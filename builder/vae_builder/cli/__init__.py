@@ -15,17 +15,15 @@ import click
 
 from vae_builder.cli.bench import bench_command
 from vae_builder.cli.build import export_command, train_command
-from vae_builder.cli.sign import sign_command
+from vae_builder.cli.bundles import inspect_command, pack_command, sign_command
 from vae_builder.cli.use import (
     evaluate_command,
-    inspect_command,
-    pack_command,
     reconstruct_command,
     sample_command,
     score_command,
-    verify_command,
 )
 from vae_builder.cli.variants import edge_command, quantize_command
+from vae_builder.cli.verify import verify_command
 from vae_runtime.errors import BuildVaeError
 
 CHECK_FAILED = 1

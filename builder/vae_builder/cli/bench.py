@@ -11,6 +11,7 @@ import click
 from vae_builder.cli.options import (
     bundle_argument,
     debug_option,
+    json_option,
     provider_option,
     quiet_option,
     sizes,
@@ -47,7 +48,7 @@ from vae_runtime.benchmark import SECONDS, bench
     help="Time the SavedModels too, where TensorFlow is installed (default).",
 )
 @click.option("--save", is_flag=True, help="Keep the recommendation where load finds it.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@json_option("report")
 @provider_option
 @quiet_option
 @debug_option

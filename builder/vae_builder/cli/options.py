@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from vae_builder.config import PRESETS
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -74,6 +76,30 @@ force_option = click.option(
 
 bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
 
+
+def output_option(what: str) -> Callable[[F], F]:
+    """`-o`, where a command must be told where to write."""
+    return click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help=what)
+
+
+def json_option(what: str) -> Callable[[F], F]:
+    """`--json`, of what a command prints."""
+    return click.option("--json", "as_json", is_flag=True, help=f"Print the {what} as JSON.")
+
+
+def _preset_option(flag: str, what: str, **options: Any) -> Callable[[F], F]:
+    """An option whose default is the preset's."""
+    name = flag.removeprefix("--").replace("-", "_")
+    choices = {preset: getattr(chosen, name) for preset, chosen in PRESETS.items()}
+    usual = choices.pop("dense")
+    others = [f"; {preset}: {_said(value)}" for preset, value in choices.items() if value != usual]
+    return click.option(flag, help=f"{what} [default: {_said(usual)}{''.join(others)}].", **options)
+
+
+def _said(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}"
+
+
 source_options = combined(
     click.option("--key", help="Array to take from an npz that holds several."),
     click.option(
@@ -106,11 +132,16 @@ data_options = combined(
 )
 
 model_options = combined(
-    click.option("--preset", default="dense", show_default=True, help="dense or conv."),
     click.option(
-        "--hidden", callback=sizes, metavar="N,N,...", help="Sizes of the encoder's hidden layers."
+        "--preset",
+        default="dense",
+        show_default=True,
+        help=f"{', '.join(PRESETS)}: an architecture, and defaults for the options below.",
     ),
-    click.option("--latent-dim", default=20, show_default=True, help="Length of z."),
+    _preset_option(
+        "--hidden", "Sizes of the encoder's hidden layers", callback=sizes, metavar="N,N,..."
+    ),
+    _preset_option("--latent-dim", "Length of z", type=int),
     click.option(
         "--loss",
         "reconstruction",
@@ -131,9 +162,9 @@ model_options = combined(
         help="Compute with (x - mean) / deviation by column or channel; not with bce.",
     ),
     click.option("--kl-weight", default=1.0, show_default=True, help="Factor of the KL loss."),
-    click.option("--epochs", default=30, show_default=True, help="Passes over the training data."),
-    click.option("--batch-size", default=64, show_default=True, help="Samples per step."),
-    click.option("--learning-rate", default=2e-3, show_default=True, help="Peak of Adam's."),
+    _preset_option("--epochs", "Passes over the training data", type=int),
+    _preset_option("--batch-size", "Samples per step", type=int),
+    _preset_option("--learning-rate", "Peak of Adam's", type=float),
     click.option(
         "--schedule",
         type=click.Choice(["cosine", "constant"]),
@@ -141,7 +172,12 @@ model_options = combined(
         show_default=True,
         help="Of the learning rate after its warm-up.",
     ),
-    click.option("--kl-warmup", default=0.0, help="Epochs in which the KL term rises from 0."),
+    _preset_option("--kl-warmup", "Epochs in which the KL term rises from 0", type=float),
+    _preset_option(
+        "--input-dropout",
+        "Share of each sample that the encoder does not see in a step",
+        type=float,
+    ),
     click.option("--free-bits", default=0.0, help="Nats of KL free in each latent dimension."),
     click.option("--clip-norm", type=float, help="Bound of the gradient's norm."),
     click.option(

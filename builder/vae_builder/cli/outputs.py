@@ -44,18 +44,14 @@ def write_scores(output: Path | None, losses: Losses[NDArray[np.float32]]) -> No
         output: a .csv or .npz file; CSV to standard output where None.
         losses: arrays of shape `(batch,)`.
     """
-    columns = {
-        "reconstruction_loss": losses.reconstruction_loss,
-        "kl_loss": losses.kl_loss,
-        "loss": losses.loss,
-    }
+    columns = vars(losses)
     if output is None:
         _write_csv(sys.stdout, columns)
         sys.stdout.flush()  # a reader that went away is met here, not at the end of Python
         return
     with replacing(output) as file:
         if output.suffix == ".npz":
-            np.savez(file, **columns)  # type: ignore[arg-type]
+            np.savez(file, **columns)
         else:
             with tempfile.SpooledTemporaryFile(mode="w+", newline="", encoding="utf-8") as text:
                 _write_csv(text, columns)
@@ -87,7 +83,8 @@ def write_samples(
     if output.suffix != ".png":
         with replacing(output) as file:
             if output.suffix == ".npz":
-                np.savez(file, **{name: images})  # type: ignore[arg-type]
+                arrays: dict[str, Any] = {name: images}
+                np.savez(file, **arrays)
             else:
                 np.save(file, images)
         return

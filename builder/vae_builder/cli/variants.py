@@ -12,6 +12,7 @@ from vae_builder.cli.options import (
     bundle_argument,
     debug_option,
     names,
+    output_option,
     precision_option,
     quiet_option,
     source_options,
@@ -74,13 +75,7 @@ def quantize_command(
 
 @click.command("edge")
 @bundle_argument
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="A folder that is not there yet.",
-)
+@output_option("A folder that is not there yet.")
 @click.option(
     "--batch", type=click.IntRange(1), default=1, show_default=True, help="Samples in one run."
 )

@@ -15,16 +15,6 @@ from vae_runtime import Bundle, load
 X = np.random.default_rng(4).integers(0, 256, (300, 8, 8, 1)).astype(np.uint8)
 
 
-@pytest.fixture
-def call(capsys):
-    def call(*words):
-        capsys.readouterr()
-        status = run([str(word) for word in words])
-        return status, *capsys.readouterr()
-
-    return call
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "x.npy"

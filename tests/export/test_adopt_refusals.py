@@ -1,0 +1,194 @@
+"""Keras models that are not taken, and what is said of them."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers, ops
+
+from keras_models import Subclassed, decoder_of, dense, encoder_of, subclassed, vectors
+from vae_export import adopt, export
+from vae_runtime import LossSpec
+from vae_runtime.errors import ExportError, InputError, OptionError
+
+
+def test_encoder_outputs_that_are_unclear(refuse):
+    mean, log_var = dense(name="z_mean"), dense(name="z_log_var")
+    two = "expected z_mean and z_log_var, or the two and a z drawn from them"
+    refuse(ExportError, f"encoder 'enc' gives only, {two}", encoder_of(dense(name="only")))
+    refuse(ExportError, f"gives z_log_var, z_mean, {two}", encoder_of(log_var, mean))
+    refuse(ExportError, f"gives a, b, c, d, {two}", encoder_of(*(dense(name=n) for n in "abcd")))
+    third = encoder_of(mean, log_var, dense(name="third"))
+    refuse(ExportError, "'third' draws nothing, so it is no sample: return them", third)
+
+    def keyed(*keys):
+        return encoder_of(
+            *(dense() for _ in keys), structure=lambda ts: dict(zip(keys, ts, strict=True))
+        )
+
+    refuse(ExportError, "give them the keys z_mean and z_log_var", keyed("z_mean", "sigma"))
+    refuse(ExportError, f"gives mu, mean, log_var, {two}", keyed("mu", "mean", "log_var"))
+
+
+def test_random_layers_are_named(refuse):
+    class Noisy(layers.Layer):
+        def call(self, x):
+            return x + tf.random.normal(tf.shape(x))
+
+    def through_noise(x):
+        return dense()(Noisy(name="always_noisy")(x))
+
+    refuse(
+        ExportError,
+        "encoder: layer 'always_noisy' draws random numbers at inference",
+        encoder_of(through_noise, dense()),
+    )
+    refuse(
+        ExportError,
+        "decoder: layer 'always_noisy' draws random numbers at inference",
+        decoder=decoder_of(Noisy(name="always_noisy"), layers.Dense(10)),
+    )
+
+
+def test_layers_that_are_idle_at_inference_are_no_noise():
+    encoder = encoder_of(
+        lambda x: dense()(layers.Dropout(0.5)(layers.GaussianNoise(1)(x))), dense()
+    )
+    assert adopt(encoder, vectors()[1]).loss.decoder == "logits"
+
+
+def test_inputs_that_are_refused(refuse):
+    a, b = keras.Input((10,), name="a"), keras.Input((3,), name="b")
+    h = layers.Concatenate()([a, b])
+    two = keras.Model([a, b], [dense()(h), dense()(h)], name="enc")
+    refuse(ExportError, "encoder 'enc' has 2 inputs ('a', 'b'), expected one", two)
+    dynamic = encoder_of(
+        *(lambda x: dense()(layers.GlobalAveragePooling2D()(x)) for _ in "ab"),
+        shape=(None, None, 1),
+    )
+    refuse(ExportError, "encoder 'enc' takes 'pixels' of shape (batch, None, None, 1)", dynamic)
+    x = keras.Input((10,), dtype="uint8", name="bytes")
+    h = layers.Rescaling(1 / 255)(x)
+    refuse(
+        ExportError,
+        "takes 'bytes' as uint8, expected float32",
+        keras.Model(x, [dense()(h), dense()(h)]),
+    )
+    half = layers.Dense(2, dtype="mixed_float16", name="half")
+    refuse(ExportError, "gives z_mean as float16, expected float32", encoder_of(half, dense()))
+
+
+def test_decoder_outputs_that_are_refused(refuse):
+    z = keras.Input((2,))
+    h = layers.Dense(10, name="h")(z)
+    two = keras.Model(z, [h, layers.ReLU()(h)], name="dec")
+    refuse(ExportError, "decoder 'dec' has 2 outputs", decoder=two)
+
+
+def test_models_that_are_none(refuse):
+    refuse(ExportError, "encoder is a Dense, expected a Keras model", layers.Dense(2))
+    unbuilt = keras.Sequential([layers.Dense(10)], name="dec")
+    refuse(ExportError, "decoder 'dec' has no weights yet", decoder=unbuilt)
+    refuse(ExportError, "is a subclassed model, whose input shape", subclassed()[0])
+    refuse(
+        ExportError,
+        "does not take an input of shape (7,)",
+        subclassed()[0],
+        shape=(7,),
+    )
+
+
+def test_subclassed_model_that_draws_is_refused(refuse):
+    class Draws(Subclassed):
+        def call(self, x):
+            code = super().call(x)
+            return {**code, "z": code["mean"] + keras.random.normal(ops.shape(code["mean"]))}
+
+    model = Draws()
+    model(np.zeros((1, 10), np.float32))
+    refuse(ExportError, f"layer '{model.name}' draws random numbers", model, shape=(10,))
+
+
+def test_shapes_that_do_not_fit(refuse):
+    refuse(
+        InputError,
+        "encoder gives z_mean of shape (batch, 3), decoder takes (batch, 2)",
+        encoder_of(dense(3), dense(3)),
+    )
+    refuse(
+        InputError,
+        "encoder takes samples of shape (batch, 10), decoder gives (batch, 12)",
+        decoder=decoder_of(layers.Dense(12)),
+    )
+    refuse(
+        InputError,
+        "z_mean of shape (batch, 2) and z_log_var of shape (batch, 3), expected the same",
+        encoder_of(dense(2), dense(3)),
+    )
+    refuse(
+        InputError,
+        "gives z_mean of shape (batch, 1, 2), expected (batch, latent_dim): add a Flatten",
+        encoder_of(*(lambda x: dense()(layers.Reshape((1, 10))(x)) for _ in "ab")),
+    )
+    refuse(
+        InputError,
+        "the models take samples of shape (10,), the data has (5, 2, 1): give the data",
+        shape=(5, 2, 1),
+    )
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_transposed_convolution_with_gaps_is_named(padding, refuse):
+    x = keras.Input((8, 8, 1))
+    h = layers.Flatten()(x)
+    encoder = keras.Model(x, [dense()(h), dense()(h)])
+    gaps = layers.Conv2DTranspose(1, (4, 3), strides=4, padding=padding, name="with_gaps")
+    nested = keras.Sequential([keras.Input((2, 2, 1)), gaps])
+    decoder = decoder_of(layers.Dense(4), layers.Reshape((2, 2, 1)), nested)
+    refuse(
+        ExportError,
+        "layer 'with_gaps' is a Conv2DTranspose with strides (4, 4) larger than its kernel_size "
+        "(4, 3)",
+        encoder,
+        decoder,
+    )
+
+
+def test_normalization_is_named(refuse):
+    normalization = layers.Normalization(name="standardise")
+    normalization.adapt(np.zeros((6, 10), np.float32))
+    encoder = encoder_of(*(lambda x: dense()(normalization(x)) for _ in "ab"))
+    refuse(ExportError, "layer 'standardise' is a Normalization", encoder)
+
+
+def test_losses_that_are_none(refuse):
+    refuse(
+        OptionError,
+        "decoder is 'values', the bce loss takes logits or probabilities",
+        loss=LossSpec("bce", decoder="values"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (layers.Activation("gelu", name="exact"), "Erfc (from decoder_1/exact"),
+        (
+            layers.GRU(5, name="loops", return_sequences=True),
+            "control flow Loop (from decoder_1/loops_1/",
+        ),
+    ],
+)
+def test_operators_that_onnx_has_not_name_the_layer(layer, message, tmp_path):
+    stack = [layers.Dense(10), layers.Reshape((2, 5)), layer, layers.Reshape((10,))]
+    adopted = adopt(vectors()[0], decoder_of(*stack), LossSpec("mse"))
+    with pytest.raises(ExportError) as caught:
+        export(
+            adopted.encoder,
+            adopted.decoder,
+            np.zeros((6, 10), np.float32),
+            tmp_path / "a",
+            loss=adopted.loss,
+        )
+    assert message in str(caught.value) and "replace the layer" in str(caught.value)
+    assert not [*tmp_path.iterdir()]

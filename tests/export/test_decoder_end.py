@@ -1,0 +1,143 @@
+"""What a decoder ends in: logits that are recovered, or probabilities, and the loss of either."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from keras_models import (
+    Handmade,
+    Hidden,
+    decoder_of,
+    dense,
+    hidden_sigmoid,
+    moments,
+    subclassed,
+    vectors,
+)
+from vae_export import adopt, export
+from vae_runtime import LossSpec, load
+from vae_runtime.errors import ExportError
+from vae_runtime.loss import numpy_losses
+
+pytestmark = pytest.mark.usefixtures("same_weights_every_time")
+RNG = np.random.default_rng(0)
+PROBABILITIES = LossSpec("bce", decoder="probabilities")
+
+
+def samples(shape, n=6):
+    return RNG.random((n, *shape), dtype=np.float32)
+
+
+def test_hard_sigmoid_gives_probabilities():
+    decoder = decoder_of(layers.Dense(10, activation="hard_sigmoid"))
+    assert adopt(vectors()[0], decoder).loss == PROBABILITIES
+
+
+def test_mse_takes_the_values_as_they_are(tmp_path):
+    encoder, decoder = vectors()
+    adopted = adopt(encoder, decoder, LossSpec("mse"))
+    assert adopted.loss.decoder == "values"
+    result = export(
+        adopted.encoder, adopted.decoder, samples((10,)), tmp_path / "vae", loss=adopted.loss
+    )
+    z = RNG.standard_normal((4, 2)).astype(np.float32)
+    np.testing.assert_allclose(load(result.path).decode(z), decoder(z), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("models", "loss"),
+    [(hidden_sigmoid, LossSpec()), (vectors, PROBABILITIES), (subclassed, LossSpec())],
+)
+def test_probabilities(models, loss, tmp_path):
+    """A sigmoid that cannot be taken off, or that was asked to stay."""
+    encoder, decoder = models()
+    adopted = adopt(encoder, decoder, loss, (10,))
+    assert adopted.loss == PROBABILITIES
+    result = export(
+        adopted.encoder, adopted.decoder, samples((10,)), tmp_path / "vae", loss=adopted.loss
+    )
+    assert result.report.passed
+    vae = load(result.path)
+    assert vae.manifest.loss.decoder == "probabilities"
+    assert [tensor.name for tensor in vae.manifest.graphs.decoder.outputs] == ["reconstruction"]
+    assert "probabilities, clipped" in (result.path / "README.md").read_text()
+    x = samples((10,))
+    z_mean, z_log_var = (np.asarray(m, float) for m in moments(encoder(x)))
+    p = decoder(z_mean.astype(np.float32)).numpy().astype(float)
+    expected = -(x * np.log(p) + (1 - x) * np.log1p(-p)).sum(axis=1)
+    np.testing.assert_allclose(vae.decode(z_mean.astype(np.float32)), p, rtol=1e-5)
+    np.testing.assert_allclose(vae.loss(x).reconstruction_loss, expected, rtol=1e-5)
+    kl = 0.5 * (np.exp(z_log_var) + z_mean**2 - 1 - z_log_var).sum(axis=1)
+    np.testing.assert_allclose(vae.loss(x).kl_loss, kl, rtol=1e-4, atol=1e-6)
+
+
+def test_probabilities_that_are_saturated(tmp_path):
+    """Their losses have few digits: tolerances say so, and beyond them they are refused."""
+
+    def saturated(stddev):
+        spread = keras.initializers.RandomNormal(stddev=stddev, seed=0)
+        decoder = decoder_of(layers.Dense(10, kernel_initializer=spread), Hidden())
+        adopted = adopt(vectors()[0], decoder)
+        return (adopted.encoder, adopted.decoder, samples((10,)), tmp_path / "a"), adopted.loss
+
+    arguments, loss = saturated(30)
+    with pytest.raises(ExportError) as caught:
+        export(*arguments, loss=loss)
+    assert "probabilities next to 0 and 1 have too few digits in float32" in str(caught.value)
+    assert not [*tmp_path.iterdir()]
+    arguments, loss = saturated(5)
+    result = export(*arguments, loss=loss)
+    tolerances = result.manifest.tolerances
+    assert result.report.passed and tolerances.loss_rtol > 1e-5
+    assert tolerances.tensor_rtol <= 1e-4
+
+
+def test_logits_and_probabilities_give_the_same_loss():
+    x = samples((9,))
+    logits = RNG.uniform(-8, 8, x.shape).astype(np.float32)
+    p = (1 / (1 + np.exp(-logits.astype(float)))).astype(np.float32)
+    code = np.zeros((len(x), 2), np.float32)
+    np.testing.assert_allclose(
+        numpy_losses(PROBABILITIES, x, p, code, code).loss,
+        numpy_losses(LossSpec(), x, logits, code, code).loss,
+        rtol=1e-4,
+    )
+
+
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [
+        (layers.Dense(10, activation="tanh", name="last"), "layer 'last' with activation tanh"),
+        (layers.Dense(10, activation="softmax", name="last"), "'last' with activation softmax"),
+        (layers.ReLU(name="last"), "layer 'last' with activation ReLU"),
+        (Handmade(name="last"), "layer 'last', whose values all lie in [0, 1]"),
+    ],
+)
+def test_decoder_ends_that_are_no_logits(last, message, refuse):
+    decoder = decoder_of(layers.Dense(10), last, layers.Reshape((10,)))
+    refuse(ExportError, message, decoder=decoder)
+    assert adopt(vectors()[0], decoder, LossSpec("mse")).loss.decoder == "values"
+    assert adopt(vectors()[0], decoder, PROBABILITIES).loss == PROBABILITIES
+
+
+def test_a_subclass_of_dense_is_not_looked_into(refuse):
+    """What it does after its activation is not known."""
+
+    class Doubled(layers.Dense):
+        def call(self, x):
+            return 2 * super().call(x)
+
+    decoder = decoder_of(Doubled(10, activation="sigmoid", name="doubled"))
+    refuse(ExportError, "layer 'doubled' with activation sigmoid", decoder=decoder)
+
+
+def test_padding_after_the_sigmoid_keeps_probabilities(refuse):
+    """Zeros beside the probabilities are no sigmoid of anything."""
+    x = keras.Input((4, 1))
+    h = layers.Flatten()(x)
+    encoder = keras.Model(x, [dense()(h), dense()(h)])
+    stack = [layers.Dense(2, activation="sigmoid"), layers.Reshape((2, 1)), layers.ZeroPadding1D(1)]
+    decoder = decoder_of(*stack)
+    decoder.layers[-1].name = "padded"
+    refuse(ExportError, "layer 'padded', whose values all lie in [0, 1]", encoder, decoder)
