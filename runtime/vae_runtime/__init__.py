@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from vae_runtime.bundle import Bundle
+from vae_runtime.bundle_report import BundleReport, verify_bundle
 from vae_runtime.errors import (
     BuildVaeError,
     BundleError,
@@ -40,6 +41,7 @@ __all__ = [
     "BuildVaeError",
     "Bundle",
     "BundleError",
+    "BundleReport",
     "Difference",
     "Encoding",
     "Evaluation",
@@ -63,6 +65,7 @@ __all__ = [
     "load",
     "manifest_schema",
     "pack",
+    "verify_bundle",
 ]
 
 
