@@ -140,7 +140,7 @@ def train_run(
         data_spec(dataset),
         _versions(),
     )
-    with _writing(path):
+    with _writing(path, "start again"):
         _empty(path)
         _write(path / RUN, strict_json.encode(record))
     return _train(path, record, dataset, None, on_progress)
@@ -330,13 +330,14 @@ def _read_record(path: Path) -> RunRecord:
 
 
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def _writing(path: Path, then: str | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        then = then or f"go on with build-vae train {path} --resume"
         raise ExportError(
             f"{error.filename or path} cannot be written: {error.strerror or error}: free some "
-            f"space or check the folder, then go on with build-vae train {path} --resume"
+            f"space or check the folder, then {then}"
         ) from error
 
 
