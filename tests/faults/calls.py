@@ -22,6 +22,7 @@ X86_64 = {
     2: "open",
     18: "pwrite64",
     20: "writev",
+    40: "sendfile",
     74: "fsync",
     75: "fdatasync",
     77: "ftruncate",
@@ -31,6 +32,7 @@ X86_64 = {
     258: "mkdirat",
     264: "renameat",
     285: "fallocate",
+    296: "pwritev",
     316: "renameat2",
 }
 AARCH64 = {
@@ -42,6 +44,8 @@ AARCH64 = {
     64: "write",
     66: "writev",
     68: "pwrite64",
+    70: "pwritev",
+    71: "sendfile",
     82: "fsync",
     83: "fdatasync",
     276: "renameat2",
