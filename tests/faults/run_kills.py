@@ -13,9 +13,9 @@ Ends with status 1 where a promise was broken. Linux and macOS.
 """
 
 import argparse
-import json
 import os
 import random
+import select
 import signal
 import sys
 import tempfile
@@ -40,22 +40,27 @@ def names(folder: Path) -> set[str]:
     return {name.split(".tfevents.")[0] for name in found}
 
 
-def killed(words: list[str], wait: float) -> bool:
-    """Runs build-vae and kills it after some seconds; whether it had not ended before."""
-    child = tiny.Child(lambda: tiny.command(words))
-    time.sleep(wait)
-    os.kill(child.pid, signal.SIGKILL)
-    status, told = child.end()
-    if status == -signal.SIGKILL and not told:
-        return True
-    assert json.loads(told)[0] == 0, told
-    return False
+class Killer:
+    """Runs build-vae and kills it at random moments.
 
+    How long it waits at most follows the machine: one run in four or so comes to its end.
+    """
 
-def duration(words: list[str]) -> float:
-    start = time.monotonic()
-    tiny.done(words)
-    return time.monotonic() - start
+    def __init__(self, rng: random.Random, words: list[str]) -> None:
+        start = time.monotonic()
+        tiny.done(words)
+        self.rng, self.longest = rng, time.monotonic() - start
+
+    def killed(self, words: list[str]) -> bool:
+        """Whether it was killed before it came to its end."""
+        child = tiny.Child(lambda: tiny.command(words))
+        if not select.select([child.out], [], [], self.rng.random() * self.longest)[0]:
+            os.kill(child.pid, signal.SIGKILL)
+        status, told = child.end()
+        was_killed = status == -signal.SIGKILL and not told
+        assert was_killed or told == tiny.DONE, told
+        self.longest *= 1.08 if was_killed else 0.8
+        return was_killed
 
 
 def state(run: Path) -> str:
@@ -83,13 +88,13 @@ def kill_training(kills: int, rng: random.Random, folder: Path) -> tuple[Counter
     """Kills runs, one after the other; what was found, and how many came to their end."""
     tiny.make_data(folder)
     data, whole = folder / tiny.DATA, folder / "whole"
-    longest = duration(tiny.train_words(whole, data, EPOCHS))
+    killer = Killer(rng, tiny.train_words(whole, data, EPOCHS))
     epochs = reload(whole)
     found, ended, run = Counter[str](), 0, folder / "0"
     while found.total() < kills:
         begun = (run / "run.json").exists()
         words = tiny.resume_words(run) if begun else tiny.train_words(run, data, EPOCHS)
-        if killed(words, rng.random() * longest):
+        if killer.killed(words):
             found[state(run)] += 1
             continue
         assert tiny.weights(run) == tiny.weights(whole), "other weights"
@@ -105,11 +110,11 @@ def kill_export(kills: int, rng: random.Random, folder: Path) -> tuple[Counter[s
     tiny.make_data(folder)
     run = folder / "run"
     tiny.done(tiny.train_words(run, folder / tiny.DATA))
-    longest = 1.2 * duration(tiny.export_words(folder / "first", run))
+    killer = Killer(rng, tiny.export_words(folder / "first", run))
     found, ended, old = Counter[str](), 0, None
     while found.total() < kills:
         target = folder / str(ended // 2) / "bundle"
-        was_killed = killed(tiny.export_words(target, run), rng.random() * longest)
+        was_killed = killer.killed(tiny.export_words(target, run))
         new = tiny.digest(target) if target.exists() else None
         left = names(target.parent) if target.parent.exists() else set()
         debris = {name for name in left if "/" not in name} - {"bundle"}
