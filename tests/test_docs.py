@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from vae_builder import PRESETS
 from vae_builder.cli import build_vae
 
 ROOT = Path(__file__).parent.parent
@@ -53,6 +54,15 @@ def test_readme_imports_only_names_that_exist():
         module = importlib.import_module(package)
         for name in names.split(","):
             assert hasattr(module, name.strip()), f"README.md: {package}.{name.strip()}"
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_readme_states_what_a_preset_chooses(preset):
+    heading = re.search(r"^\| `--preset` \| layers \| (.+) \|$", README, re.M)[1]
+    row = re.search(rf"^\| `{preset}`[^|]*\|[^|]*\| (.+) \|$", README, re.M)[1]
+    for flag, value in zip(heading.split(" | "), row.split(" | "), strict=True):
+        choice = getattr(PRESETS[preset], flag.strip("`-").replace("-", "_"))
+        assert value == (",".join(map(str, choice)) if flag == "`--hidden`" else f"{choice:g}")
 
 
 def test_changelog_has_the_version():

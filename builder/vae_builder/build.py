@@ -63,6 +63,7 @@ def plan_variants(
 
     Raises:
         OptionError: an unknown precision.
+        InputError: too few test samples.
     """
     plan = VariantPlan(
         precisions=tuple(precisions),

@@ -45,7 +45,7 @@ PRESETS = {
     "deep": Preset(
         (512, 512, 512),
         latent_dim=32,
-        epochs=130,
+        epochs=90,
         batch_size=128,
         kl_warmup=10,
         input_dropout=0.1,

@@ -18,6 +18,9 @@ from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses
 from vae_runtime.manifest import DataSpec
 
+LONGEST_COLUMNS = 200_000
+"""Characters of all columns' names that a manifest has room for."""
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -105,6 +108,7 @@ def train(
 
 def data_spec(dataset: Dataset) -> DataSpec:
     """What a manifest says of a data set."""
+    columns = dataset.columns
     return DataSpec(
         name=dataset.name,
         sha256=dataset.digest,
@@ -112,4 +116,5 @@ def data_spec(dataset: Dataset) -> DataSpec:
         validation=len(dataset.validation),
         test=len(dataset.test),
         split_seed=dataset.split_seed,
+        columns=columns if sum(map(len, columns or ())) <= LONGEST_COLUMNS else None,
     )

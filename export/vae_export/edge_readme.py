@@ -80,10 +80,13 @@ def _parity(m: Manifest, precision: str) -> str:
             f"by {t.loss_atol:g} + {t.loss_rtol:g} of the value"
         )
     else:
-        v = m.variants[precision].tolerances
+        v = m.variants[precision]
+        shares = ", ".join(f"{name} {share:g}" for name, share in v.tolerances.items())
+        alone = ", one sample a run: its ranges follow the batch" if v.method == "dynamic" else ""
         allowed = (
-            f"tensors differ by at most {v.tensor:g} of the output's largest value over the whole "
-            f"proof, losses by {v.loss:g} of the value or of the median, whichever is larger"
+            "outputs differ by at most these shares of the output's largest value over the whole "
+            "proof (losses: of the value or of the median, whichever is larger)"
+            f"{alone}: {shares}"
         )
     return (
         f"A runtime computes what TensorFlow computed if {allowed}. The folders are laid out as "

@@ -83,7 +83,7 @@ def draw_figures(
     if pictures:
         drawn += [_reconstructions(folder, look, seen), _samples(folder, look, seen)]
     elif len(shape) == 1:
-        drawn += [_elements(folder, look, seen)]
+        drawn += [_elements(folder, manifest, look, seen)]
     plane = _plane(folder, manifest, look if pictures else None, seen)
     return (*drawn, plane, _kl(folder, manifest, seen))
 
@@ -108,8 +108,9 @@ def _reconstructions(folder: Path, look: Look, seen: HeldOut) -> CardFigure:
     )
 
 
-def _elements(folder: Path, look: Look, seen: HeldOut) -> CardFigure:
-    plots.draw_elements(seen.x, look.decode(seen.z_mean), folder / RECONSTRUCTIONS)
+def _elements(folder: Path, manifest: Manifest, look: Look, seen: HeldOut) -> CardFigure:
+    columns = manifest.data.columns if manifest.data else None
+    plots.draw_elements(seen.x, look.decode(seen.z_mean), columns, folder / RECONSTRUCTIONS)
     return CardFigure(
         RECONSTRUCTIONS,
         "reconstructed elements over those of the inputs",

@@ -136,12 +136,18 @@ def draw_kl(kl: Sequence[float], active: NDArray[np.bool_], path: Path) -> None:
         axes.legend(frameon=False, loc="upper right")
 
 
-def draw_elements(x: NDArray[np.float32], reconstruction: NDArray[np.float32], path: Path) -> None:
+def draw_elements(
+    x: NDArray[np.float32],
+    reconstruction: NDArray[np.float32],
+    names: Sequence[str] | None,
+    path: Path,
+) -> None:
     """Draws the elements of vectors, what was reconstructed over what went in.
 
     Args:
         x: vectors, shape `(n, D)`; of more than `ELEMENTS` elements, those that vary most.
         reconstruction: the same shape.
+        names: of the elements; their numbers are shown where None.
         path: PNG file to write.
     """
     spread = x.astype(np.float64).var(axis=0)
@@ -152,11 +158,16 @@ def draw_elements(x: NDArray[np.float32], reconstruction: NDArray[np.float32], p
         grid = figure.subplots(rows, columns, squeeze=False).flatten()
         for axes, element in zip(grid, elements, strict=False):
             _draw_element(axes, x[:, element], reconstruction[:, element])
-            axes.set_title(f"element {element}", loc="left")
+            title = _shortened(names[element]) if names else f"element {element}"
+            axes.set_title(title, loc="left", parse_math=False)
         for axes in grid[len(elements) :]:
             axes.remove()
         figure.supxlabel("input", fontsize=9)
         figure.supylabel("reconstruction", fontsize=9)
+
+
+def _shortened(name: str, length: int = 22) -> str:
+    return name if len(name) <= length else f"{name[: length - 3]}..."
 
 
 def _draw_element(axes: Any, x: NDArray[np.float32], reconstruction: NDArray[np.float32]) -> None:

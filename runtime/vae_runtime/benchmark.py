@@ -5,7 +5,8 @@ checks of the input and of the result, and the assembly of chunks, are in. Sampl
 noise: no operator of the graphs is faster for some values than for others.
 
 `threads` and `batch_size` are recommended by a second table: one batch, which every chunk size
-divides, by chunk size and threads.
+divides, by chunk size and threads. A bundle's variants in lower precision have their turns in the
+same rounds, on the same batches, and a recommendation each.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,7 +31,7 @@ from vae_runtime.noise import Watch
 from vae_runtime.processors import usable_processors
 from vae_runtime.providers import resolve
 from vae_runtime.rounds import Subject, run_rounds
-from vae_runtime.runtime import VAERuntime, load
+from vae_runtime.runtime import VAERuntime, check_precision, load
 from vae_runtime.timing import Seconds, timed_calls
 from vae_runtime.tuning import default_batch_size, place
 
@@ -38,9 +40,11 @@ CHUNK_FACTORS = (0.25, 0.5, 1, 2, 4, 8)
 """Chunk sizes that are tried, in units of the default."""
 
 SECONDS = 8.0
+"""Time for the rounds, for each precision."""
+
 COLD_STARTS = 5
 LONGEST = 1 / 20
-"""The longest call of the default batches, as a share of the time for all of them."""
+"""The longest call of the default batches, as a share of the time for one precision."""
 
 
 class Peer(Protocol):
@@ -77,6 +81,7 @@ def bench(
     providers: str | Sequence[str] = "cpu",
     batches: Sequence[int] | None = None,
     threads: Sequence[int] | None = None,
+    precisions: Sequence[str] | None = None,
     seconds: float = SECONDS,
     peers: Peers | None = None,
     on_step: Callable[[str], None] | None = None,
@@ -89,8 +94,9 @@ def bench(
         batches: samples in one call; `BATCHES` by default, without those whose call would take
             more than a twentieth of `seconds`.
         threads: numbers of threads; 1 and as many as there are processors by default.
-        seconds: time for all rounds. Cold starts and warm-up come on top, and where calls are
-            long, what is missing to `MIN_ROUNDS`.
+        precisions: `float32` and variants of the bundle; all that it has by default.
+        seconds: time for the rounds, for each precision. Cold starts and warm-up come on top, and
+            where calls are long, what is missing to `MIN_ROUNDS`.
         peers: starts other runtimes, which are timed in the same rounds.
         on_step: is told what is measured next.
 
@@ -98,7 +104,8 @@ def bench(
         The times, and what to load the bundle with.
 
     Raises:
-        OptionError: a number is not above 0, or there is none.
+        OptionError: a number is not above 0, or there is none, or the bundle has no such
+            precision.
         MeasurementError: a process that starts cold failed.
         BundleError, ProviderError, MissingExtraError: as for `load`.
     """
@@ -108,30 +115,38 @@ def bench(
             raise OptionError(f"{name} is {tuple(values)}, expected numbers above 0")
     tell = on_step or (lambda _: None)
     bundle = Bundle(path)
+    names = _precisions(bundle, precisions)
     here = place(bundle, resolve(providers))
     name = f"ONNX Runtime {here.onnxruntime}"
 
-    tell(f"cold start, {COLD_STARTS} processes")
-    starts = cold_starts(Path(path), here.providers, COLD_STARTS, name)
+    tell(f"cold start, {COLD_STARTS * len(names)} processes")
+    starts = cold_starts(Path(path), names, here.providers, COLD_STARTS, name)
     with contextlib.ExitStack() as stack:
         others: Sequence[Peer] = ()
         if peers:
             tell("cold start of other runtimes")
             others = stack.enter_context(peers(chosen))
         tell("warm-up")
-        loaded = {n: load(path, providers=providers, threads=n, tuned=False) for n in chosen}
+        loaded = {
+            (precision, n): load(
+                path, precision=precision, providers=providers, threads=n, tuned=False
+            )
+            for precision in names
+            for n in chosen
+        }
         on_cpu = here.providers[0] == "cpu"
         scorers = _Scorers(name, loaded, bundle.manifest.input, cpu=on_cpu)
         longest = LONGEST * seconds
         taken, left_out = (
             scorers.affordable(BATCHES, longest) if batches is None else (tuple(batches), ())
         )
-        grid = [scorers.subject(n, batch) for batch in taken for n in chosen]
+        keys = [(precision, n) for n in chosen for precision in names]
+        grid = [scorers.subject(key, batch) for batch in taken for key in keys]
         sizes, reference = scorers.chunk_sizes(longest)
-        sweep = [scorers.subject(n, reference, size) for size in sizes for n in chosen]
+        sweep = [scorers.subject(key, reference, size) for size in sizes for key in keys]
         beside = [_peer_subject(peer, batch) for batch in taken for peer in others]
         watch = Watch()
-        rounds = run_rounds([*grid, *sweep, *beside], seconds, watch, tell)
+        rounds = run_rounds([*grid, *sweep, *beside], seconds * len(names), watch, tell)
 
     chunks = tuple(subject.timing() for subject in sweep)
     timings = tuple(subject.timing() for subject in grid)
@@ -142,18 +157,26 @@ def bench(
         timings=timings,
         peers=tuple(subject.timing() for subject in beside),
         chunks=chunks,
-        cold_starts=(starts, *_peer_starts(others)),
-        recommendation=recommend(chunks),
+        cold_starts=(*starts, *_peer_starts(others)),
+        recommendations={
+            precision: recommend([chunk for chunk in chunks if chunk.precision == precision])
+            for precision in names
+        },
         left_out=left_out,
         noise=watch.signs([timing.spread for timing in (*timings, *chunks)]),
     )
 
 
 class _Scorers:
-    """The bundle, loaded once for each number of threads, and samples for it."""
+    """The bundle, loaded once for each precision and number of threads, and samples for it."""
 
     def __init__(
-        self, name: str, loaded: dict[int, VAERuntime], sample: InputSpec, *, cpu: bool
+        self,
+        name: str,
+        loaded: dict[tuple[str, int], VAERuntime],
+        sample: InputSpec,
+        *,
+        cpu: bool,
     ) -> None:
         self._name = name
         self._loaded = loaded
@@ -162,10 +185,11 @@ class _Scorers:
         self._samples: dict[int, NDArray[Any]] = {}
         self._default = default_batch_size(sample.shape)
 
-    def subject(self, threads: int, batch: int, batch_size: int | None = None) -> Subject:
+    def subject(self, key: tuple[str, int], batch: int, batch_size: int | None = None) -> Subject:
         """A kind of call; in chunks of the default size where none is given."""
+        precision, threads = key
         size = batch_size or self._default
-        vae = self._loaded[threads].with_batch_size(size)
+        vae = self._loaded[key].with_batch_size(size)
         x = self._x(batch)
         return Subject(
             self._name,
@@ -173,6 +197,7 @@ class _Scorers:
             threads,
             size,
             lambda seconds, warm: timed_calls(lambda: vae.loss(x), seconds, warm=warm),
+            precision=precision,
             one_thread=threads == 1 and self._cpu,
         )
 
@@ -194,10 +219,11 @@ class _Scorers:
         return taken, max(taken)
 
     def _seconds_per_sample(self) -> float:
-        """By the slowest number of threads, in chunks of the default size."""
-        vae = self._loaded[min(self._loaded)]
+        """By the slowest precision and number of threads, in chunks of the default size."""
         x = self._x(self._default)
-        return min(timed_calls(lambda: vae.loss(x), 0)) / len(x)
+        fewest = min(threads for _, threads in self._loaded)
+        slow = [vae for (_, threads), vae in self._loaded.items() if threads == fewest]
+        return max(min(timed_calls(partial(vae.loss, x), 0)) for vae in slow) / len(x)
 
     def _x(self, batch: int) -> NDArray[Any]:
         if batch not in self._samples:
@@ -206,6 +232,16 @@ class _Scorers:
             is_float = self._sample.dtype == "float32"
             self._samples[batch] = x if is_float else np.round(255 * x).astype(np.uint8)
         return self._samples[batch]
+
+
+def _precisions(bundle: Bundle, asked: Sequence[str] | None) -> tuple[str, ...]:
+    """Those to measure, each once."""
+    found = tuple(dict.fromkeys(bundle.manifest.precisions if asked is None else asked))
+    if not found:
+        raise OptionError("precisions is (), expected names such as float32")
+    for name in found:
+        check_precision(bundle, name)
+    return found
 
 
 def _peer_subject(peer: Peer, batch: int) -> Subject:

@@ -22,13 +22,14 @@ from typing import Annotated
 import numpy as np
 
 from vae_runtime.errors import MeasurementError
+from vae_runtime.variants import FLOAT32
 
 PROGRAM = """
 import sys
 import numpy
 import vae_runtime
-path, providers = sys.argv[1], sys.argv[2:]
-vae = vae_runtime.load(path, providers=providers)
+path, precision, *providers = sys.argv[1:]
+vae = vae_runtime.load(path, precision=precision, providers=providers)
 vae.loss(numpy.zeros((1, *vae.manifest.input.shape), vae.manifest.input.dtype))
 print(flush=True)
 from vae_runtime.cold_start import resident_bytes
@@ -42,6 +43,7 @@ class ColdStart:
     """From the start of a process to its first score; several starts together."""
 
     runtime: Annotated[str, "what scored, with its version"]
+    precision: Annotated[str, "of what it scored with: float32, or a variant of the bundle"]
     starts: Annotated[int, "processes that were started"]
     median_ms: Annotated[float, "median time, in milliseconds"]
     fastest_ms: Annotated[float, "shortest"]
@@ -49,23 +51,32 @@ class ColdStart:
     resident_mb: Annotated[float | None, "largest resident size, median, in 10^6 bytes"]
 
 
-def cold_starts(path: Path, providers: Sequence[str], count: int, runtime: str) -> ColdStart:
+def cold_starts(
+    path: Path, precisions: Sequence[str], providers: Sequence[str], count: int, runtime: str
+) -> tuple[ColdStart, ...]:
     """Starts processes that load a bundle and score one sample.
 
     Args:
         path: the bundle's folder.
+        precisions: which graphs; they take turns.
         providers: ONNX Runtime's names.
-        count: how many processes, one after the other.
+        count: how many processes for each precision, one after the other.
         runtime: what to call it.
+
+    Returns:
+        One entry for each precision.
 
     Raises:
         MeasurementError: a process failed.
     """
-    times, sizes = zip(*(_start_once(path, providers) for _ in range(count)), strict=True)
-    return put_together(runtime, times, sizes)
+    rounds = [[_start_once(path, name, providers) for name in precisions] for _ in range(count)]
+    return tuple(
+        put_together(runtime, *zip(*starts, strict=True), precision=name)
+        for name, starts in zip(precisions, zip(*rounds, strict=True), strict=True)
+    )
 
 
-def _start_once(path: Path, providers: Sequence[str]) -> tuple[float, int | None]:
+def _start_once(path: Path, precision: str, providers: Sequence[str]) -> tuple[float, int | None]:
     """Seconds until a process has scored, and its largest resident size in bytes."""
     import subprocess  # here, so that they cost the start of other processes nothing
     import tempfile
@@ -73,7 +84,7 @@ def _start_once(path: Path, providers: Sequence[str]) -> tuple[float, int | None
     with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
         began = time.perf_counter()
         with subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(path.absolute()), *providers],
+            [sys.executable, "-c", PROGRAM, str(path.absolute()), precision, *providers],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
@@ -92,17 +103,25 @@ def _start_once(path: Path, providers: Sequence[str]) -> tuple[float, int | None
     return seconds, int(size) if size.isdecimal() else None
 
 
-def put_together(runtime: str, seconds: Sequence[float], sizes: Sequence[int | None]) -> ColdStart:
+def put_together(
+    runtime: str,
+    seconds: Sequence[float],
+    sizes: Sequence[int | None],
+    *,
+    precision: str = FLOAT32,
+) -> ColdStart:
     """Puts several starts together.
 
     Args:
         runtime: what scored.
         seconds: of each start.
         sizes: largest resident size of each, in bytes; None where it is not known.
+        precision: of what scored.
     """
     known = [size for size in sizes if size is not None]
     return ColdStart(
         runtime=runtime,
+        precision=precision,
         starts=len(seconds),
         median_ms=1e3 * float(np.median(seconds)),
         fastest_ms=1e3 * min(seconds),

@@ -20,7 +20,7 @@ from vae_runtime.latents import Latents
 from vae_runtime.loss import LOSS_NAMES, Losses, LossSpec
 from vae_runtime.standardization import Standardization
 from vae_runtime.strict_json import Limit, Pattern, StrictJsonError
-from vae_runtime.variants import FLOAT32, PRECISIONS, Drift, Latency, VariantTolerances
+from vae_runtime.variants import FLOAT32, PRECISIONS, Drift, Latency, Share, allowed
 
 FORMAT: Final = "build-vae"
 FORMAT_VERSION: Final = 1
@@ -176,7 +176,11 @@ class Variant:
         bool,
         "int8: one sample in at most 0.6 of float32's time; float16: at most 0.6 of its size",
     ]
-    tolerances: Annotated[VariantTolerances, "when a difference is a failure"]
+    tolerances: Annotated[
+        dict[str, Share],
+        "when a difference is a failure, by output: as a share of the output's largest value, "
+        "signs aside; for each loss of each sample, of it, or of the median where that is larger",
+    ]
 
 
 @dataclass(frozen=True)
@@ -189,6 +193,10 @@ class DataSpec:
     validation: Annotated[Count, "number of validation samples"]
     test: Annotated[Count, "number of test samples"]
     split_seed: Annotated[int | None, "seed of the splits; null where the source has its own"]
+    columns: Annotated[
+        tuple[Text, ...] | None,
+        "what a table calls the elements of a sample, in their order; null where it does not",
+    ]
 
 
 @dataclass(frozen=True)
@@ -249,9 +257,20 @@ class Manifest:
         """The graphs of one of `precisions`."""
         return self.graphs if precision == FLOAT32 else self.variants[precision].graphs
 
-    def tolerances_of(self, precision: str) -> Tolerances | VariantTolerances:
-        """The tolerances of one of `precisions`."""
-        return self.tolerances if precision == FLOAT32 else self.variants[precision].tolerances
+    def allowed(
+        self, precision: str, output: str, reference: NDArray[np.float64], *, is_loss: bool
+    ) -> Any:
+        """Largest difference allowed for each element of an output of one of `precisions`.
+
+        Args:
+            precision: of the graphs.
+            output: its name.
+            reference: TensorFlow's values.
+            is_loss: whether the output is a loss.
+        """
+        if precision == FLOAT32:
+            return self.tolerances.allowed(reference, is_loss=is_loss)
+        return allowed(self.variants[precision].tolerances[output], reference, is_loss=is_loss)
 
 
 def read_manifest(data: bytes, where: str) -> Manifest:
@@ -340,6 +359,11 @@ def _faults(m: Manifest) -> Iterator[str]:
     yield from (f"loss.{fault}" for fault in m.loss.faults())
     for precision in m.precisions:
         yield from _graph_faults(m, precision)
+    graphs = graph_tensors(m.input, m.latent_dim, m.loss).values()
+    outputs = {tensor.name for pair in graphs for side in pair for tensor in side} - {"x", "eps"}
+    for name, variant in m.variants.items():
+        if variant.tolerances.keys() != outputs:
+            yield f"variants.{name}.tolerances is not of {', '.join(sorted(outputs))}"
     for name in ("encoder", "decoder") if m.saved_models else ():
         path = getattr(m.saved_models, name).path
         if f"{path}/saved_model.pb" not in m.files:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from vae_runtime.noise import Watch
 from vae_runtime.timing import Seconds, Timing, summary
+from vae_runtime.variants import FLOAT32
 
 TURN = 0.02
 MIN_ROUNDS = 3
@@ -25,6 +26,7 @@ class Subject:
 
     Attributes:
         measure: takes seconds and whether to warm up; as `timed_calls`.
+        precision: of what is called.
         is_peer: whether another runtime is called.
         one_thread: whether this thread alone computes.
         expected: seconds that a call takes, once known.
@@ -36,6 +38,7 @@ class Subject:
     threads: int
     batch_size: int | None
     measure: Callable[[float, bool], Seconds]
+    precision: str = FLOAT32
     is_peer: bool = False
     one_thread: bool = False
     expected: float = 0.0
@@ -46,6 +49,7 @@ class Subject:
         return summary(
             self.runtime,
             self.rounds,
+            precision=self.precision,
             batch=self.batch,
             threads=self.threads,
             batch_size=self.batch_size,

@@ -255,15 +255,23 @@ class VAERuntime:
         self.bundle.check_files()
         return verify_runtime(self, reference or read_reference(self.bundle), source)
 
-    def run(self, graph: str, inputs: dict[str, Array]) -> dict[str, Float32]:
+    def run(self, graph: str, inputs: dict[str, Any]) -> dict[str, Any]:
         """Runs one graph as it is, in one call: all of its outputs, by name.
+
+        Values are not checked, neither those that go in nor those that come out.
 
         Args:
             graph: `encoder`, `decoder` or `loss`.
-            inputs: arrays by name, dtypes and shapes as in the manifest.
+            inputs: arrays by name, dtypes and shapes as in the manifest: NumPy's, or
+                `onnxruntime.OrtValue`s, which stay on their device and are not copied.
 
         Returns:
-            float32 arrays by name.
+            float32 arrays by name, NumPy's or `OrtValue`s, as the inputs are; these on the device
+            of the first input.
+
+        Raises:
+            InputError: some inputs are NumPy's and some are not.
+            ProviderError, BundleError: the graph does not start, or fails; see `load`.
         """
         return self._sessions.run(graph, inputs)
 
@@ -337,11 +345,11 @@ def load(
             least 16 samples for each, on the CPU: each runs the graph on a part of them.
         batch_size: samples in one run of a graph at most; larger batches run in chunks.
         tuned: where `threads` or `batch_size` is left out, take it from what `vae_runtime.bench`
-            found to be fastest and saved for this very bundle, ONNX Runtime, provider and
-            processor. Otherwise, or where nothing was saved: as many threads as this process
-            may use processors, and chunks that suit a processor's cache (a GPU wants larger
-            ones). Results differ by no more than the rounding of float32 sums, which may come in
-            another order.
+            found to be fastest and saved for this very bundle, precision, ONNX Runtime,
+            provider and processor. Otherwise, or where nothing was saved: as many threads as this
+            process may use processors, and chunks that suit a processor's cache (a GPU wants
+            larger ones). Results differ by no more than the rounding of float32 sums, which may
+            come in another order.
         allow_fallback: run on the CPU where a provider is not there or does not start, instead
             of an error; `VAERuntime.providers` says which one runs.
         sha256: the bundle's digest, as `Bundle.sha256` and `build-vae inspect` give it; any other
@@ -365,7 +373,9 @@ def load(
         bundle = Bundle(path, sha256=sha256)
         check_precision(bundle, precision)
         graphs = read_graphs(bundle, precision)  # before anything else of the system is looked at
-        chosen = choose(bundle, resolved, threads=threads, batch_size=batch_size, tuned=tuned)
+        chosen = choose(
+            bundle, precision, resolved, threads=threads, batch_size=batch_size, tuned=tuned
+        )
         return VAERuntime(
             bundle,
             precision,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vae_runtime.bundle import Bundle
-from vae_runtime.errors import BundleError, ProviderError
+from vae_runtime.errors import BundleError, InputError, ProviderError
 from vae_runtime.manifest import Graphs, GraphSpec, TensorSpec
 from vae_runtime.onnx_graph import check_graph
 from vae_runtime.parallel import Team
@@ -97,26 +98,28 @@ class Sessions:
         self.team = Team(threads if self.providers == [PROVIDERS["cpu"]] else 1)
 
     def run(
-        self, graph: str, inputs: dict[str, Float32], *, threads: int | None = None
-    ) -> dict[str, Float32]:
+        self, graph: str, inputs: dict[str, Any], *, threads: int | None = None
+    ) -> dict[str, Any]:
         """Runs one graph as it is, in one call.
 
         Args:
             graph: `encoder`, `decoder` or `loss`.
-            inputs: arrays by name, as the manifest says.
+            inputs: arrays by name, as the manifest says; all NumPy's or all `OrtValue`s.
             threads: as for `session`.
 
         Returns:
-            All outputs, by name.
+            All outputs, by name, of the inputs' kind; `OrtValue`s on the first one's device.
 
         Raises:
+            InputError: some inputs are NumPy's and some are not.
             ProviderError, BundleError: the session does not start, is not what was checked, or
                 fails at work.
         """
         session = self.session(graph, threads)
         names = [output.name for output in session.get_outputs()]
+        call = partial(_run_bound, session) if _are_bound(inputs) else session.run
         try:
-            outputs = dict(zip(names, session.run(names, inputs), strict=True))
+            outputs = dict(zip(names, call(names, inputs), strict=True))
         except Exception as error:  # ONNX Runtime's exceptions share no base but this
             running, reason = session.get_providers()[0], " ".join(str(error).split())[:300]
             raise ProviderError(
@@ -124,17 +127,17 @@ class Sessions:
                 "batch_size if it is memory, else choose another provider or export the bundle "
                 "again"
             ) from error
-        self._check_shapes(graph, outputs, len(next(iter(inputs.values()))))
+        self._check_shapes(graph, outputs, _shape(next(iter(inputs.values())))[0])
         return outputs
 
-    def _check_shapes(self, graph: str, outputs: dict[str, Float32], batch: int) -> None:
+    def _check_shapes(self, graph: str, outputs: dict[str, Any], batch: int) -> None:
         """A graph may give any shape when it runs, and NumPy would spread one row over many."""
         for spec in self._specs[graph].outputs:
-            if outputs[spec.name].shape != (batch, *spec.shape[1:]):
+            if (shape := _shape(outputs[spec.name])) != (batch, *spec.shape[1:]):
                 raise BundleError(
-                    f"{self._specs[graph].file} gives {spec.name} of shape "
-                    f"{outputs[spec.name].shape} for {batch} samples, the manifest says "
-                    f"{spec.shape}: no graph that build-vae writes does; export it again"
+                    f"{self._specs[graph].file} gives {spec.name} of shape {shape} for {batch} "
+                    f"samples, the manifest says {spec.shape}: no graph that build-vae writes "
+                    "does; export it again"
                 )
 
     def running(self, graph: str) -> list[str]:
@@ -171,6 +174,31 @@ class Sessions:
         _check_tensors(session.get_inputs(), spec.inputs, f"{spec.file} takes")
         _check_tensors(session.get_outputs(), spec.outputs, f"{spec.file} gives")
         return session
+
+
+def _are_bound(inputs: dict[str, Any]) -> bool:
+    """Whether inputs are `OrtValue`s, which may be on a device; none of them, or all."""
+    kinds = {hasattr(value, "device_name") for value in inputs.values()}
+    if len(kinds) > 1:
+        raise InputError("some inputs are OrtValues, some are arrays: make all of them the same")
+    return True in kinds
+
+
+def _run_bound(session: Any, names: Sequence[str], inputs: dict[str, Any]) -> list[Any]:
+    """Runs a session where its inputs are, and leaves the outputs there: nothing is copied."""
+    binding = session.io_binding()
+    for name, value in inputs.items():
+        binding.bind_ortvalue_input(name, value)
+    device = next(iter(inputs.values())).device_name()
+    for name in names:
+        binding.bind_output(name, device)
+    session.run_with_iobinding(binding)
+    found: list[Any] = binding.get_outputs()
+    return found
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return tuple(value.shape() if callable(value.shape) else value.shape)
 
 
 def _check_tensors(found: Sequence[Any], expected: tuple[TensorSpec, ...], what: str) -> None:

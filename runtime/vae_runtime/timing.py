@@ -26,6 +26,7 @@ class Timing:
     """The times of one kind of call."""
 
     runtime: Annotated[str, "what was called, with its version"]
+    precision: Annotated[str, "of what it computed with: float32, or a variant of the bundle"]
     batch: Annotated[int, "samples in one call"]
     threads: Annotated[int, "threads that may compute at once"]
     batch_size: Annotated[int | None, "samples in one run of a graph; null where not in chunks"]
@@ -73,6 +74,7 @@ def summary(
     runtime: str,
     rounds: Sequence[Seconds],
     *,
+    precision: str,
     batch: int,
     threads: int,
     batch_size: int | None,
@@ -82,6 +84,7 @@ def summary(
     Args:
         runtime: what was called.
         rounds: for each round, the times of its calls, in seconds.
+        precision: `float32`, or a variant's.
         batch: samples in one call.
         threads: threads that may compute at once.
         batch_size: samples in one run of a graph; None where a call is one run.
@@ -90,6 +93,7 @@ def summary(
     p50, p95, p99 = (1e3 * float(np.percentile(times, share)) for share in (50, 95, 99))
     return Timing(
         runtime=runtime,
+        precision=precision,
         batch=batch,
         threads=threads,
         batch_size=batch_size,

@@ -1,7 +1,7 @@
 r"""How many threads, and how large the chunks: the defaults, and what `bench` found and saved.
 
-What was found holds for one bundle, ONNX Runtime, provider and kind of processor; it is kept in a
-file of its own for each such place, in the user's cache folder:
+What was found holds for one bundle, ONNX Runtime, provider and kind of processor, and for one
+precision; it is kept in a file of its own for each of them, in the user's cache folder:
 
     Linux      $XDG_CACHE_HOME/build-vae/tuning, else ~/.cache/build-vae/tuning
     macOS      ~/Library/Caches/build-vae/tuning
@@ -46,7 +46,7 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Place:
-    """What a tuning holds for."""
+    """Where a tuning holds."""
 
     bundle: Annotated[str, "SHA-256 of the bundle's manifest"]
     onnxruntime: Annotated[str, "version of ONNX Runtime"]
@@ -59,7 +59,8 @@ class Place:
 class Saved:
     """The content of a file of tunings."""
 
-    place: Annotated[Place, "what it holds for"]
+    place: Annotated[Place, "where it holds"]
+    precision: Annotated[str, "of the graphs that it holds for"]
     tuning: Annotated[Tuning, "what was fastest there"]
 
 
@@ -74,6 +75,7 @@ def default_batch_size(shape: tuple[int, ...]) -> int:
 
 def choose(
     bundle: Bundle,
+    precision: str,
     providers: Sequence[str],
     *,
     threads: int | None,
@@ -84,6 +86,7 @@ def choose(
 
     Args:
         bundle: the bundle.
+        precision: of the graphs that run.
         providers: ONNX Runtime's names.
         threads: what the caller asks for, or None.
         batch_size: what the caller asks for, or None.
@@ -92,7 +95,9 @@ def choose(
     Returns:
         What the caller asks for; what is None, as saved, or by default.
     """
-    saved = find(place(bundle, providers)) if tuned and None in (threads, batch_size) else None
+    saved = None
+    if tuned and None in (threads, batch_size):
+        saved = find(place(bundle, providers), precision)
     saved = saved or Tuning(usable_processors(), default_batch_size(bundle.manifest.input.shape))
     return Tuning(threads or saved.threads, batch_size or saved.batch_size)
 
@@ -116,11 +121,12 @@ def place(bundle: Bundle, providers: Sequence[str]) -> Place:
     )
 
 
-def save(place: Place, tuning: Tuning) -> Path:
+def save(place: Place, precision: str, tuning: Tuning) -> Path:
     """Saves a tuning, in the place of an earlier one.
 
     Args:
-        place: what it holds for.
+        place: where it holds.
+        precision: of the graphs that it holds for.
         tuning: what is fastest there.
 
     Returns:
@@ -129,11 +135,11 @@ def save(place: Place, tuning: Tuning) -> Path:
     Raises:
         ExportError: the file cannot be written.
     """
-    path = _path(place)
+    path = _path(place, precision)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
-            file.write(strict_json.encode(Saved(place, tuning)))
+            file.write(strict_json.encode(Saved(place, precision, tuning)))
     except OSError as error:
         raise ExportError(
             f"{error.filename} cannot be written: {error.strerror}: free some space or check the "
@@ -142,24 +148,25 @@ def save(place: Place, tuning: Tuning) -> Path:
     return path
 
 
-def find(place: Place) -> Tuning | None:
-    """Reads what was saved for a place.
+def find(place: Place, precision: str) -> Tuning | None:
+    """Reads what was saved for a place and a precision.
 
     Args:
         place: where a bundle is about to run.
+        precision: of the graphs that run.
 
     Returns:
         The tuning; None where nothing was saved, or, after a line in the log, where the file is
         damaged.
     """
     try:
-        path = _path(place)
+        path = _path(place, precision)
         if not path.is_file():
             return None
         with path.open("rb") as file:
             data = file.read(strict_json.MAX_BYTES + 1)
         saved = strict_json.parse(Saved, strict_json.decode(data))
-        if saved.place != place:
+        if (saved.place, saved.precision) != (place, precision):
             raise StrictJsonError("is of another bundle or machine than its name says")
     except (OSError, RuntimeError) as error:  # no home, a folder that may not be read
         _log(f"saved tunings cannot be read: {error}: using the defaults")
@@ -176,9 +183,9 @@ def _log(message: str) -> None:
     logging.getLogger("vae_runtime").warning(message)
 
 
-def _path(place: Place) -> Path:
+def _path(place: Place, precision: str) -> Path:
     digest = hashlib.sha256(strict_json.encode(place)).hexdigest()
-    return _folder() / f"{place.bundle[:12]}-{digest[:20]}.json"
+    return _folder() / f"{place.bundle[:12]}-{digest[:20]}-{precision}.json"
 
 
 def _folder() -> Path:

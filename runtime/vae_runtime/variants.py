@@ -1,7 +1,8 @@
 """Variants of a bundle's graphs in lower precision: what each costs, brings, and is held to.
 
 `float32` is the bundle itself. Drift and latency are what the exporting machine measured; the
-tolerances are checked on every machine, against TensorFlow's values, like those of float32.
+tolerances, one for each output, are checked on every machine, against TensorFlow's values, like
+those of float32.
 """
 
 from __future__ import annotations
@@ -41,34 +42,20 @@ class Latency:
     batch_256_ratio: Annotated[float, "the same over float32's in the same run", Limit(0)]
 
 
-@dataclass(frozen=True)
-class VariantTolerances:
-    """Largest differences of a variant from TensorFlow's values."""
+WIDEST: Final = 0.5
 
-    tensor: Annotated[
-        float,
-        "for z_mean, z_log_var, z, logits, ...: as a share of the output's largest, signs aside",
-        Limit(0, 0.5),
-    ]
-    loss: Annotated[
-        float,
-        "for each loss of each sample: as a share of it, or of the median where that is larger, "
-        "signs aside",
-        Limit(0, 0.5),
-    ]
-
-    def allowed(self, reference: NDArray[np.float64], *, is_loss: bool) -> Any:
-        """Largest difference allowed for each element of an output.
-
-        Args:
-            reference: TensorFlow's values.
-            is_loss: whether the output is a loss, one number a sample.
-        """
-        size = np.abs(reference)
-        return (
-            self.loss * np.maximum(size, np.median(size)) if is_loss else self.tensor * size.max()
-        )
+Share = Annotated[float, Limit(0, WIDEST)]
+"""Largest difference of an output from TensorFlow's: see `allowed`."""
 
 
-WIDEST: Final = VariantTolerances(0.5, 0.5)
-"""The bounds that the format sets."""
+def allowed(share: float, reference: NDArray[np.float64], *, is_loss: bool) -> Any:
+    """Largest difference of a variant from TensorFlow's values, for each element of an output.
+
+    Args:
+        share: of the output's largest value, signs aside; of a loss, one number a sample: of the
+            sample's, or of the median where that is larger.
+        reference: TensorFlow's values.
+        is_loss: whether the output is a loss.
+    """
+    size = np.abs(reference)
+    return share * (np.maximum(size, np.median(size)) if is_loss else size.max())

@@ -12,9 +12,12 @@ losses of each sample as NumPy arrays. What is timed, in rounds, each the best o
                  whole batch in one call and of parts, as build-vae runs them
     tf, xla      the same weights and loss in one `tf.function`, without and with XLA
     openvino     loss.onnx by OpenVINO, in float32
+    litert       the same weights and loss in one LiteRT graph with XNNPACK: the better of one that
+                 is resized to the batch and one that is converted for it
 
-Each number of threads has a process of its own. What is not installed is left out (`pip install
-openvino`). Run it with nothing else on the machine.
+Before anything is timed, all of them are held to build-vae's losses. Each number of threads has a
+process of its own. What is not installed is left out (`pip install ".[peers]"`). Run it with
+nothing else on the machine.
 """
 
 from __future__ import annotations
@@ -33,6 +36,13 @@ SHAPE, LATENT = (28, 28, 1), 20
 MODELS = {"dense": (512,), "conv": None}
 PRODUCTS = ("MatMul", "Gemm", "Conv", "ConvTranspose")
 PLACES = ("Reshape", "Transpose", "Split")
+
+PARTS = ("reconstruction_loss", "kl_loss", "loss")
+RTOL = 2e-6
+"""How far the parts of the loss may be from build-vae's, as a share of the loss."""
+
+BEST_OF = ("products", "litert")
+"""Contenders that run in two ways, of which the faster one counts."""
 
 Call = Callable[[], object]
 
@@ -140,22 +150,33 @@ def ours(path: Path, threads: int) -> Callable[[np.ndarray], dict[str, Call]]:
     return calls
 
 
-def tensorflow(preset: str, threads: int) -> Callable[[np.ndarray], dict[str, Call]]:
-    """The traced loss, without and with XLA."""
-    import tensorflow as tf
-
+def keras_loss(preset: str) -> Callable[[Any, Any], list[Any]]:
+    """The loss of x and eps in its parts, as a function that TensorFlow traces."""
     from vae_export.functions import exported_functions
     from vae_runtime import LossSpec
     from vae_runtime.manifest import InputSpec
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
     functions = exported_functions(*models(preset), LossSpec(), InputSpec(SHAPE))
     compute = functions["loss"].python_function
+
+    def parts(x: Any, eps: Any) -> list[Any]:
+        found = compute(x, eps)
+        return [found[name] for name in PARTS]
+
+    return parts
+
+
+def tensorflow(preset: str, threads: int) -> Callable[[np.ndarray], dict[str, Call]]:
+    """The traced loss, without and with XLA."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    compute = keras_loss(preset)
     plain, xla = tf.function(compute), tf.function(compute, jit_compile=True)
 
     def score(function: Any, x: np.ndarray, eps: np.ndarray) -> list[np.ndarray]:
-        return [part.numpy() for part in function(tf.constant(x), tf.constant(eps)).values()]
+        return [part.numpy() for part in function(tf.constant(x), tf.constant(eps))]
 
     def calls(x: np.ndarray) -> dict[str, Call]:
         eps = np.zeros((len(x), LATENT), np.float32)
@@ -177,9 +198,72 @@ def openvino(path: Path, threads: int) -> Callable[[np.ndarray], dict[str, Call]
 
     def calls(x: np.ndarray) -> dict[str, Call]:
         eps = np.zeros((len(x), LATENT), np.float32)
-        return {"openvino": lambda: compiled([x, eps])}
+        return {"openvino": lambda: list(compiled([x, eps]).values())}
 
     return calls
+
+
+def litert(preset: str, threads: int) -> Callable[[np.ndarray], dict[str, Call]]:
+    """The whole loss as one LiteRT graph.
+
+    Neither way of converting it is the better one everywhere: for a batch of any size the converter
+    keeps operators that compute shapes, for a fixed one it computes the last product twice where it
+    merges max(l, 0) into it.
+    """
+    import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter
+
+    compute = keras_loss(preset)
+
+    def convert(batch: int | None) -> bytes:
+        specs = [tf.TensorSpec((batch, *size), name=name) for name, size in sizes.items()]
+        traced = tf.function(compute, input_signature=specs).get_concrete_function()
+        converted: bytes = tf.lite.TFLiteConverter.from_concrete_functions([traced]).convert()
+        return converted
+
+    def call(model: bytes, inputs: dict[str, np.ndarray]) -> Call:
+        graph = Interpreter(model_content=model, num_threads=threads)
+        places = {detail["name"]: detail["index"] for detail in graph.get_input_details()}
+        for name, value in inputs.items():
+            graph.resize_tensor_input(places[name], value.shape)
+        graph.allocate_tensors()
+        results = sorted(graph.get_output_details(), key=lambda detail: detail["name"])
+
+        def score() -> list[np.ndarray]:
+            for name, value in inputs.items():
+                graph.set_tensor(places[name], value)
+            graph.invoke()
+            return [graph.get_tensor(detail["index"]) for detail in results]
+
+        return score
+
+    sizes = {"x": SHAPE, "eps": (LATENT,)}
+    for_any_batch = convert(None)
+
+    def calls(x: np.ndarray) -> dict[str, Call]:
+        inputs = {"x": x, "eps": np.zeros((len(x), LATENT), np.float32)}
+        return {
+            "litert, resized": call(for_any_batch, inputs),
+            "litert, fixed": call(convert(len(x)), inputs),
+        }
+
+    return calls
+
+
+def hold_to_ours(calls: dict[str, Call]) -> None:
+    """Checks that all compute the same losses.
+
+    Raises:
+        ValueError: one does not.
+    """
+    found = calls["build-vae"]()
+    ours = np.stack([getattr(found, name) for name in PARTS])
+    for name, call in calls.items():
+        if name == "build-vae" or name.startswith("products"):
+            continue
+        theirs = np.stack([np.asarray(part) for part in call()])  # type: ignore[attr-defined]
+        if not (worst := np.abs((theirs - ours) / ours[-1]).max()) <= RTOL:
+            raise ValueError(f"{name}'s losses differ from build-vae's by {worst:.1e}")
 
 
 def measure(
@@ -191,7 +275,7 @@ def measure(
     from vae_runtime.timing import timed_calls
 
     makers = []
-    for make, what in ((tensorflow, preset), (ours, path), (openvino, path)):
+    for make, what in ((tensorflow, preset), (ours, path), (openvino, path), (litert, preset)):
         try:
             makers.append(make(what, threads))
         except ModuleNotFoundError as error:
@@ -200,6 +284,7 @@ def measure(
     for batch in batches:
         x = np.random.default_rng(batch).random((batch, *SHAPE), dtype=np.float32)
         calls = {name: call for make in makers for name, call in make(x).items()}
+        hold_to_ours(calls)
         subjects = [
             Subject(
                 name,
@@ -212,8 +297,10 @@ def measure(
         ]
         run_rounds(subjects, seconds, Watch(), lambda _: None)
         best = {s.runtime: 1e3 * min(map(min, s.rounds)) for s in subjects}
-        whole, parts = best.pop("products, whole"), best.pop("products, parts")
-        result.append((batch, {**best, "products": min(whole, parts)}))
+        for name in BEST_OF:
+            if ways := [best.pop(key) for key in list(best) if key.startswith(f"{name}, ")]:
+                best[name] = min(ways)
+        result.append((batch, best))
     return result
 
 

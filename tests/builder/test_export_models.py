@@ -6,7 +6,8 @@ import pytest
 from keras import layers
 
 from keras_models import Sampling
-from vae_builder import Dataset, LossSpec, export_models, load_model
+from vae_builder import Dataset, LossSpec, export_models, load_model, plan_variants
+from vae_export import measure
 from vae_runtime import Bundle, load
 from vae_runtime.errors import ExportError, InputError, OptionError
 from vae_runtime.verify import read_reference
@@ -91,6 +92,37 @@ def test_models_in_memory(dataset, tmp_path):
     with pytest.raises(ExportError, match="exists: give --force"):
         export_models(*build(), dataset, tmp_path / "a")
     export_models(*build(), dataset, tmp_path / "a", force=True)
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    """Times of variants are not under test here."""
+    monkeypatch.setattr(measure, "ROUNDS", 1)
+    monkeypatch.setattr(measure, "TURN", 0.0)
+
+
+def test_variants_in_the_same_step(tmp_path, fast):
+    x = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1)).astype(np.uint8)
+    dataset = Dataset.from_arrays("noise", x, test_fraction=0.5)
+    plan = plan_variants(dataset, ("int8", "float16"), allow_drift=("int8", "float16"))
+    np.testing.assert_array_equal(plan.calibration, dataset.train)
+    np.testing.assert_array_equal(plan.held_out, dataset.test)
+    result = export_models(*build(), dataset, tmp_path / "a", variants=plan)
+    assert [outcome.precision for outcome in result.variants] == ["int8", "float16"]
+    assert list(Bundle(result.path).manifest.variants) == ["float16", "int8"]
+    exact = load(result.path).loss(dataset.test).loss
+    for outcome in result.variants:
+        assert outcome.variant.drift.samples == dataset.counts["test"] == 30
+        vae = load(result.path, precision=outcome.precision)
+        assert vae.verify().passed
+        losses = vae.loss(dataset.test).loss
+        assert 0 < np.abs(losses - exact).max() < 0.05 * exact.min()
+
+
+def test_variants_of_too_few_samples_are_refused_before_anything_is_trained(dataset):
+    with pytest.raises(InputError, match="4 held-out samples, expected 20 or more"):
+        plan_variants(dataset, ("int8",))
+    assert plan_variants(dataset, ("float32",)).precisions == ("float32",)
 
 
 def test_models_in_files(files, dataset, tmp_path):

@@ -26,7 +26,7 @@ def trained(manifest):
         test=Losses(91.5, 11.0, 97.0),
         latents=Latents(2, (7.0, 4.0, 0.0)),
     )
-    data = DataSpec("faces.npz", "0" * 64, 900, 50, 50, 0)
+    data = DataSpec("faces.npz", "0" * 64, 900, 50, 50, 0, None)
     return replace(manifest, training=training, data=data)
 
 

@@ -96,7 +96,7 @@ def test_kl_of_a_collapsed_posterior(axes, tmp_path):
 def test_elements_are_drawn_over_those_of_the_inputs(size, columns, rows, axes, tmp_path):
     x = np.random.default_rng(0).standard_normal((50, size)).astype(np.float32)
     x[:, 0] *= 0.1  # of nine elements, the first is the one left out
-    draw_elements(x, 2 * x, tmp_path / "pairs.png")
+    draw_elements(x, 2 * x, None, tmp_path / "pairs.png")
     shown = range(size)[-8:]
     assert [panel.get_title("left") for panel in axes] == [f"element {i}" for i in shown]
     for panel, i in zip(axes, shown, strict=True):
@@ -110,5 +110,5 @@ def test_elements_are_drawn_over_those_of_the_inputs(size, columns, rows, axes, 
 
 
 def test_an_element_that_never_changes(tmp_path):
-    draw_elements(*np.zeros((2, 1, 2), np.float32), tmp_path / "pairs.png")
+    draw_elements(*np.zeros((2, 1, 2), np.float32), ("$a", "b" * 99), tmp_path / "pairs.png")
     assert (tmp_path / "pairs.png").is_file()

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -16,6 +17,7 @@ from vae_export.lowering import Feeds, lower, weighted_nodes
 from vae_runtime import Bundle, BundleError, ExportError, InputError, LossSpec, OptionError
 from vae_runtime.manifest import GraphSpec, TensorSpec
 from vae_runtime.variants import Drift
+from vae_runtime.verify import Difference, VerifyReport, read_reference
 
 SHAPE = (8, 8, 1)
 SAMPLES = np.random.default_rng(5).random((60, *SHAPE), dtype=np.float32)
@@ -132,6 +134,14 @@ def test_a_weight_beyond_float16_is_refused():
         lower(data, spec, "g", "weights")
 
 
+def reseal(path, file, data):
+    """Puts another file in a bundle, with its size and digest."""
+    (path / file).write_bytes(data)
+    manifest = json.loads((path / "manifest.json").read_bytes())
+    manifest["files"][file] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
 def coarse(data, *arguments):
     """A tool that ruins the largest weight."""
     model = onnx.load_from_string(data)
@@ -185,6 +195,24 @@ def test_the_fastest_way_within_the_budget_is_taken(lowered, monkeypatch):
     assert best(candidate("static", 0.03, 2), candidate("dynamic", 0.02, 3)) == "dynamic"
 
 
+def test_times_are_taken_before_a_session_has_run_anything_else(bundle, monkeypatch):
+    """A session that ran a large batch is slower for one sample, and float32's did not."""
+    ran = []
+
+    def runner(data, where, make=variants._runner):
+        run = make(data, where)
+        return lambda inputs: (ran.append(len(inputs["x"])), run(inputs))[1]
+
+    def look(runs, feeds):
+        assert ran == []
+        return [variants.Latency(1.0, 1.0, 1.0, 1.0)] * len(runs)
+
+    monkeypatch.setattr(variants, "_runner", runner)
+    monkeypatch.setattr(variants, "latencies", look)
+    quantize(bundle, plan("float16"))
+    assert ran != []
+
+
 def test_what_is_slow_is_not_worth_it(bundle, monkeypatch):
     slow = variants.Latency(1.0, 0.61, 1.0, 0.9)
     monkeypatch.setattr(variants, "latencies", lambda runs, feeds: [slow] * len(runs))
@@ -194,6 +222,71 @@ def test_what_is_slow_is_not_worth_it(bundle, monkeypatch):
     monkeypatch.setattr(variants, "latencies", lambda runs, feeds: [fast] * len(runs))
     (outcome,) = quantize(bundle, plan("int8"))
     assert outcome.variant.worth_it and "not worth it" not in outcome.verdict
+
+
+def rescaled(data, factor):
+    """A dynamic int8 graph whose last product has another scale."""
+    model = onnx.load_from_string(data)
+    ranges = {n.output[1] for n in model.graph.node if n.op_type == "DynamicQuantizeLinear"}
+    *_, node = (n for n in model.graph.node if n.op_type == "Mul" and n.input[0] in ranges)
+    scale = next(t for t in model.graph.initializer if t.name == node.input[1])
+    value = numpy_helper.to_array(scale) * np.float32(factor)
+    scale.CopyFrom(numpy_helper.from_array(value, scale.name))
+    return model.SerializeToString()
+
+
+def worst_loss(path):
+    """Largest difference of int8's losses from TensorFlow's, all samples at once, as a share."""
+    proof = read_reference(Bundle(path))
+    vae = vae_runtime.load(path, precision="int8", threads=1)
+    found = vae.run("loss", {name: proof[name] for name in ("x", "eps")})
+    shares = []
+    for name, losses in found.items():
+        size = np.maximum(np.abs(proof[name]), np.median(np.abs(proof[name])))
+        shares.append(np.max(np.abs(losses - proof[name]) / size))
+    return max(shares)
+
+
+def test_verify_sees_what_one_tolerance_for_all_losses_would_hide(bundle, monkeypatch):
+    monkeypatch.setattr(variants, "METHODS", {"int8": ("dynamic",)})
+    (outcome,) = quantize(bundle, plan("int8", allow_drift=("int8",)))
+    assert outcome.variant.method == "dynamic"
+    of_all = variants.HEADROOM * worst_loss(bundle)
+    wrong = rescaled((bundle / "int8" / "loss.onnx").read_bytes(), 1.1)
+    reseal(bundle, "int8/loss.onnx", wrong)
+    assert worst_loss(bundle) < of_all
+    report = vae_runtime.load(bundle, precision="int8", threads=1).verify()
+    differ = {d.output for d in report.differences if not d.agrees}
+    assert differ == {"reconstruction_loss", "loss"}
+
+
+@pytest.mark.parametrize("method", ["static", "dynamic"])
+def test_int8_computes_the_same_in_operators_that_are_not_fused(exported, method):
+    """Other processors have other kernels: tolerances of twice the difference must hold there."""
+    path = exported()
+    spec = Bundle(path).manifest.graphs.loss
+    feeds = Feeds({"x": SAMPLES, "eps": np.zeros((60, 3), np.float32)})
+    data = lower((path / "loss.onnx").read_bytes(), spec, "loss", method, feeds)
+    exact = vae_runtime.load(path).loss(SAMPLES)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    found = []
+    for chosen in (None, options):
+        session = onnxruntime.InferenceSession(data, chosen, providers=["CPUExecutionProvider"])
+        parts = [{name: rows[i : i + 1] for name, rows in feeds.arrays.items()} for i in range(60)]
+        found.append(np.array([session.run(["loss", "kl_loss"], part) for part in parts])[..., 0])
+    costs = np.abs(found[0] - np.stack([exact.loss, exact.kl_loss], axis=1)).max(axis=0)
+    assert (np.abs(found[0] - found[1]).max(axis=0) < 0.1 * costs).all() and (costs > 0).all()
+
+
+def test_tolerances_are_twice_what_each_output_needs():
+    def needs(output, share):
+        return Difference("loss", output, 0.0, 0.0, share / variants.WIDEST, True)
+
+    differences = (needs("z", 0.02), needs("loss", 1e-6), needs("loss", 2e-6), needs("logits", 0.4))
+    report = VerifyReport("v", "int8", "cpu", "", 1, (*differences, needs("z", 0.01)), 0, 0, True)
+    found = variants._with_headroom(report)
+    assert found == {"z": 0.04, "loss": variants.LEAST, "logits": variants.WIDEST}
 
 
 @pytest.mark.parametrize("name", ["encoder", "decoder", "loss"])
@@ -207,11 +300,7 @@ def test_verify_fails_when_a_variants_weight_is_changed(lowered, tmp_path, preci
     largest = max(weights, key=lambda t: np.prod(t.dims))
     values = numpy_helper.to_array(largest)
     largest.CopyFrom(numpy_helper.from_array(-values, largest.name))
-    data = model.SerializeToString()
-    (path / file).write_bytes(data)
-    manifest = json.loads((path / "manifest.json").read_bytes())
-    manifest["files"][file] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    (path / "manifest.json").write_text(json.dumps(manifest))
+    reseal(path, file, model.SerializeToString())
     assert vae_runtime.load(path).verify().passed
     assert not vae_runtime.load(path, precision=precision).verify().passed
 

@@ -35,8 +35,9 @@ from vae_runtime.tuning import Place, Tuning
 
 CODES = (errno.EIO, errno.ENOSPC)
 PLACE = Place("ab" * 32, "1.2.3", ("cpu",), "a processor", 4)
-TIMING = Timing("ONNX Runtime 1.2.3", 1, 1, 256, 10, 0.1, None, None, 1e4, 0.0)
-REPORT = BenchReport("vae", PLACE, 3, (TIMING,), (), (TIMING,), (), Tuning(2, 64), (), ())
+TIMING = Timing("ONNX Runtime 1.2.3", "float32", 1, 1, 256, 10, 0.1, None, None, 1e4, 0.0)
+BEST = {"float32": Tuning(2, 64)}
+REPORT = BenchReport("vae", PLACE, 3, (TIMING,), (), (TIMING,), (), BEST, (), ())
 
 
 @dataclass(frozen=True)

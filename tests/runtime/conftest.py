@@ -1,16 +1,21 @@
-"""What the tests of bad bundles share."""
+"""What the tests of bad bundles share, and a bundle with a variant."""
 
 import contextlib
+import json
 import os
 import sys
 import time
 import tracemalloc
 from pathlib import Path
 
+import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from onnx import TensorProto, numpy_helper
 
 import vae_runtime
+from sealing import seal
 from vae_runtime import BundleError
 
 SECONDS = 2
@@ -84,3 +89,45 @@ def refused(monkeypatch):
         assert not opened
 
     return check
+
+
+def rounded(data):
+    """A float32 graph whose weights are those of float16."""
+    model = onnx.load_from_string(data)
+    for tensor in model.graph.initializer:
+        if len(tensor.dims) > 1 and tensor.data_type == TensorProto.FLOAT:
+            values = numpy_helper.to_array(tensor).astype(np.float16).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    return model.SerializeToString()
+
+
+OUTPUTS = (
+    *("z_mean", "z_log_var", "z", "logits", "reconstruction"),
+    *("reconstruction_loss", "kl_loss", "loss"),
+)
+
+
+@pytest.fixture
+def with_variant(bundle):
+    """A bundle with a float16 variant that was made by hand."""
+    (bundle / "float16").mkdir()
+    base = json.loads((bundle / "manifest.json").read_bytes())
+    graphs = {
+        name: {**spec, "file": f"float16/{spec['file']}"} for name, spec in base["graphs"].items()
+    }
+    variant = {
+        "method": "weights",
+        "graphs": graphs,
+        "size": 1,
+        "drift": {"samples": 2, "mean": 0, "p99": 0, "rank_correlation": 1},
+        "within_budget": True,
+        "latency": dict.fromkeys(
+            ("batch_1_ms", "batch_1_ratio", "batch_256_ms", "batch_256_ratio"), 1
+        ),
+        "worth_it": False,
+        "tolerances": dict.fromkeys(OUTPUTS, 0.01),
+    }
+    for name in ("encoder", "decoder", "loss"):
+        data = rounded((bundle / f"{name}.onnx").read_bytes())
+        seal(bundle, f"float16/{name}.onnx", data, lambda m: m["variants"].update(float16=variant))
+    return bundle

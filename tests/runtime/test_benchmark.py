@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vae_runtime import bench, strict_json
-from vae_runtime.bench_report import BenchReport
+from vae_runtime.bench_report import BenchReport, recommend
 from vae_runtime.benchmark import BATCHES, default_threads
 from vae_runtime.errors import BundleError, OptionError, ProviderError
 from vae_runtime.processors import usable_processors
@@ -106,9 +106,42 @@ def test_the_report_has_the_form_that_it_states(report):
     assert strict_json.parse(BenchReport, data) == report
     assert report.left_out == ()
     assert report.place.processors == usable_processors()
-    assert (report.recommendation.threads, report.recommendation.batch_size) in {
-        (t.threads, t.batch_size) for t in report.chunks
-    }
+    (best,) = report.recommendations.values()
+    assert (best.threads, best.batch_size) in {(t.threads, t.batch_size) for t in report.chunks}
+
+
+def test_variants_are_timed_like_float32(with_variant, monkeypatch):
+    monkeypatch.setattr("vae_runtime.benchmark.COLD_STARTS", 1)
+    loss, ran, judged = VAERuntime.loss, [], []
+
+    def judge(chunks):
+        judged.append({chunk.precision for chunk in chunks})
+        return recommend(chunks)
+
+    monkeypatch.setattr("vae_runtime.benchmark.recommend", judge)
+    monkeypatch.setattr(
+        VAERuntime, "loss", lambda vae, x: ran.append((vae.precision, len(x))) or loss(vae, x)
+    )
+    report = bench(with_variant, batches=(1, 3), threads=(1,), seconds=0.1)
+    both = ("float32", "float16")
+    assert [(t.batch, t.precision) for t in report.timings] == [
+        (b, p) for b in (1, 3) for p in both
+    ]
+    sizes = {p: [t.batch_size for t in report.chunks if t.precision == p] for p in both}
+    assert sizes["float32"] == sizes["float16"] != []
+    assert tuple(report.recommendations) == both and judged == [{"float32"}, {"float16"}]
+    assert [start.precision for start in report.cold_starts] == list(both)
+    for timing in report.timings:
+        assert ran.count((timing.precision, timing.batch)) >= timing.calls
+    assert strict_json.parse(BenchReport, json.loads(json.dumps(report.to_dict()))) == report
+
+
+def test_the_precisions_that_are_asked_for(with_variant, monkeypatch):
+    monkeypatch.setattr("vae_runtime.benchmark.COLD_STARTS", 1)
+    asked = ("float16", "float16")
+    report = bench(with_variant, batches=(1,), threads=(1,), seconds=0.1, precisions=asked)
+    assert {t.precision for t in (*report.timings, *report.chunks)} == {"float16"}
+    assert tuple(report.recommendations) == ("float16",)
 
 
 def test_default_batches_whose_call_takes_too_long_are_left_out(exported, monkeypatch):
@@ -141,9 +174,11 @@ def test_default_threads():
         ({"threads": (0,)}, r"threads is \(0,\), expected numbers above 0"),
         ({"threads": ()}, r"threads is \(\), expected"),
         ({"seconds": 0}, r"seconds is \(0,\), expected"),
+        ({"precisions": ()}, r"precisions is \(\), expected names such as float32"),
+        ({"precisions": ("float32", "int8")}, r"precision is 'int8', .* has float32: choose one"),
     ],
 )
-def test_numbers_that_are_not_above_zero_are_refused(exported, options, message):
+def test_options_that_say_nothing_are_refused(exported, options, message):
     with pytest.raises(OptionError, match=message):
         bench(exported(), **options)
 

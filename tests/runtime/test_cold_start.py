@@ -1,6 +1,7 @@
 """Processes that start cold, and what is said of several starts."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,30 +13,46 @@ from vae_runtime.errors import MeasurementError
 
 def test_several_starts_together():
     assert put_together("this", [0.5, 0.25, 2], [30_000_000, None, 10_000_000]) == ColdStart(
-        "this", 3, 500, 250, 2000, 20
+        "this", "float32", 3, 500, 250, 2000, 20
     )
     assert put_together("this", [1], [None]).resident_mb is None
 
 
 def test_a_process_starts_and_scores(exported):
-    found = cold_starts(exported(), ["cpu"], 2, "this")
-    assert (found.runtime, found.starts) == ("this", 2)
+    (found,) = cold_starts(exported(), ["float32"], ["cpu"], 2, "this")
+    assert (found.runtime, found.precision, found.starts) == ("this", "float32", 2)
     assert 0 < found.fastest_ms <= found.median_ms <= found.slowest_ms
     assert 10 < found.resident_mb < 1000  # an interpreter with NumPy and ONNX Runtime
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux adds the parent's memory to ru_maxrss")
 def test_memory_of_this_process_is_not_charged_to_the_one_that_it_starts(exported):
-    before = cold_starts(exported(), ["cpu"], 1, "this").resident_mb
+    before = cold_starts(exported(), ["float32"], ["cpu"], 1, "this")[0].resident_mb
     ballast = np.ones(50_000_000)
-    after = cold_starts(exported(), ["cpu"], 1, "this").resident_mb
+    after = cold_starts(exported(), ["float32"], ["cpu"], 1, "this")[0].resident_mb
     assert ballast.nbytes == 400_000_000
     assert after < before + 100
 
 
 def test_a_process_that_fails_is_an_error_with_its_own_words(exported):
     with pytest.raises(MeasurementError, match=r"ended with status 1: .*provider 'warp' is not"):
-        cold_starts(exported(), ["warp"], 1, "this")
+        cold_starts(exported(), ["float32"], ["warp"], 1, "this")
+
+
+def test_precisions_take_turns(monkeypatch):
+    starts = []
+
+    def start(path, precision, providers):
+        starts.append(precision)
+        return float(len(starts)), None
+
+    monkeypatch.setattr(cold_start, "_start_once", start)
+    found = cold_starts(Path("some"), ["float32", "int8"], ["cpu"], 2, "this")
+    assert starts == ["float32", "int8"] * 2
+    assert [(start.precision, start.fastest_ms) for start in found] == [
+        ("float32", 1000),
+        ("int8", 2000),
+    ]
 
 
 def test_resident_size_without_proc(monkeypatch, tmp_path):

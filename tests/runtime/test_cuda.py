@@ -36,6 +36,18 @@ def test_the_options_reach_the_provider(exported):
     assert {name: options[name] for name in PROVIDER_OPTIONS[CUDA]} == PROVIDER_OPTIONS[CUDA]
 
 
+def test_arrays_on_the_gpu_stay_there(exported):
+    vae = vae_runtime.load(exported(), providers="cuda")
+    reference = read_reference(vae.bundle)
+    values = {
+        name: onnxruntime.OrtValue.ortvalue_from_numpy(reference[name], "cuda", 0)
+        for name in ("x", "eps")
+    }
+    found = vae.run("loss", values)
+    assert {value.device_name() for value in found.values()} == {"cuda"}
+    np.testing.assert_allclose(found["loss"].numpy(), reference["loss"], rtol=1e-5)
+
+
 @pytest.mark.parametrize("preset", ["dense", "conv"])
 def test_tf32_stays_within_a_tolerance_of_its_own(exported, preset):
     bundle = vae_runtime.Bundle(exported(preset))

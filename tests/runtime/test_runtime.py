@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
+import onnxruntime
 import pytest
 
 import vae_runtime
@@ -500,6 +501,38 @@ def test_a_bundle_that_is_republished_meanwhile_still_loads(exported, tmp_path):
     finally:
         thread.join()
     assert loads > 0
+
+
+def values(**arrays):
+    """`OrtValue`s on the one device that is everywhere."""
+    make = onnxruntime.OrtValue.ortvalue_from_numpy
+    return {name: make(array, "cpu", 0) for name, array in arrays.items()}
+
+
+def test_ort_values_go_in_and_come_out(vae):
+    x, eps = samples(5), np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+    found = vae.run("loss", values(x=x, eps=eps))
+    expected = vae.run("loss", {"x": x, "eps": eps})
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        assert isinstance(value, onnxruntime.OrtValue) and value.device_name() == "cpu"
+        np.testing.assert_array_equal(value.numpy(), expected[name])
+    z_mean = vae.run("encoder", values(x=x))["z_mean"]  # from one graph into the next
+    np.testing.assert_array_equal(
+        vae.run("decoder", {"z": z_mean})["reconstruction"].numpy(), vae.reconstruct(x)
+    )
+
+
+def test_ort_values_and_arrays_do_not_mix(vae):
+    x, eps = samples(2), np.zeros((2, 3), np.float32)
+    with pytest.raises(InputError, match="some inputs are OrtValues, some are arrays: make all"):
+        vae.run("loss", {"x": x, **values(eps=eps)})
+
+
+def test_ort_values_that_do_not_fit_are_one_line(vae):
+    with pytest.raises(ProviderError, match=r"encoder\.onnx fails on cpu: .*imension") as caught:
+        vae.run("encoder", values(x=samples(2)[:, :, :5].copy()))
+    assert "\n" not in str(caught.value)
 
 
 def test_what_fails_in_onnx_runtime_is_one_line(vae):

@@ -37,7 +37,7 @@ def test_the_first_call_warms_up_and_is_not_timed():
     assert clock.calls == 3
 
 
-WHAT = {"batch": 8, "threads": 2, "batch_size": 4}
+WHAT = {"precision": "int8", "batch": 8, "threads": 2, "batch_size": 4}
 
 
 def test_percentiles_and_throughput():

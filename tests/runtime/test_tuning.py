@@ -25,12 +25,12 @@ real_folder = tuning._folder
 
 
 def test_a_round_trip(tunings):
-    assert find(HERE) is None
-    path = save(HERE, FOUND)
+    assert find(HERE, "float32") is None
+    path = save(HERE, "float32", FOUND)
     assert path.parent == tunings
-    assert find(HERE) == FOUND
-    save(HERE, Tuning(1, 2))
-    assert find(HERE) == Tuning(1, 2)
+    assert find(HERE, "float32") == FOUND
+    save(HERE, "float32", Tuning(1, 2))
+    assert find(HERE, "float32") == Tuning(1, 2)
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -46,8 +46,15 @@ def test_a_round_trip(tunings):
     ids=lambda change: next(iter(change)),
 )
 def test_it_holds_for_one_place_only(change):
-    save(HERE, FOUND)
-    assert find(replace(HERE, **change)) is None
+    save(HERE, "float32", FOUND)
+    assert find(replace(HERE, **change), "float32") is None
+
+
+def test_it_holds_for_one_precision_only():
+    save(HERE, "int8", FOUND)
+    assert find(HERE, "float32") is None
+    save(HERE, "float32", Tuning(1, 2))
+    assert find(HERE, "int8") == FOUND
 
 
 def test_a_bundle_s_place(exported, monkeypatch):
@@ -59,7 +66,7 @@ def test_a_bundle_s_place(exported, monkeypatch):
     assert found == Place(digest, onnxruntime.__version__, ("cuda", "cpu"), "Fast CPU", 7)
 
 
-GOOD = strict_json.encode(tuning.Saved(HERE, FOUND))
+GOOD = strict_json.encode(tuning.Saved(HERE, "float32", FOUND))
 
 
 @pytest.mark.parametrize(
@@ -73,30 +80,31 @@ GOOD = strict_json.encode(tuning.Saved(HERE, FOUND))
         (GOOD.replace(b": 64", b": 10000000000"), "tuning.batch_size: expected a number from"),
         (GOOD.replace(b'"threads": 3', b'"threads": 3, "more": 1'), "unknown key 'more'"),
         (GOOD.replace(b"Fast", b"Slow"), "is of another bundle or machine than its name says"),
+        (GOOD.replace(b"float32", b"float16"), "is of another bundle or machine than its name"),
         (b"[" * 100_000, "nested deeper|is not JSON"),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_a_damaged_file_is_passed_over_with_one_line(data, message, caplog):
-    path = save(HERE, FOUND)
+    path = save(HERE, "float32", FOUND)
     path.write_bytes(data)
-    assert find(HERE) is None
+    assert find(HERE, "float32") is None
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("vae_runtime", logging.WARNING)
     text = record.getMessage()
     assert text.startswith(f"{path} ") and "\n" not in text
     assert re.search(message, text)
-    save(HERE, FOUND)
-    assert find(HERE) == FOUND
+    save(HERE, "float32", FOUND)
+    assert find(HERE, "float32") == FOUND
 
 
 def test_a_folder_that_cannot_be_read_is_passed_over(monkeypatch, caplog):
     def refuse(*args, **options):
         raise PermissionError(13, "Permission denied", "x")
 
-    save(HERE, FOUND)
+    save(HERE, "float32", FOUND)
     monkeypatch.setattr(Path, "open", refuse)
-    assert find(HERE) is None
+    assert find(HERE, "float32") is None
     assert "cannot be read" in caplog.text
 
 
@@ -108,7 +116,7 @@ def test_no_home_is_passed_over(monkeypatch, caplog):
     for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", no_home)
-    assert find(HERE) is None
+    assert find(HERE, "float32") is None
     assert "Could not determine home directory" in caplog.text
 
 
@@ -133,7 +141,7 @@ def test_each_system_s_folder(monkeypatch, tmp_path, platform, variable, value, 
 def test_what_cannot_be_written_is_one_line(tunings):
     tunings.touch()
     with pytest.raises(ExportError, match=r"tunings cannot be written: .*: free some space or che"):
-        save(HERE, FOUND)
+        save(HERE, "float32", FOUND)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +155,7 @@ def test_the_default_chunk(shape, size):
 def saved(exported):
     """A bundle for which something other than the defaults was saved."""
     bundle = Bundle(exported())
-    save(place(bundle, ["CPUExecutionProvider"]), FOUND)
+    save(place(bundle, ["CPUExecutionProvider"]), "float32", FOUND)
     return exported()
 
 
@@ -179,6 +187,13 @@ def loaded(path, monkeypatch, **options):
 )
 def test_load_takes_what_the_caller_leaves_out(saved, monkeypatch, options, expected):
     assert loaded(saved, monkeypatch, **options) == expected
+
+
+def test_a_variant_finds_its_own(with_variant, monkeypatch):
+    here = place(Bundle(with_variant), ["CPUExecutionProvider"])
+    save(here, "float16", FOUND)
+    assert loaded(with_variant, monkeypatch) == (usable_processors(), 256)
+    assert loaded(with_variant, monkeypatch, precision="float16") == (3, 64)
 
 
 def test_load_without_anything_saved(exported, monkeypatch):

@@ -1,58 +1,21 @@
 """A bundle's variants as the runtime sees them: chosen by name, checked by the same rules."""
 
-import json
 import shutil
 import sys
 
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, numpy_helper
 
 import vae_runtime
 from sealing import seal
 from vae_runtime import Bundle, OptionError, ProviderError
 from vae_runtime.onnx_graph import check_graph
 from vae_runtime.sandbox import verify_in_sandbox
-from vae_runtime.variants import VariantTolerances
+from vae_runtime.sessions import Sessions
+from vae_runtime.variants import allowed
 
 X = np.random.default_rng(1).random((5, 8, 8, 1), dtype=np.float32)
-
-
-def rounded(data):
-    """A float32 graph whose weights are those of float16."""
-    model = onnx.load_from_string(data)
-    for tensor in model.graph.initializer:
-        if len(tensor.dims) > 1 and tensor.data_type == TensorProto.FLOAT:
-            values = numpy_helper.to_array(tensor).astype(np.float16).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    return model.SerializeToString()
-
-
-@pytest.fixture
-def with_variant(bundle):
-    """A bundle with a float16 variant that was made by hand."""
-    (bundle / "float16").mkdir()
-    base = json.loads((bundle / "manifest.json").read_bytes())
-    graphs = {
-        name: {**spec, "file": f"float16/{spec['file']}"} for name, spec in base["graphs"].items()
-    }
-    variant = {
-        "method": "weights",
-        "graphs": graphs,
-        "size": 1,
-        "drift": {"samples": 2, "mean": 0, "p99": 0, "rank_correlation": 1},
-        "within_budget": True,
-        "latency": dict.fromkeys(
-            ("batch_1_ms", "batch_1_ratio", "batch_256_ms", "batch_256_ratio"), 1
-        ),
-        "worth_it": False,
-        "tolerances": {"tensor": 0.01, "loss": 0.01},
-    }
-    for name in ("encoder", "decoder", "loss"):
-        data = rounded((bundle / f"{name}.onnx").read_bytes())
-        seal(bundle, f"float16/{name}.onnx", data, lambda m: m["variants"].update(float16=variant))
-    return bundle
 
 
 def test_load_runs_the_graphs_of_the_precision(with_variant):
@@ -75,10 +38,12 @@ def test_verify_holds_each_to_its_own_tolerances(with_variant):
     assert exact.passed and exact.precision == "float32"
 
     def tighten(manifest):
-        manifest["variants"]["float16"]["tolerances"] = {"tensor": 1e-7, "loss": 1e-9}
+        manifest["variants"]["float16"]["tolerances"]["kl_loss"] = 1e-7
 
     seal(with_variant, "README.md", b"", tighten)
-    assert not vae_runtime.load(with_variant, precision="float16").verify().passed
+    report = vae_runtime.load(with_variant, precision="float16").verify()
+    differ = {(d.graph, d.output) for d in report.differences if not d.agrees}
+    assert differ == {("loss", "kl_loss"), ("numpy", "kl_loss")} and not report.passed
     assert vae_runtime.load(with_variant).verify().passed
 
 
@@ -91,7 +56,7 @@ def test_a_bundle_is_verified_in_all_precisions_or_one(with_variant):
     assert every.to_dict()["variants"] == {"float16": one.reports[0].to_dict()}
 
     def tighten(manifest):
-        manifest["variants"]["float16"]["tolerances"] = {"tensor": 1e-7, "loss": 1e-9}
+        manifest["variants"]["float16"]["tolerances"]["kl_loss"] = 1e-7
 
     seal(with_variant, "README.md", b"", tighten)
     every = vae_runtime.verify_bundle(with_variant, threads=1)
@@ -108,10 +73,28 @@ def test_the_sandbox_verifies_the_same(with_variant, precision):
 
 
 def test_allowed_differences_by_hand():
-    tolerances = VariantTolerances(tensor=0.1, loss=0.2)
     losses = np.array([-10.0, 20.0, 100.0])
-    np.testing.assert_allclose(tolerances.allowed(losses, is_loss=True), [4, 4, 20])
-    assert tolerances.allowed(np.array([[1.0, -50.0]]), is_loss=False) == pytest.approx(5)
+    np.testing.assert_allclose(allowed(0.2, losses, is_loss=True), [4, 4, 20])
+    assert allowed(0.1, np.array([[1.0, -50.0]]), is_loss=False) == pytest.approx(5)
+
+
+@pytest.mark.parametrize(("method", "sizes"), [("dynamic", {1}), ("static", {13})])
+def test_ranges_that_follow_the_batch_are_verified_one_sample_at_a_time(
+    with_variant, monkeypatch, method, sizes
+):
+    change = {"method": method}
+    seal(with_variant, "README.md", b"", lambda m: m["variants"]["float16"].update(change))
+    ran = []
+
+    def run(sessions, graph, inputs, run=Sessions.run, **options):
+        ran.append((graph, len(next(iter(inputs.values())))))
+        return run(sessions, graph, inputs, **options)
+
+    monkeypatch.setattr(Sessions, "run", run)
+    report = vae_runtime.load(with_variant, precision="float16").verify()
+    assert report.passed and report.samples == 13
+    assert {size for _, size in ran} == sizes
+    assert sum(size for graph, size in ran if graph == "loss") == 13
 
 
 @pytest.mark.parametrize("name", ["int8", "int4", "", "float64"])
@@ -161,7 +144,9 @@ def test_a_variants_graph_obeys_the_same_rules(with_variant, refused):
             lambda v: v["graphs"]["loss"]["inputs"].pop(),
             r"variants\.float16\.graphs\.loss does not fit",
         ),
-        (lambda v: v["tolerances"].update(tensor=0.6), "a number from 0 to 0.5"),
+        (lambda v: v["tolerances"].update(loss=0.6), "a number from 0 to 0.5"),
+        (lambda v: v["tolerances"].pop("z"), r"variants\.float16\.tolerances is not of kl_loss, l"),
+        (lambda v: v["tolerances"].update(x=0.1), r"variants\.float16\.tolerances is not of kl_"),
         (lambda v: v["drift"].update(rank_correlation=2), "a number from -1 to 1"),
         (lambda v: v.update(method="magic"), "weights"),
     ],

@@ -12,6 +12,7 @@ from vae_builder.cli.options import (
     bundle_argument,
     debug_option,
     json_option,
+    names,
     provider_option,
     quiet_option,
     sizes,
@@ -36,18 +37,25 @@ from vae_runtime.benchmark import SECONDS, bench
     help="Numbers of threads [default: 1 and all processors].",
 )
 @click.option(
+    "--precision",
+    "precisions",
+    callback=names,
+    metavar="NAME,...",
+    help="float32 and variants [default: all that the bundle has].",
+)
+@click.option(
     "--seconds",
     type=click.FloatRange(0, min_open=True),
     default=SECONDS,
     show_default=True,
-    help="Time for the rounds of all; starts and warm-up come on top.",
+    help="Time for the rounds, for each precision; starts and warm-up come on top.",
 )
 @click.option(
     "--tensorflow/--no-tensorflow",
     default=True,
     help="Time the SavedModels too, where TensorFlow is installed (default).",
 )
-@click.option("--save", is_flag=True, help="Keep the recommendation where load finds it.")
+@click.option("--save", is_flag=True, help="Keep the recommendations where load finds them.")
 @json_option("report")
 @provider_option
 @quiet_option
@@ -56,6 +64,7 @@ def bench_command(
     bundle: Path,
     batches: tuple[int, ...] | None,
     threads: tuple[int, ...] | None,
+    precisions: tuple[str, ...],
     seconds: float,
     tensorflow: bool,
     save: bool,
@@ -69,6 +78,7 @@ def bench_command(
     Example:
         build-vae bench digits-vae
         build-vae bench digits-vae --batch 1,64 --threads 1,2,4 --no-tensorflow --save
+        build-vae bench digits-vae --precision float32,int8
     """
 
     def tell(step: str) -> None:
@@ -81,10 +91,11 @@ def bench_command(
         providers=providers,
         batches=batches,
         threads=threads,
+        precisions=precisions or None,
         seconds=seconds,
         peers=partial(tensorflow_peers, bundle, gpu=gpu) if tensorflow else None,
         on_step=tell,
     )
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else str(report))
-    if save:
-        click.echo(f"wrote {report.save()}", err=as_json)
+    for path in report.save() if save else ():
+        click.echo(f"wrote {path}", err=as_json)

@@ -21,7 +21,7 @@ from vae_builder.cli.options import (
     source_options,
 )
 from vae_builder.cli.outputs import check_output, described, write_samples, write_scores
-from vae_builder.data import is_pictures, load_array
+from vae_builder.data import columns_of, is_pictures, load_array
 from vae_runtime.errors import InputError
 from vae_runtime.evaluate import evaluate
 from vae_runtime.runtime import VAERuntime, load
@@ -141,6 +141,7 @@ def _open(bundle: Path, source: str, options: dict[str, Any]) -> tuple[NDArray[A
     shape = vae.manifest.input.shape
     if reading["channels"] is None and len(shape) == 3 and is_pictures(source):
         reading["channels"] = shape[-1]
+    _check_columns(vae, source)
     x = load_array(source, **reading)
     if len(shape) == 3 and is_pictures(source) and x.shape[1:3] != shape[:2]:
         have, want = ("x".join(map(str, size)) for size in (x.shape[1:3], shape[:2]))
@@ -148,3 +149,17 @@ def _open(bundle: Path, source: str, options: dict[str, Any]) -> tuple[NDArray[A
             f"{source} is {have} (height x width), the model takes {want}: give --image-size {want}"
         )
     return x, vae
+
+
+def _check_columns(vae: VAERuntime, source: str) -> None:
+    """Refuses a table whose columns are others than the model's, or in another order."""
+    data = vae.manifest.data
+    expected, found = data.columns if data else None, columns_of(source)
+    if not expected or not found or found == expected:
+        return
+    if len(found) == len(expected):
+        i = next(i for i, (a, b) in enumerate(zip(found, expected, strict=True)) if a != b)
+        raise InputError(
+            f"{source}: column {i + 1} is {found[i]!r}, the model takes {expected[i]!r} there: put "
+            "the columns in the order of the manifest's data.columns"
+        )

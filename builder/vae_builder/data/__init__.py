@@ -11,6 +11,6 @@ Importing this package needs NumPy only; Pillow and Keras are imported where a s
 
 from vae_builder.data.dataset import Dataset
 from vae_builder.data.rows import Rows, Samples
-from vae_builder.data.sources import is_pictures, load_array, load_dataset
+from vae_builder.data.sources import columns_of, is_pictures, load_array, load_dataset
 
-__all__ = ["Dataset", "Rows", "Samples", "is_pictures", "load_array", "load_dataset"]
+__all__ = ["Dataset", "Rows", "Samples", "columns_of", "is_pictures", "load_array", "load_dataset"]

@@ -49,6 +49,7 @@ class Dataset:
         validation: samples of the same shape and dtype, disjoint from `train`.
         test: samples of the same shape and dtype, disjoint from both.
         split_seed: seed of the splits that were drawn; `None` where the source brought all.
+        columns: names of the elements of a vector, in their order; `None` where they have none.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Dataset:
     validation: Samples
     test: Samples
     split_seed: int | None
+    columns: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for split, x in self._splits.items():
@@ -64,6 +66,11 @@ class Dataset:
                     f"{self.name}: {split} samples have shape {x.shape[1:]} and dtype {x.dtype}, "
                     f"train samples {self.input_shape} and {self.train.dtype}: make them the same"
                 )
+        if self.columns is not None and (len(self.columns),) != self.input_shape:
+            raise InputError(
+                f"{self.name}: {len(self.columns)} names of columns for samples of shape "
+                f"{self.input_shape}: name each element of a vector once"
+            )
 
     @classmethod
     def from_arrays(
@@ -76,6 +83,7 @@ class Dataset:
         validation_fraction: float = VALIDATION_FRACTION,
         test_fraction: float = TEST_FRACTION,
         seed: int = 0,
+        columns: tuple[str, ...] | None = None,
     ) -> Dataset:
         """Makes a data set and draws the splits that are not given from `train`.
 
@@ -89,6 +97,7 @@ class Dataset:
             validation_fraction: share of `train` to draw, above 0; unused with `validation`.
             test_fraction: share of `train` to draw, above 0; unused with `test`.
             seed: seed of the draw, at least 0.
+            columns: names of the elements of vectors.
 
         Returns:
             The data set; each split has at least one sample.
@@ -114,9 +123,9 @@ class Dataset:
         fractions = {"validation": validation_fraction, "test": test_fraction}
         missing = {split: value for split, value in fractions.items() if split not in given}
         if not missing:
-            return cls(name, x, given["validation"], given["test"], None)
+            return cls(name, x, given["validation"], given["test"], None, columns)
         splits = given | _draw(name, x, missing, seed)
-        return cls(name, splits["train"], splits["validation"], splits["test"], seed)
+        return cls(name, splits["train"], splits["validation"], splits["test"], seed, columns)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

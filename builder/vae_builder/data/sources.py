@@ -19,7 +19,13 @@ from vae_builder.data.idx import is_idx, mnist_files, read_idx
 from vae_builder.data.named import EMBEDDED, NAMES, read_digits, read_keras
 from vae_builder.data.pictures import is_picture, read_folder, read_picture
 from vae_builder.data.reading import reading
-from vae_builder.data.tables import CSV_EXTENSIONS, PARQUET_EXTENSIONS, read_csv, read_parquet
+from vae_builder.data.tables import (
+    CSV_EXTENSIONS,
+    PARQUET_EXTENSIONS,
+    read_csv,
+    read_parquet,
+    table_columns,
+)
 from vae_runtime.errors import InputError, OptionError
 
 FORMS = (
@@ -82,6 +88,7 @@ def load_dataset(
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
         seed=seed,
+        columns=columns_of(source),
     )
 
 
@@ -119,6 +126,21 @@ def load_array(
 def is_pictures(source: str | Path) -> bool:
     """Whether a source is one picture or a folder of pictures, which `channels` applies to."""
     return _form(source) in ("picture", "folder")
+
+
+def columns_of(source: str | Path) -> tuple[str, ...] | None:
+    """What a source calls the elements of a sample.
+
+    Args:
+        source: as for `load_dataset`.
+
+    Returns:
+        The names of a table's columns; None for other sources, and tables without a header.
+
+    Raises:
+        InputError, MissingExtraError: the source cannot be read.
+    """
+    return table_columns(Path(source)) if _form(source) in ("csv", "parquet") else None
 
 
 def _form(source: str | Path) -> str:

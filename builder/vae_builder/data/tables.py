@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,9 @@ from vae_runtime.errors import InputError, MissingExtraError
 CSV_EXTENSIONS = (".csv", ".tsv")
 PARQUET_EXTENSIONS = (".parquet",)
 """Extensions that are read as tables, in lower case."""
+
+LONGEST_NAME = 200
+"""Characters of a column's name that are kept."""
 
 _DELIMITERS = ("\t", ";", ",")
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"}
@@ -41,6 +44,31 @@ class _Layout:
     delimiter: str
     columns: list[str]
     header_lines: int
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """What the header calls the columns; None where there is none."""
+        return tuple(map(_one_line, self.columns)) if self.header_lines else None
+
+
+def table_columns(path: Path) -> tuple[str, ...] | None:
+    """The names of a table's columns.
+
+    Args:
+        path: a CSV or Parquet file.
+
+    Returns:
+        The names in their order; None for a CSV file without a header.
+
+    Raises:
+        InputError: the file cannot be read.
+        MissingExtraError: pyarrow is not installed.
+    """
+    if path.suffix.lower() in PARQUET_EXTENSIONS:
+        with _parquet(path) as file:
+            return tuple(map(_one_line, file.schema_arrow.names))
+    with reading(path, "CSV file"):
+        return _csv_layout(path).names
 
 
 def read_csv(path: Path) -> NDArray[np.float32]:
@@ -92,12 +120,9 @@ def read_parquet(path: Path) -> NDArray[np.float32]:
             rows, or the file cannot be read; names row (from 0) and column.
         MissingExtraError: pyarrow is not installed.
     """
-    try:
+    with _parquet(path) as file:
         import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise MissingExtraError("reading Parquet", "pyarrow", "parquet") from error
-    with reading(path, "Parquet file"), pq.ParquetFile(path) as file:
+
         schema = file.schema_arrow
         is_number = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
         for field in schema:
@@ -121,6 +146,16 @@ def read_parquet(path: Path) -> NDArray[np.float32]:
                 )
             start += len(batch)
         return x
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Any]:
+    try:
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingExtraError("reading Parquet", "pyarrow", "parquet") from error
+    with reading(path, "Parquet file"), pq.ParquetFile(path) as file:
+        yield file
 
 
 def _csv_layout(path: Path) -> _Layout:
@@ -175,6 +210,10 @@ def _bad_cell(path: Path, place: str, column: str, value: object) -> str:
         )
     hint = "write a point for the decimal comma" if "," in text else "drop or encode the column"
     return f"{path}: {place}, column {column!r} is {text[:40]!r}, expected a finite number: {hint}"
+
+
+def _one_line(name: str) -> str:
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", name)[:LONGEST_NAME]
 
 
 def _is_missing(cell: str) -> bool:

@@ -119,6 +119,13 @@ def test_a_table_goes_raw_into_the_graphs(tmp_path, call):
     np.testing.assert_allclose(vae.loss(x).loss, loss, rtol=1e-6)
     assert np.abs(vae.reconstruct(x).mean(0) - (1000, -3, 0.5)).max() < 60
     assert 0.3 < np.abs(loss).max() < 100
+    assert manifest.data.columns == ("a", "b", "c")
+    swapped = tmp_path / "swapped.csv"
+    swapped.write_text((tmp_path / "t.csv").read_text().replace("a,b,c", "b,a,c"))
+    assert call("score", path, tmp_path / "t.csv")[0] == 0
+    status, out, err = call("score", path, swapped)
+    assert (status, out) == (3, "")
+    assert "swapped.csv: column 1 is 'b', the model takes 'a' there" in one_line(err)
 
 
 def test_raw_pixels_go_into_the_graphs(data, images, tmp_path, call):

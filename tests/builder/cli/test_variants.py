@@ -44,6 +44,45 @@ def test_quantize_says_what_became_of_each(bundle, data, call, monkeypatch):
     assert list(Bundle(bundle).manifest.variants) == ["float16"]
 
 
+TRAINED = "--epochs 1 --hidden 8 --latent-dim 2 --test-fraction 0.2 --seed 1"
+
+
+def test_export_makes_variants_at_once(data, tmp_path, call, monkeypatch):
+    monkeypatch.setattr(measure, "ROUNDS", 1)
+    monkeypatch.setattr(measure, "TURN", 0.0)
+    path = tmp_path / "new-vae"
+    both = ["--precision", "float16,int8", "--allow-drift", "float16,int8"]
+    status, out, err = call("export", path, "--data", data, *TRAINED.split(), *both)
+    assert status == 0
+    variants = Bundle(path).manifest.variants
+    assert list(variants) == ["float16", "int8"]
+    assert {variant.drift.samples for variant in variants.values()} == {60}
+    lines = out.splitlines()
+    assert lines[-3].startswith("float16 (weights): ") and lines[-2].startswith("int8 (")
+    assert lines[-1].startswith(f"wrote {path} ")
+    assert "exporting: float16 variant\nexporting: int8 variant\n" in err
+    assert call("verify", path)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--precision int4", "precision 'int4' is unknown: choose of float32, float16, int8"),
+        ("--allow-drift int8", "drift is allowed for 'int8', which is not among the precisions"),
+        ("--precision int8 --test-fraction 0.05", "15 held-out samples, expected 20 or more"),
+    ],
+)
+def test_export_that_cannot_make_its_variants_does_not_train(
+    data, tmp_path, call, monkeypatch, words, message
+):
+    monkeypatch.delattr("vae_builder.training.train")
+    path = tmp_path / "new-vae"
+    status, _, err = call("export", path, "--data", data, *TRAINED.split(), *words.split(), "-q")
+    assert status == 3
+    assert message in err and err.count("\n") == 1
+    assert not path.exists()
+
+
 def test_commands_run_the_variant_that_is_asked_for(quantized, data, call):
     losses = {}
     for precision in ("float32", "float16", "int8"):
@@ -75,7 +114,7 @@ def test_verify_checks_all_variants_or_one(quantized, call):
 def test_one_variant_that_differs_fails_the_bundle(quantized, tmp_path, call):
     path = shutil.copytree(quantized, tmp_path / "small-vae")
     manifest = json.loads((path / "manifest.json").read_bytes())
-    manifest["variants"]["int8"]["tolerances"] = {"tensor": 0, "loss": 0}
+    manifest["variants"]["int8"]["tolerances"]["loss"] = 0
     (path / "manifest.json").write_text(json.dumps(manifest))
     status, out, _ = call("verify", path)
     assert status == 1
@@ -89,6 +128,7 @@ def test_one_variant_that_differs_fails_the_bundle(quantized, tmp_path, call):
     ("words", "message"),
     [
         (("score", "{}", "{data}", "--precision", "int4"), "has float32, float16, int8: choose"),
+        (("bench", "{}", "--precision", "int4"), "has float32, float16, int8: choose"),
         (("quantize", "{}", "--data", "{data}", "--precision", "int4"), "'int4' is unknown"),
         (
             ("export", "{}-new", "--run", "run", "--precision", "int8"),
@@ -114,4 +154,8 @@ def test_edge(quantized, tmp_path, call):
     assert out == f"wrote {tmp_path / 'edge'}: batch 2, 6 sets of test data a graph\n"
     assert (tmp_path / "edge" / "loss" / "model.ort").is_file()
     status, _, _ = call("edge", quantized, "-o", tmp_path / "int8", "--precision", "int8")
-    assert status == 0 and "Graphs in int8" in (tmp_path / "int8" / "README.md").read_text("utf-8")
+    text = (tmp_path / "int8" / "README.md").read_text("utf-8")
+    variant = Bundle(quantized).manifest.variants["int8"]
+    assert status == 0 and "Graphs in int8" in text
+    assert all(f"{name} {share:g}" in text for name, share in variant.tolerances.items())
+    assert ("its ranges follow the batch" in text) == (variant.method == "dynamic")

@@ -5,7 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from vae_builder.data import load_array, load_dataset
+from vae_builder.data import Dataset, columns_of, load_array, load_dataset
+from vae_builder.training import data_spec
 from vae_runtime.errors import InputError, MissingExtraError, OptionError
 
 X = np.array([[1, 2.5, -3], [4e-3, 5, 6], [7, 8, 9], [0, 0.1, 0.2]])
@@ -191,3 +192,37 @@ def test_parquet_without_pyarrow(tmp_path, monkeypatch):
     assert str(caught.value) == (
         'reading Parquet needs pyarrow, which is not installed: pip install "build-vae[parquet]"'
     )
+
+
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        (None, None),
+        (["a", " b ", "c"], ("a", "b", "c")),
+        (['"two\nlines"', "b" * 300, '"x, y"'], ("two lines", "b" * 200, "x, y")),
+    ],
+)
+def test_names_of_columns(tmp_path, header, columns):
+    path = write(tmp_path, text(X, ",", header))
+    assert columns_of(path) == columns
+    dataset = load_dataset(path)
+    assert dataset.columns == columns
+    assert data_spec(dataset).columns == columns
+
+
+def test_names_of_columns_in_parquet(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table({"t": [1.0, 2.0, 3.0], "p": [4, 5, 6]}), tmp_path / "t.parquet")
+    assert columns_of(tmp_path / "t.parquet") == ("t", "p")
+
+
+def test_names_of_columns_are_as_many_as_elements():
+    with pytest.raises(InputError, match=r"2 names of columns for samples of shape \(3,\)"):
+        Dataset.from_arrays("x", X, columns=("a", "b"))
+
+
+def test_names_that_no_manifest_has_room_for_are_left_out():
+    x = np.zeros((4, 2000))
+    dataset = Dataset.from_arrays("x", x, columns=tuple(f"{i:0200}" for i in range(2000)))
+    assert data_spec(dataset).columns is None
