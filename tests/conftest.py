@@ -75,6 +75,16 @@ def exported(small_models, tmp_path_factory):
 
 
 @pytest.fixture
+def tunings(tmp_path, monkeypatch):
+    """The folder where `bench --save` writes and `load` looks, for one test."""
+    from vae_runtime import tuning
+
+    path = tmp_path / "tunings"
+    monkeypatch.setattr(tuning, "_folder", lambda: path)
+    return path
+
+
+@pytest.fixture
 def bundle(exported, tmp_path):
     """A copy of a small dense bce bundle, free to be changed."""
     return Path(shutil.copytree(exported(), tmp_path / "small-vae"))

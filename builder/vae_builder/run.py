@@ -43,9 +43,10 @@ from vae_builder.trainer import Progress
 from vae_builder.training import Trained, data_spec, train
 from vae_builder.vae import VAE
 from vae_export.publish import check_parent
+from vae_export.saved_models import as_os_error
 from vae_runtime import strict_json
 from vae_runtime.errors import ExportError, InputError
-from vae_runtime.files import WRITING, replacing
+from vae_runtime.files import WRITING, remove_debris, replacing, replacing_by_name
 from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses
 from vae_runtime.manifest import DataSpec
@@ -139,7 +140,7 @@ def train_run(
         data_spec(dataset),
         _versions(),
     )
-    with _writing(path):
+    with _writing(path, "start again"):
         _empty(path)
         _write(path / RUN, strict_json.encode(record))
     return _train(path, record, dataset, None, on_progress)
@@ -170,7 +171,10 @@ def resume_run(
     """
     path = Path(path)
     record = _read_record(path)
+    remove_debris(path)
     if (path / RESULT).exists():
+        with contextlib.suppress(OSError):  # it is there where the end was interrupted
+            (path / CHECKPOINT).unlink()
         return load_run(path)
     if dataset is None:
         if record.source is None:
@@ -245,7 +249,8 @@ def _train(
     checkpoint: Checkpoint | None,
     on_progress: Callable[[Progress], None] | None,
 ) -> Trained:
-    board = tf.summary.create_file_writer(str(path / TENSORBOARD))
+    with _writing(path), as_os_error(path / TENSORBOARD):
+        board = tf.summary.create_file_writer(str(path / TENSORBOARD))
     logged = len(checkpoint.history) if checkpoint else 0
 
     def on_checkpoint(now: Checkpoint) -> None:
@@ -253,8 +258,9 @@ def _train(
         with _writing(path):
             write_checkpoint(now, path / CHECKPOINT)
             _write_history(path / HISTORY, now.history)
-        for epoch in now.history[logged:]:
-            _log(board, epoch)
+            with as_os_error(path / TENSORBOARD):
+                for epoch in now.history[logged:]:
+                    _log(board, epoch)
         logged = len(now.history)
 
     trained = train(
@@ -264,17 +270,18 @@ def _train(
         on_progress=on_progress,
         on_checkpoint=on_checkpoint,
     )
-    board.close()
     with _writing(path):
+        with as_os_error(path / TENSORBOARD):
+            board.close()
         _write_end(path, trained, record)
     return trained
 
 
 def _write_end(path: Path, trained: Trained, record: RunRecord) -> None:
     for name in MODELS:
-        temporary = path / f".{name}.writing.keras"
-        getattr(trained.vae, name).save(temporary)
-        temporary.replace(path / f"{name}.keras")
+        with replacing_by_name(path / f"{name}.keras", ".keras") as temporary:
+            getattr(trained.vae, name).save(temporary)
+    _write_history(path / HISTORY, trained.history)  # a kill may have come before its last line
     with replacing(path / HELD_OUT) as file:
         np.savez_compressed(file, x=trained.held_out)
     filled = RunRecord(**{**vars(record), "config": trained.config})
@@ -323,13 +330,14 @@ def _read_record(path: Path) -> RunRecord:
 
 
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def _writing(path: Path, then: str | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        then = then or f"go on with build-vae train {path} --resume"
         raise ExportError(
-            f"{path} cannot be written: {error.strerror or error}: free some space or check the "
-            "folder, then go on with --resume"
+            f"{error.filename or path} cannot be written: {error.strerror or error}: free some "
+            f"space or check the folder, then {then}"
         ) from error
 
 

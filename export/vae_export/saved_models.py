@@ -6,10 +6,12 @@ identifies one is the digest of its weights.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,13 +36,26 @@ def write_saved_model(model: keras.Model, function: Any, path: Path) -> None:
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint(SIGNATURE, function)
-    try:
+    with as_os_error(path):
         archive.write_out(str(path), verbose=False)
-    except tf.errors.OpError as error:  # TensorFlow's word for what the file system says
-        full = "No space left" in error.message
-        code = errno.ENOSPC if full else errno.EIO
-        raise OSError(code, os.strerror(code), str(path)) from error
     shutil.rmtree(path / "assets", ignore_errors=True)  # an empty folder; copies may lose it
+
+
+@contextlib.contextmanager
+def as_os_error(path: Path) -> Iterator[None]:
+    """Raises what TensorFlow says of a file that it cannot write as everybody else does.
+
+    Args:
+        path: what it writes.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        code = errno.ENOSPC if "No space left" in error.message else errno.EIO
+        raise OSError(code, os.strerror(code), str(path)) from error
 
 
 def read_saved_model(path: Path) -> Any:

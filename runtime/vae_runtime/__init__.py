@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from vae_runtime.bundle import Bundle
+from vae_runtime.bundle_report import BundleReport, verify_bundle
 from vae_runtime.errors import (
     BuildVaeError,
     BundleError,
@@ -41,6 +42,7 @@ __all__ = [
     "BuildVaeError",
     "Bundle",
     "BundleError",
+    "BundleReport",
     "Difference",
     "Encoding",
     "Evaluation",
@@ -64,6 +66,7 @@ __all__ = [
     "load",
     "manifest_schema",
     "pack",
+    "verify_bundle",
 ]
 
 

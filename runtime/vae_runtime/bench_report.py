@@ -52,7 +52,7 @@ class BenchReport:
 
         Raises:
             MeasurementError: the machine was too noisy to tell what is fastest.
-            OSError: the file cannot be written.
+            ExportError: the file cannot be written.
         """
         if self.noise:
             raise MeasurementError(

@@ -42,7 +42,7 @@ class TrainingError(BuildVaeError):
 
 
 class ExportError(BuildVaeError):
-    """A model cannot be exported, or the bundle cannot be written."""
+    """A model cannot be exported, or a file or folder cannot be written."""
 
 
 class MeasurementError(BuildVaeError):

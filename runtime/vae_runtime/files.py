@@ -29,23 +29,40 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: it cannot be written; names `path`.
     """
-    temporary = path.with_name(f".{path.name}.{owner()}{WRITING}")
+    with replacing_by_name(path) as temporary, temporary.open("wb") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def replacing_by_name(path: Path, suffix: str = "") -> Iterator[Path]:
+    """As `replacing`, for what takes the name of a file to write.
+
+    Args:
+        path: file to make or to replace.
+        suffix: how the name must end.
+
+    Yields:
+        A path beside `path` where nothing is.
+
+    Raises:
+        OSError: it cannot be written; names `path`.
+    """
+    temporary = path.with_name(f".{path.name}.{owner()}{WRITING}{suffix}")
     try:
-        _remove_debris(path)
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
+        remove_debris(path.parent, path.name)
+        yield temporary
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
 WRITING = ".writing"
-"""How the names of files that are being written end."""
+"""What the names of files that are being written have behind their owner."""
 
 
 def owner() -> str:
@@ -74,10 +91,15 @@ def is_gone(name: str) -> bool:
     return False
 
 
-def _remove_debris(path: Path) -> None:
-    """Removes what writers of this file that were killed left behind."""
-    prefix = f".{path.name}."
-    for debris in path.parent.glob(f"{glob.escape(prefix)}*{WRITING}"):
-        if is_gone(debris.name.removeprefix(prefix).removesuffix(WRITING)):
+def remove_debris(folder: Path, name: str | None = None) -> None:
+    """Removes what writers that were killed left behind.
+
+    Args:
+        folder: where they wrote.
+        name: of the file that they would have made; any where left out.
+    """
+    of = "*" if name is None else glob.escape(name)
+    for debris in folder.glob(f".{of}.*{WRITING}*"):
+        if is_gone(debris.name.rpartition(WRITING)[0].rpartition(".")[2]):
             with contextlib.suppress(OSError):
                 debris.unlink()

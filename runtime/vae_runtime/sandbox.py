@@ -41,13 +41,21 @@ class SandboxReport:
 
     Attributes:
         passed: whether all differences are within the manifest's tolerances.
-        table: the parity check's report as text.
-        report: the same as plain JSON types; see `VerifyReport.to_dict`.
+        table: `str` of the child's `BundleReport`.
+        report: its `to_dict`.
     """
 
     passed: bool
     table: str
     report: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON types, as of a bundle that is verified without a sandbox."""
+        return self.report
+
+    def __str__(self) -> str:
+        """The report as tables."""
+        return self.table
 
 
 def verify_in_sandbox(
@@ -55,6 +63,7 @@ def verify_in_sandbox(
     *,
     memory: int = MEMORY,
     seconds: float = SECONDS,
+    precision: str | None = None,
     sha256: str | None = None,
     providers: Sequence[str] = ("cpu",),
     threads: int | None = None,
@@ -67,6 +76,7 @@ def verify_in_sandbox(
         bundle: the bundle, a folder or a single file.
         memory: MiB that the child may hold beyond what it starts with.
         seconds: how long it may compute, and take.
+        precision: only this one, `float32` or a variant; all where left out.
         sha256: the digest that the bundle must have.
         providers: as for `load`.
         threads: as for `load`.
@@ -85,6 +95,7 @@ def verify_in_sandbox(
     if memory < 1 or not 0 < seconds < 1e9:
         raise OptionError(f"memory {memory} and seconds {seconds} must be more than 0")
     options = {
+        "precision": precision,
         "sha256": sha256,
         "providers": list(providers),
         "threads": threads,
@@ -137,7 +148,7 @@ def _ended(bundle: str | os.PathLike[str], what: str) -> BundleError:
 
 def _child() -> None:
     """What runs in the child: limits itself, verifies, tells, and ends."""
-    from vae_runtime.loading import load
+    from vae_runtime.bundle_report import verify_bundle
     from vae_runtime.providers import onnxruntime
 
     bundle, memory, seconds, options = json.loads(sys.argv[1])
@@ -149,7 +160,7 @@ def _child() -> None:
     try:
         onnxruntime()
         _limit(memory, seconds)
-        report = load(bundle, **options).verify()
+        report = verify_bundle(bundle, **options)
         told = {"passed": report.passed, "table": str(report), "report": report.to_dict()}
         text = json.dumps(told)
     except BuildVaeError as error:

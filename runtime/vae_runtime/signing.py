@@ -13,7 +13,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from vae_runtime.errors import BundleError, MissingExtraError, OptionError
+from vae_runtime.errors import BundleError, ExportError, MissingExtraError, OptionError
+from vae_runtime.files import replacing_by_name
 
 
 def default_signature(bundle: str | os.PathLike[str]) -> Path:
@@ -42,6 +43,7 @@ def sign(
 
     Raises:
         BundleError: the bundle is not whole.
+        ExportError: the signature cannot be written.
         OptionError: the key cannot be used, or the signature would lie inside the bundle.
         MissingExtraError: model-signing is not installed.
     """
@@ -56,11 +58,19 @@ def sign(
         config = signing.Config().use_elliptic_key_signer(
             private_key=Path(private_key), password=password
         )
-        config.sign(Path(bundle), target)
     except (OSError, ValueError, TypeError) as error:
         raise OptionError(
-            f"{private_key} cannot sign {target}: {_line(error)}: give an elliptic-curve key in "
-            "PEM, and a place that can be written"
+            f"{private_key} cannot sign {bundle}: {_line(error)}: give an elliptic-curve key in PEM"
+        ) from error
+    try:
+        with replacing_by_name(target) as temporary:
+            config.sign(Path(bundle), temporary)
+    except (ValueError, TypeError) as error:
+        raise OptionError(f"{private_key} cannot sign {bundle}: {_line(error)}") from error
+    except OSError as error:
+        raise ExportError(
+            f"{target} cannot be written: {error.strerror}: choose another place; nothing was "
+            "changed"
         ) from error
     return target
 

@@ -25,6 +25,7 @@ from typing import Annotated
 
 from vae_runtime import strict_json
 from vae_runtime.bundle import Bundle
+from vae_runtime.errors import ExportError
 from vae_runtime.files import replacing
 from vae_runtime.processors import processor_name, usable_processors
 from vae_runtime.providers import onnxruntime, short_name
@@ -132,12 +133,18 @@ def save(place: Place, precision: str, tuning: Tuning) -> Path:
         The file, written whole or not at all.
 
     Raises:
-        OSError: the file cannot be written.
+        ExportError: the file cannot be written.
     """
     path = _path(place, precision)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        file.write(strict_json.encode(Saved(place, precision, tuning)))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            file.write(strict_json.encode(Saved(place, precision, tuning)))
+    except OSError as error:
+        raise ExportError(
+            f"{error.filename} cannot be written: {error.strerror}: free some space or check the "
+            "folder; what was saved before still holds"
+        ) from error
     return path
 
 

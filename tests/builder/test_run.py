@@ -23,8 +23,10 @@ from vae_builder import (
     train_run,
     trainer,
 )
+from vae_builder import run as run_module
 from vae_builder.data import Dataset
 from vae_runtime.errors import ExportError, InputError
+from vae_runtime.files import owner
 
 CONFIG = TrainConfig(hidden=(4,), latent_dim=2, epochs=3, batch_size=4, seed=3, patience=3)
 STEPS = 3 * 9  # of 42 samples, 36 train
@@ -261,10 +263,38 @@ def test_a_full_disk_keeps_the_last_checkpoint(data, tmp_path, often, whole, mon
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fsync)
-    with pytest.raises(ExportError, match=r"run cannot be written: No space left .* --resume"):
+    with pytest.raises(
+        ExportError, match=r"history\.csv cannot be written: No space left .* --resume"
+    ):
         train_run(tmp_path / "run", Source(str(data)), CONFIG)
     monkeypatch.undo()
     assert weights(resume_run(tmp_path / "run")) == weights(whole)
+
+
+def test_a_history_that_lags_behind_the_last_checkpoint(data, tmp_path, monkeypatch):
+    config = replace(CONFIG, epochs=1)
+
+    def stop(*_):
+        raise StopError
+
+    with monkeypatch.context() as patch, pytest.raises(StopError):
+        patch.setattr(run_module, "_write_history", stop)
+        train_run(tmp_path / "run", Source(str(data)), config)
+    resumed = resume_run(tmp_path / "run")
+    assert load_run(tmp_path / "run").history == resumed.history
+
+
+def test_what_the_end_of_a_killed_run_left_is_removed(finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    before = {path.name for path in run.iterdir()}
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    dead = f"{owner().partition('-')[0]}-{process.pid}"
+    for name in ("checkpoint.npz", f".checkpoint.npz.{dead}.writing"):
+        (run / name).touch()
+    (run / f".encoder.keras.{dead}.writing.keras").touch()
+    resume_run(run)
+    assert {path.name for path in run.iterdir()} == before
 
 
 def test_run_record_says_where_the_data_is(data, tmp_path):

@@ -1,9 +1,8 @@
-"""Kills, full disks and read-only folders: the old content stays, or the new is there, whole."""
+"""Faults, kills, full disks: the old content stays, or the new is there, whole."""
 
 import contextlib
-import errno
+import importlib.util
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -16,15 +15,16 @@ from vae_export.publish import publishing
 from vae_runtime import ExportError
 from vae_runtime.files import is_gone, owner, replacing
 
-KILLS = Path(__file__).parent / "kills.py"
+resource = pytest.importorskip("resource", reason="needs fork, signals and limits of POSIX")
+
+HERE = Path(__file__).parent
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs fork and SIGKILL")
 @pytest.mark.parametrize("kills", [20, pytest.param(1000, marks=pytest.mark.slow)])
 def test_kills(kills):
     memory = Path("/dev/shm")  # where flushing costs nothing; the full form takes the disk
     where = ["--folder", memory] if kills < 100 and memory.is_dir() else []
-    words = [sys.executable, KILLS, "--kills", str(kills), *where]
+    words = [sys.executable, HERE / "kills.py", "--kills", str(kills), *where]
     result = subprocess.run(words, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.endswith(" kills: 0 promises broken\n")
@@ -32,84 +32,32 @@ def test_kills(kills):
     assert "new" in result.stdout
 
 
-class Failing:
-    """A file whose n-th call fails."""
-
-    def __init__(self, file, faults):
-        self._file, self._faults = file, faults
-
-    def __getattr__(self, name):
-        return self._faults.counted(name, getattr(self._file, name))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._file.close()
-
-
-class Faults:
-    """Lets the n-th call of what a file is written with fail."""
-
-    def __init__(self, monkeypatch, fail_at, code):
-        self.fail_at, self.code, self.calls = fail_at, code, []
-        opened = Path.open
-        opener = self.counted("open", lambda *a, **o: Failing(opened(*a, **o), self))
-        monkeypatch.setattr(Path, "open", opener)
-        monkeypatch.setattr(Path, "replace", self.counted("replace", Path.replace))
-        monkeypatch.setattr(os, "fsync", self.counted("fsync", os.fsync))
-
-    def counted(self, name, function):
-        def call(*arguments, **options):
-            self.calls.append(name)
-            if len(self.calls) == self.fail_at:
-                raise OSError(self.code, os.strerror(self.code))
-            return function(*arguments, **options)
-
-        return call
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's filters of system calls")
+@pytest.mark.parametrize(
+    "faults", [["--faults", "3"], pytest.param([], marks=pytest.mark.slow)], ids=["some", "all"]
+)
+def test_a_fault_at_each_call_that_writes(faults):
+    subjects = ["training", "export", "pack", "bench"]
+    if importlib.util.find_spec("model_signing"):
+        subjects.append("sign")
+    words = [sys.executable, HERE / "faults.py", *subjects, *faults]
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.endswith(" faults: 0 promises broken\n")
+    assert [line.partition(":")[0] for line in result.stdout.splitlines()[:-1]] == subjects
 
 
-@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
-def test_a_fault_at_each_step_of_a_file(tmp_path, monkeypatch, code):
-    path, seen = tmp_path / "file", []
-    path.write_bytes(b"old")
-    for fail_at in range(1, 20):
-        with monkeypatch.context() as patch:
-            faults = Faults(patch, fail_at, code)
-            try:
-                with replacing(path) as file:
-                    file.write(b"n")
-                    file.write(b"ew")
-                error = None
-            except OSError as caught:
-                error = caught
-        assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
-        if error is None:
-            break
-        seen.append(faults.calls[-1])
-        assert (error.errno, error.filename) == (code, str(path))
-        assert path.read_bytes() == b"old"
-    assert seen == ["open", "write", "write", "flush", "fileno", "fsync", "replace"]
-    assert path.read_bytes() == b"new"
-
-
-@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
-def test_a_fault_at_each_step_of_a_pack(exported, tmp_path, monkeypatch, code):
-    bundle, path, fail_at = exported(), tmp_path / "small.vae", 0
-    path.write_bytes(b"old")
-    while True:
-        fail_at += 1
-        with monkeypatch.context() as patch:
-            Faults(patch, fail_at, code)
-            try:
-                vae_runtime.pack(bundle, path)
-                break
-            except ExportError as error:
-                assert f"{path} cannot be written: {os.strerror(code)}" in str(error)
-        assert [entry.name for entry in tmp_path.iterdir()] == ["small.vae"]
-        assert path.read_bytes() == b"old"
-    assert fail_at > 8
-    vae_runtime.Bundle(path).check_files()
+@pytest.mark.parametrize(
+    ("training", "export"), [(3, 1), pytest.param(500, 500, marks=pytest.mark.slow)]
+)
+def test_kills_of_training_and_export(training, export):
+    kills = ["--training", str(training), "--export", str(export)]
+    words = [sys.executable, HERE / "run_kills.py", *kills]
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"training: {training} kills" in result.stdout
+    assert f"export: {export} kills" in result.stdout
+    assert result.stdout.endswith("\n0 promises broken\n")
 
 
 def test_what_killed_writers_left_is_removed(tmp_path):

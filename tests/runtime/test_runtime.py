@@ -1,19 +1,16 @@
 """A loaded bundle, held against the SavedModels that TensorFlow runs."""
 
-import shutil
 import subprocess
 import sys
-import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
 import pytest
 
 import vae_runtime
-from vae_runtime import InputError, OptionError, ProviderError, runtime
+from vae_runtime import InputError, OptionError, ProviderError
 from vae_runtime.loss import LossSpec, numpy_losses
 
 MODELS = {
@@ -261,13 +258,6 @@ def test_interpolation_refuses(vae):
         vae.interpolate(x, x)
 
 
-@pytest.mark.parametrize("option", ["threads", "batch_size"])
-@pytest.mark.parametrize("value", [0, -1])
-def test_options_below_one_are_refused(exported, option, value):
-    with pytest.raises(OptionError, match=f"{option} is {value}, expected 1 or more"):
-        vae_runtime.load(exported(), **{option: value})
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_the_same_sessions_in_chunks_of_another_size(exported, monkeypatch, name):
     arguments, shape = MODELS[name]
@@ -476,33 +466,6 @@ def test_small_samples_do_not_make_huge_chunks(exported):
     assert sizes == [256, 256, 256, 232]
 
 
-def test_a_bundle_that_is_republished_meanwhile_still_loads(exported, tmp_path):
-    from vae_export.publish import publishing
-
-    target = tmp_path / "small-vae"
-    shutil.copytree(exported(), target)
-    done = threading.Event()
-
-    def republish():
-        other = exported("dense", "bce", kl_weight=0.5)
-        for i in range(40):
-            with publishing(target, force=True) as folder:
-                shutil.copytree((exported(), other)[i % 2], folder, dirs_exist_ok=True)
-        done.set()
-
-    exported("dense", "bce", kl_weight=0.5)
-    thread = threading.Thread(target=republish)
-    thread.start()
-    loads = 0
-    try:
-        while not done.is_set():
-            assert vae_runtime.load(target).manifest.loss.kl_weight in (0.5, 1.0)
-            loads += 1
-    finally:
-        thread.join()
-    assert loads > 0
-
-
 def values(**arrays):
     """`OrtValue`s on the one device that is everywhere."""
     make = onnxruntime.OrtValue.ortvalue_from_numpy
@@ -540,15 +503,3 @@ def test_what_fails_in_onnx_runtime_is_one_line(vae):
     with pytest.raises(ProviderError, match=r"^encoder\.onnx fails on cpu: .*lower") as caught:
         vae.run("encoder", {"x": samples(2)[:, :, :5]})
     assert "\n" not in str(caught.value)
-
-
-def test_a_folder_with_the_number_of_an_old_one_is_another(bundle, monkeypatch):
-    """A file system gives the number of a removed folder to the next; times tell them apart."""
-    before = runtime._identity(bundle)
-    aside = bundle.rename(bundle.with_name("aside"))
-    shutil.copytree(aside, bundle)
-    real = bundle.stat()
-    same = {"st_dev": before[0], "st_ino": before[1]}
-    times = {"st_ctime_ns": real.st_ctime_ns, "st_mtime_ns": real.st_mtime_ns}
-    monkeypatch.setattr(type(bundle), "stat", lambda *_, **__: SimpleNamespace(**same, **times))
-    assert runtime._identity(bundle) != before

@@ -6,7 +6,7 @@ import pytest
 
 import vae_runtime
 from vae_builder.cli import run
-from vae_runtime import BundleError, MissingExtraError, OptionError
+from vae_runtime import BundleError, ExportError, MissingExtraError, OptionError
 from vae_runtime.signing import check_signature, default_signature, sign
 
 
@@ -90,6 +90,11 @@ def test_keys_that_are_none(signed, tmp_path):
         check_signature(signed, junk)
     with pytest.raises(OptionError, match=r"junk\.pem cannot sign"):
         sign(signed, junk)
+
+
+def test_a_signature_that_cannot_be_written(bundle, keys, tmp_path):
+    with pytest.raises(ExportError, match=r"x\.sig cannot be written: No such file .* another pla"):
+        sign(bundle, keys[0][0], tmp_path / "none" / "x.sig")
 
 
 def test_the_command_signs(bundle, keys, tmp_path, capsys):

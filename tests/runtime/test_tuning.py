@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import re
 import sys
 from dataclasses import replace
@@ -13,7 +12,7 @@ import onnxruntime
 import pytest
 
 import vae_runtime
-from vae_runtime import Bundle, strict_json, tuning
+from vae_runtime import Bundle, ExportError, strict_json, tuning
 from vae_runtime.parallel import Team
 from vae_runtime.processors import usable_processors
 from vae_runtime.tuning import Place, Tuning, default_batch_size, find, place, save
@@ -21,22 +20,14 @@ from vae_runtime.tuning import Place, Tuning, default_batch_size, find, place, s
 HERE = Place("ab" * 32, "1.2.3", ("cpu",), "Fast CPU", 4)
 FOUND = Tuning(3, 64)
 
-pytestmark = pytest.mark.skipif(
-    sys.platform in ("win32", "darwin"), reason="plants the folder by XDG_CACHE_HOME"
-)
+pytestmark = pytest.mark.usefixtures("tunings")
+real_folder = tuning._folder
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    path = tmp_path / "cache"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(path))
-    return path
-
-
-def test_a_round_trip(cache):
+def test_a_round_trip(tunings):
     assert find(HERE, "float32") is None
     path = save(HERE, "float32", FOUND)
-    assert path.parent == cache / "build-vae" / "tuning"
+    assert path.parent == tunings
     assert find(HERE, "float32") == FOUND
     save(HERE, "float32", Tuning(1, 2))
     assert find(HERE, "float32") == Tuning(1, 2)
@@ -121,17 +112,36 @@ def test_no_home_is_passed_over(monkeypatch, caplog):
     def no_home():
         raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(tuning, "_folder", real_folder)
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", no_home)
     assert find(HERE, "float32") is None
     assert "Could not determine home directory" in caplog.text
 
 
-@pytest.mark.parametrize("named", ["", "relative/cache"])
-def test_a_cache_folder_that_is_not_absolute_is_ignored(monkeypatch, tmp_path, named):
-    monkeypatch.setenv("XDG_CACHE_HOME", named)
+@pytest.mark.parametrize(
+    ("platform", "variable", "value", "folder"),
+    [
+        ("linux", "XDG_CACHE_HOME", "{}/named", "named/build-vae/tuning"),
+        ("linux", "XDG_CACHE_HOME", "", ".cache/build-vae/tuning"),
+        ("linux", "XDG_CACHE_HOME", "relative/cache", ".cache/build-vae/tuning"),
+        ("darwin", "XDG_CACHE_HOME", "{}/named", "Library/Caches/build-vae/tuning"),
+        ("win32", "LOCALAPPDATA", "{}/named", "named/build-vae/Cache/tuning"),
+        ("win32", "LOCALAPPDATA", "", "AppData/Local/build-vae/Cache/tuning"),
+    ],
+)
+def test_each_system_s_folder(monkeypatch, tmp_path, platform, variable, value, folder):
+    monkeypatch.setenv(variable, value.format(tmp_path))
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    assert save(HERE, "float32", FOUND).parent == tmp_path / ".cache" / "build-vae" / "tuning"
+    monkeypatch.setattr(sys, "platform", platform)
+    assert real_folder() == tmp_path / folder
+
+
+def test_what_cannot_be_written_is_one_line(tunings):
+    tunings.touch()
+    with pytest.raises(ExportError, match=r"tunings cannot be written: .*: free some space or che"):
+        save(HERE, "float32", FOUND)
 
 
 @pytest.mark.parametrize(
@@ -190,8 +200,8 @@ def test_load_without_anything_saved(exported, monkeypatch):
     assert loaded(exported(), monkeypatch) == (usable_processors(), 256)
 
 
-def test_load_does_not_break_on_a_damaged_file(saved, monkeypatch, caplog):
-    for path in (Path(os.environ["XDG_CACHE_HOME"]) / "build-vae" / "tuning").iterdir():
+def test_load_does_not_break_on_a_damaged_file(saved, tunings, monkeypatch, caplog):
+    for path in tunings.iterdir():
         path.write_text("junk")
     assert loaded(saved, monkeypatch) == (usable_processors(), 256)
     assert caplog.text.count("\n") == 1

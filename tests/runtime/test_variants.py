@@ -1,6 +1,7 @@
 """A bundle's variants as the runtime sees them: chosen by name, checked by the same rules."""
 
 import shutil
+import sys
 
 import numpy as np
 import onnx
@@ -10,6 +11,7 @@ import vae_runtime
 from sealing import seal
 from vae_runtime import Bundle, OptionError, ProviderError
 from vae_runtime.onnx_graph import check_graph
+from vae_runtime.sandbox import verify_in_sandbox
 from vae_runtime.sessions import Sessions
 from vae_runtime.variants import allowed
 
@@ -43,6 +45,31 @@ def test_verify_holds_each_to_its_own_tolerances(with_variant):
     differ = {(d.graph, d.output) for d in report.differences if not d.agrees}
     assert differ == {("loss", "kl_loss"), ("numpy", "kl_loss")} and not report.passed
     assert vae_runtime.load(with_variant).verify().passed
+
+
+def test_a_bundle_is_verified_in_all_precisions_or_one(with_variant):
+    every = vae_runtime.verify_bundle(with_variant, threads=1)
+    assert [report.precision for report in every.reports] == ["float32", "float16"]
+    assert every.passed and str(every).count("PASSED") == 2
+    one = vae_runtime.verify_bundle(with_variant, precision="float16", threads=1)
+    assert one.reports == every.reports[1:]
+    assert every.to_dict()["variants"] == {"float16": one.reports[0].to_dict()}
+
+    def tighten(manifest):
+        manifest["variants"]["float16"]["tolerances"]["kl_loss"] = 1e-7
+
+    seal(with_variant, "README.md", b"", tighten)
+    every = vae_runtime.verify_bundle(with_variant, threads=1)
+    assert every.reports[0].passed and not every.passed and not every.to_dict()["passed"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the sandbox needs Linux")
+@pytest.mark.parametrize("precision", [None, "float32", "float16"])
+def test_the_sandbox_verifies_the_same(with_variant, precision):
+    expected = vae_runtime.verify_bundle(with_variant, precision=precision, threads=1)
+    told = verify_in_sandbox(with_variant, precision=precision)
+    assert (told.passed, str(told)) == (True, str(expected))
+    assert told.to_dict() == expected.to_dict()
 
 
 def test_allowed_differences_by_hand():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,11 @@ from vae_builder.cli.options import (
     machine_options,
     pin_option,
 )
+from vae_runtime.bundle import Bundle
+from vae_runtime.bundle_report import BundleReport, verify_bundle
 from vae_runtime.errors import OptionError
-from vae_runtime.loading import load
-from vae_runtime.runtime import VAERuntime
-from vae_runtime.sandbox import MEMORY, SECONDS, verify_in_sandbox
+from vae_runtime.sandbox import MEMORY, SECONDS, SandboxReport, verify_in_sandbox
 from vae_runtime.signing import check_signature
-from vae_runtime.variants import FLOAT32
 
 
 @click.command("verify")
@@ -94,35 +95,23 @@ def verify_command(
         check_signature(bundle, public_key, signature)
     elif signature:
         raise OptionError("--signature needs --public-key: give the publisher's")
+    check: Callable[..., BundleReport | SandboxReport] = verify_bundle
     if sandbox:
-        for option, given in (("--against", against == "saved-model"), ("--precision", precision)):
-            if given:
-                raise OptionError(f"--sandbox does not go with {option}: leave one out")
-        told = verify_in_sandbox(bundle, memory=sandbox_memory, seconds=sandbox_seconds, **options)
-        click.echo(json.dumps(told.report, indent=2) if as_json else told.table)
-        return 0 if told.passed else 1
-    vae = load(bundle, precision=precision or FLOAT32, **options)
-    against_what: dict[str, Any] = {}
-    if against == "saved-model":
-        against_what = {"reference": _recomputed(vae), "source": "the SavedModels, computed now"}
-    reports = [vae.verify(**against_what)]
-    for variant in () if precision else vae.manifest.variants:
-        reports.append(load(bundle, precision=variant, **options).verify(**against_what))
-    passed = all(report.passed for report in reports)
-    ctx.obj["status"] = status = 0 if passed else 1  # stands if the reader goes away
-    if as_json:
-        variants = {report.precision: report.to_dict() for report in reports[1:]}
-        first = {**reports[0].to_dict(), "variants": variants, "passed": passed}
-        click.echo(json.dumps(first, indent=2))
-    else:
-        click.echo("\n\n".join(map(str, reports)))
+        if against == "saved-model":
+            raise OptionError("--sandbox does not go with --against saved-model: leave one out")
+        check = partial(verify_in_sandbox, memory=sandbox_memory, seconds=sandbox_seconds)
+    elif against == "saved-model":
+        check = partial(verify_bundle, recompute=_recomputed)
+    report = check(bundle, precision=precision, **options)
+    ctx.obj["status"] = status = 0 if report.passed else 1  # stands if the reader goes away
+    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else str(report))
     return status
 
 
-def _recomputed(vae: VAERuntime) -> dict[str, NDArray[Any]]:
+def _recomputed(bundle: Bundle) -> dict[str, NDArray[Any]]:
     from vae_builder.cli.tensorflow import import_tensorflow
 
     import_tensorflow("computing the SavedModels")
     from vae_export.reference import recompute
 
-    return recompute(vae.bundle)
+    return recompute(bundle)

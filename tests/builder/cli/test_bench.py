@@ -1,7 +1,6 @@
 """The command line around a measurement that is planted."""
 
 import json
-import sys
 from dataclasses import replace
 
 import pytest
@@ -20,10 +19,9 @@ NOISY = replace(REPORT, noise=("load",))
 
 
 @pytest.fixture
-def planted(monkeypatch, tmp_path):
+def planted(monkeypatch, tunings):
     """Gives the next report; remembers what was asked for."""
     asked = {}
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def plant(report):
         def bench(path, **options):
@@ -62,7 +60,6 @@ def test_json_is_all_of_standard_output(planted, capsys):
     assert err.startswith("wrote ")
 
 
-@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="plants XDG_CACHE_HOME")
 def test_save_keeps_the_recommendation(planted, capsys):
     planted(REPORT)
     assert run(["bench", "some-vae", "--no-tensorflow", "-q"]) == 0

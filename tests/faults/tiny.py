@@ -1,0 +1,123 @@
+"""A training and an export that are over in a second, as commands in children of one process.
+
+TensorFlow is imported once, before any child is made, and computes in children only: a process
+whose threads run cannot be copied. Steps are run one by one, in blocks of two, as compiling them
+takes longer than all of them.
+"""
+
+import contextlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import matplotlib.pyplot
+import numpy as np
+import onnxruntime
+import tensorflow as tf
+import tf2onnx
+
+import vae_builder.build
+import vae_builder.run
+import vae_runtime
+from vae_builder import blocks, cli
+
+assert matplotlib.pyplot and onnxruntime and tf2onnx and vae_builder.build  # imported for children
+
+DATA = "x.npy"
+CHOICES = ["--hidden=4", "--latent-dim=2", "--batch-size=4", "--patience=9", "--quiet"]
+MODELS = ("encoder.keras", "decoder.keras")
+DONE = json.dumps([0, ""])
+
+
+def make_data(folder: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 1))
+    np.save(folder / DATA, x.astype(np.uint8))
+
+
+def train_words(run: Path, data: Path, epochs: int = 2) -> list[str]:
+    return ["train", str(run), "--data", str(data), "--epochs", str(epochs), *CHOICES]
+
+
+def resume_words(run: Path) -> list[str]:
+    return ["train", str(run), "--resume", "--quiet"]
+
+
+def export_words(bundle: Path, run: Path) -> list[str]:
+    return ["export", str(bundle), "--run", str(run), "--force", "--quiet"]
+
+
+def command(words: list[str]) -> str:
+    """Runs build-vae in this process: its status and standard error as JSON, or `DONE`."""
+    blocks.BLOCK_STEPS = 2
+    tf.config.run_functions_eagerly(True)
+    with (
+        contextlib.redirect_stderr(io.StringIO()) as err,
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
+        status = cli.run(words)
+    return json.dumps([status, err.getvalue()])
+
+
+class Child:
+    """A process of its own that runs a function and tells what it returns."""
+
+    def __init__(self, work: Callable[[], str]) -> None:
+        self.out, into = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            with contextlib.suppress(BaseException), os.fdopen(into, "w") as file:
+                file.write(work())
+                file.flush()
+                os._exit(0)
+            os._exit(1)
+        os.close(into)
+
+    def end(self) -> tuple[int, str]:
+        """Waits for it: its status, and what it told."""
+        with os.fdopen(self.out) as file:
+            told = file.read()
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]), told
+
+
+def in_child(work: Callable[[], str]) -> str:
+    """What a function tells in a process of its own, which must end well."""
+    status, told = Child(work).end()
+    assert status == 0, f"a child ended with {status}"
+    return told
+
+
+def done(words: list[str]) -> None:
+    """Runs build-vae in a child, where it must succeed."""
+    status, err = json.loads(in_child(lambda: command(words)))
+    assert status == 0, f"{' '.join(words)} ended with {status}: {err}"
+
+
+def digest(bundle: Path) -> str:
+    """Reads a whole bundle and holds it against its proof: its digest."""
+
+    def read() -> str:
+        try:
+            opened = vae_runtime.Bundle(bundle)
+            opened.check_files()
+            passed = vae_runtime.load(bundle, threads=1, tuned=False).verify().passed
+            return opened.sha256 if passed else "a bundle that differs"
+        except vae_runtime.BuildVaeError as error:
+            return str(error)
+
+    found = in_child(read)
+    assert len(found) == 64, found
+    return found
+
+
+def weights(run: Path) -> list[bytes]:
+    """The weights of a run that has ended, as they are stored."""
+    stored = []
+    for name in MODELS:
+        with zipfile.ZipFile(run / name) as archive:
+            stored.append(archive.read("model.weights.h5"))
+    return stored
