@@ -16,29 +16,25 @@ checkpoint, to the same weights as if it had not been.
 from __future__ import annotations
 
 import contextlib
-import csv
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from vae_builder.checkpoint import (
-    COLUMNS,
     Checkpoint,
-    Epoch,
-    flat,
     read_checkpoint,
-    unflat,
     write_checkpoint,
 )
 from vae_builder.config import TrainConfig
 from vae_builder.data import Dataset, load_dataset
+from vae_builder.history import log_epoch, read_history, write_history
 from vae_builder.trainer import Progress
 from vae_builder.training import Trained, data_spec, train
 from vae_builder.vae import VAE
@@ -218,7 +214,7 @@ def load_run(path: str | Path) -> Trained:
         )
         with (path / HELD_OUT).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             held_out = arrays["x"]
-        history = _read_history(path / HISTORY)
+        history = read_history(path / HISTORY)
     except Exception as error:  # Keras raises whatever its layers raise
         raise InputError(
             f"{path} cannot be read as a run: {' '.join(str(error).split())[:200]}: train it again"
@@ -257,10 +253,10 @@ def _train(
         nonlocal logged
         with _writing(path):
             write_checkpoint(now, path / CHECKPOINT)
-            _write_history(path / HISTORY, now.history)
+            write_history(path / HISTORY, now.history)
             with as_os_error(path / TENSORBOARD):
                 for epoch in now.history[logged:]:
-                    _log(board, epoch)
+                    log_epoch(board, epoch)
         logged = len(now.history)
 
     trained = train(
@@ -281,7 +277,7 @@ def _write_end(path: Path, trained: Trained, record: RunRecord) -> None:
     for name in MODELS:
         with replacing_by_name(path / f"{name}.keras", ".keras") as temporary:
             getattr(trained.vae, name).save(temporary)
-    _write_history(path / HISTORY, trained.history)  # a kill may have come before its last line
+    write_history(path / HISTORY, trained.history)  # a kill may have come before its last line
     with replacing(path / HELD_OUT) as file:
         np.savez_compressed(file, x=trained.held_out)
     filled = RunRecord(**{**vars(record), "config": trained.config})
@@ -350,27 +346,3 @@ def _versions() -> dict[str, str]:
     modules = {"tensorflow": tf, "keras": keras, "numpy": np}
     versions = {name: str(module.__version__) for name, module in modules.items()}
     return {**versions, "build-vae": metadata.version("build-vae")}
-
-
-def _write_history(path: Path, history: tuple[Epoch, ...]) -> None:
-    rows = [",".join(COLUMNS), *(",".join(map(repr, flat(e).values())) for e in history)]
-    _write(path, "\n".join([*rows, ""]).encode())
-
-
-def _read_history(path: Path) -> tuple[Epoch, ...]:
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise ValueError(f"{HISTORY} has other columns")
-        return tuple(unflat({name: float(value) for name, value in row.items()}) for row in reader)
-
-
-def _log(board: Any, epoch: Epoch) -> None:
-    # What tf.summary.scalar writes; it cannot be called where TensorBoard is not installed.
-    plugin = tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
-    metadata = tf.compat.v1.SummaryMetadata(plugin_data=plugin)
-    row = flat(epoch)
-    with board.as_default(step=int(row.pop("epoch"))):
-        for name, value in row.items():
-            tf.summary.write(name, tf.constant(value, tf.float32), metadata=metadata)
-    board.flush()
