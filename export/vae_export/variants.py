@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_export.budgets import BUDGETS, WORTH, verdict, with_headroom
 from vae_export.card import with_variants
 from vae_export.lowering import METHODS, Feeds, Method, lower
 from vae_export.measure import drift, latencies
@@ -43,48 +44,11 @@ HELD_OUT = 2000
 """Most samples that a variant is calibrated on, and that its drift is measured on."""
 
 MIN_HELD_OUT = 20
-HEADROOM = 2
-"""How many times what this machine measures is allowed; sums of integers are the same anywhere."""
-
-LEAST = 1e-4
-"""The smallest tolerance of an output: some are computed in float32, which rounds otherwise on
-other machines."""
-
 OUTLIERS = 3
 """The last samples of every proof: zeros, ones, noise."""
 
-WORTH = 0.6
-"""Of float32: the time of one sample in int8, or the size in float16, that is worth having."""
-
 SEED = 8
 """Of the noise that calibration runs with."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """The drift that a precision may cost: see `vae_runtime.variants.Drift`."""
-
-    mean: float
-    p99: float
-    rank_correlation: float
-
-    def excess(self, found: Drift) -> str:
-        """What is over the budget, in words; nothing where all is within."""
-        parts = []
-        for name, what in (("mean", "mean"), ("p99", "99th percentile")):
-            if getattr(found, name) > getattr(self, name):
-                parts.append(f"{what} {getattr(found, name):.2%} (at most {getattr(self, name):g})")
-        if found.rank_correlation < self.rank_correlation:
-            parts.append(
-                f"rank correlation {found.rank_correlation:.4f} (at least {self.rank_correlation})"
-            )
-        return ", ".join(parts)
-
-
-BUDGETS = {
-    "float16": Budget(mean=0.001, p99=0.005, rank_correlation=0.999),
-    "int8": Budget(mean=0.01, p99=0.05, rank_correlation=0.99),
-}
 
 
 @dataclass(frozen=True)
@@ -229,7 +193,7 @@ class _Job:
         except ExportError as error:
             _write_manifest(self.folder, {precision: None})
             return VariantOutcome(precision, None, f"{precision} is not published: {error}")
-        return VariantOutcome(precision, variant, _verdict(precision, variant))
+        return VariantOutcome(precision, variant, verdict(precision, variant))
 
     def _candidates(self, precision: str) -> Iterator[_Candidate]:
         spec, data = self._graph("loss")
@@ -278,7 +242,7 @@ class _Job:
             tolerances=dict.fromkeys(_outputs(self.base.manifest), WIDEST),
         )
         _write_manifest(self.folder, {precision: variant})
-        variant = replace(variant, tolerances=_with_headroom(self._verified(precision)))
+        variant = replace(variant, tolerances=with_headroom(self._verified(precision)))
         _write_manifest(self.folder, {precision: variant})
         self._verified(precision)
         return variant
@@ -301,28 +265,6 @@ class _Job:
 def _outputs(manifest: Manifest) -> list[str]:
     """Names of what verify compares."""
     return [name for name in reference_tensors(manifest) if name not in ("x", "eps")]
-
-
-def _with_headroom(report: VerifyReport) -> dict[str, float]:
-    """`HEADROOM` times what this machine needs, from `LEAST` to the bound of the format."""
-    needed: dict[str, float] = {}
-    for d in report.differences:  # the losses twice: by the graph, and by NumPy
-        needed[d.output] = max(needed.get(d.output, 0.0), d.of_tolerance * WIDEST)
-    return {
-        name: float(f"{min(WIDEST, max(LEAST, HEADROOM * share)):.3g}")
-        for name, share in needed.items()
-    }
-
-
-def _verdict(precision: str, v: Variant) -> str:
-    worth = "" if v.worth_it else "; not worth it here"
-    over = "" if v.within_budget else "; over its budget, published because it was asked for"
-    return (
-        f"{precision} ({v.method}): {v.size / 1e6:.2f} MB, one sample in "
-        f"{v.latency.batch_1_ratio:.2f} and 256 in {v.latency.batch_256_ratio:.2f} of float32's "
-        f"time, loss drifts by {100 * v.drift.mean:.2g}% (99 % within {100 * v.drift.p99:.2g}%), "
-        f"rank correlation {v.drift.rank_correlation:.4f}{worth}{over}"
-    )
 
 
 def _samples(base: VAERuntime, x: NDArray[np.generic], what: str) -> Array:
