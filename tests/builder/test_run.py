@@ -278,7 +278,7 @@ def test_a_history_that_lags_behind_the_last_checkpoint(data, tmp_path, monkeypa
         raise StopError
 
     with monkeypatch.context() as patch, pytest.raises(StopError):
-        patch.setattr(run_module, "_write_history", stop)
+        patch.setattr(run_module, "write_history", stop)
         train_run(tmp_path / "run", Source(str(data)), config)
     resumed = resume_run(tmp_path / "run")
     assert load_run(tmp_path / "run").history == resumed.history

@@ -1,11 +1,12 @@
-"""What a variant may cost, against literal words."""
+"""What a variant may cost, and the tolerances that it is given."""
 
 from dataclasses import replace
 
 import pytest
 
-from vae_export.budgets import BUDGETS
-from vae_runtime.variants import Drift
+from vae_export.budgets import BUDGETS, LEAST, with_headroom
+from vae_runtime.variants import WIDEST, Drift
+from vae_runtime.verify import Difference, VerifyReport
 
 
 @pytest.mark.parametrize(
@@ -20,3 +21,13 @@ def test_each_part_of_the_budget(change, words):
     good = Drift(100, 0.01, 0.05, 0.99)
     assert BUDGETS["int8"].excess(good) == ""
     assert BUDGETS["int8"].excess(replace(good, **change)) == words
+
+
+def test_tolerances_are_twice_what_each_output_needs():
+    def needs(output, share):
+        return Difference("loss", output, 0.0, 0.0, share / WIDEST, True)
+
+    differences = (needs("z", 0.02), needs("loss", 1e-6), needs("loss", 2e-6), needs("logits", 0.4))
+    report = VerifyReport("v", "int8", "cpu", "", 1, (*differences, needs("z", 0.01)), 0, 0, True)
+    found = with_headroom(report)
+    assert found == {"z": 0.04, "loss": LEAST, "logits": WIDEST}
