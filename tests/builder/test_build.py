@@ -48,6 +48,7 @@ def test_manifest_says_what_was_trained(trained, exported):
             "schedule": "cosine",
             "seed": 11,
             "kl_warmup": 0.0,
+            "input_dropout": 0.0,
             "free_bits": 0.0,
             "clip_norm": None,
             "patience": None,

@@ -87,7 +87,7 @@ def test_what_escapes(error, status, message, debug, call, monkeypatch):
     def fail(*args, **options):
         raise error
 
-    monkeypatch.setattr("vae_builder.cli.verify.load", fail)
+    monkeypatch.setattr("vae_builder.cli.verify.verify_bundle", fail)
     found, out, err = call("verify", "a", *["--debug"] * debug)
     assert (found, out) == (status, "")
     if debug:
