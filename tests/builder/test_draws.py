@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from vae_builder import draws
 from vae_builder.draws import dropped, normal
 
 
@@ -33,12 +34,22 @@ def test_what_is_dropped_is_a_function_of_seed_and_step_also_where_it_is_compile
     assert not np.array_equal(hidden(1, 7), hidden(2, 7))
 
 
-def test_what_is_dropped_has_nothing_to_do_with_the_noise():
-    seed, step, count = 1, tf.constant(4), 4000
-    noise = normal(seed, step, count, 2).numpy()
-    for other in range(4):
-        kept = dropped(seed, tf.constant(other), tf.ones((count, 2)), 0.5).numpy()
-        assert abs(np.corrcoef(noise.ravel(), kept.ravel())[0, 1]) < 0.05
+def test_what_is_dropped_has_nothing_to_do_with_the_noise(monkeypatch):
+    """No step of the one, evaluation's -1 among them, has the bits of any step of the other."""
+    made, uniform = {"noise": [], "dropout": []}, draws._uniform
+
+    def recorded(seed, step, shape):
+        made[kind].append(uniform(seed, step, (8,)).numpy().tobytes())
+        return uniform(seed, step, shape)
+
+    monkeypatch.setattr(draws, "_uniform", recorded)
+    for step in range(-1, 20):
+        kind = "noise"
+        normal(1, tf.constant(step), 3, 2)
+        kind = "dropout"
+        if step >= 0:
+            dropped(1, tf.constant(step), tf.ones((3, 2)), 0.5)
+    assert len({*made["noise"], *made["dropout"]}) == 21 + 20
 
 
 def test_noise_is_the_same_where_it_is_compiled():
