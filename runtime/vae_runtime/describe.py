@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 from vae_runtime.manifest import GraphSpec, Manifest, Option, TensorSpec, Variant
 
+COLUMNS = 12
+"""Names of a table's columns that are shown."""
+
 
 def describe(manifest: Manifest, *, sha256: str) -> str:
     """Describes a bundle in a few lines.
@@ -40,6 +43,9 @@ def describe(manifest: Manifest, *, sha256: str) -> str:
             f"{m.data.name}: {m.data.train} train, {m.data.validation} validation, "
             f"{m.data.test} test"
         )
+        if columns := m.data.columns:
+            more = f", ... ({len(columns)} in all)" if len(columns) > COLUMNS else ""
+            facts["columns"] = ", ".join(columns[:COLUMNS]) + more
     if t := m.training:
         options = ", ".join(f"{name} {value}" for name, value in given(t.options).items())
         facts["training"] = f"{options}; {t.parameters:,} weights, {t.seconds:.0f} s"

@@ -371,6 +371,8 @@ def _faults(m: Manifest) -> Iterator[str]:
     if m.parity.file not in m.files:
         yield f"parity.file {m.parity.file!r} is not among files"
     yield from m.input.faults(m.loss)
+    if m.data and m.data.columns is not None and (len(m.data.columns),) != m.input.shape:
+        yield f"data.columns names {len(m.data.columns)} elements of samples {m.input.shape}"
     if len({name.casefold() for name in m.files} | {MANIFEST}) != len(m.files) + 1:
         yield "files has names that differ in case only, or the manifest itself"
     if len(m.files) >= MAX_ENTRIES:

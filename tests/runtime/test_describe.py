@@ -61,3 +61,15 @@ def test_no_range_means_any_finite_value():
 def test_a_pack_says_what_it_is_a_part_of():
     text = describe(dataclasses.replace(MANIFEST, packed_from="WHOLE"), sha256="DIGEST")
     assert "sha256      DIGEST\npacked from WHOLE\n" in text
+
+
+def test_columns_are_named_up_to_a_dozen():
+    def line(count):
+        columns = tuple(f"c{i}" for i in range(count))
+        data = dataclasses.replace(MANIFEST.data, columns=columns)
+        text = describe(dataclasses.replace(MANIFEST, data=data), sha256="DIGEST")
+        return next(line for line in text.splitlines() if line.startswith("columns"))
+
+    assert line(2) == "columns     c0, c1"
+    assert line(12).endswith(", c10, c11")
+    assert line(13).endswith(", c11, ... (13 in all)")

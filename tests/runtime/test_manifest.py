@@ -187,6 +187,7 @@ INCONSISTENT = {
         (("input", "standardization"), {"mean": [0.5], "scale": [0.5]}),
     ],
     "graphs.encoder does not fit input (4, 3, 1) uint8": [(("input", "dtype"), "uint8")],
+    "data.columns names 2 elements of samples (4, 3, 1)": [(("data", "columns"), ["a", "b"])],
     "input.range is (0.0, 2.0), the bce loss": [(("input", "range"), [0, 2])],
 }
 
