@@ -261,7 +261,7 @@ def hold_to_ours(calls: dict[str, Call]) -> None:
     for name, call in calls.items():
         if name == "build-vae" or name.startswith("products"):
             continue
-        theirs = np.stack([np.asarray(part) for part in call()])  # type: ignore[attr-defined]
+        theirs = np.stack([np.asarray(part) for part in call()])
         if not (worst := np.abs((theirs - ours) / ours[-1]).max()) <= RTOL:
             raise ValueError(f"{name}'s losses differ from build-vae's by {worst:.1e}")
 

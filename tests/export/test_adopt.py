@@ -13,6 +13,7 @@ from keras_models import (
     perturbed,
     reshaped,
     residual,
+    samples,
     upsampling,
     vectors,
 )
@@ -21,10 +22,6 @@ from vae_runtime import LossSpec, load
 
 pytestmark = pytest.mark.usefixtures("same_weights_every_time")
 RNG = np.random.default_rng(0)
-
-
-def samples(shape, n=6):
-    return RNG.random((n, *shape), dtype=np.float32)
 
 
 def logit(p):

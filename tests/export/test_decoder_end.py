@@ -12,6 +12,7 @@ from keras_models import (
     dense,
     hidden_sigmoid,
     moments,
+    samples,
     subclassed,
     vectors,
 )
@@ -23,10 +24,6 @@ from vae_runtime.loss import numpy_losses
 pytestmark = pytest.mark.usefixtures("same_weights_every_time")
 RNG = np.random.default_rng(0)
 PROBABILITIES = LossSpec("bce", decoder="probabilities")
-
-
-def samples(shape, n=6):
-    return RNG.random((n, *shape), dtype=np.float32)
 
 
 def test_hard_sigmoid_gives_probabilities():

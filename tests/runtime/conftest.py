@@ -131,3 +131,17 @@ def with_variant(bundle):
         data = rounded((bundle / f"{name}.onnx").read_bytes())
         seal(bundle, f"float16/{name}.onnx", data, lambda m: m["variants"].update(float16=variant))
     return bundle
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The options of the sessions that are opened from now on, one after another."""
+    found = []
+    open_session = vae_runtime.sessions.open_session
+
+    def recorded(*args, **options):
+        found.append(options)
+        return open_session(*args, **options)
+
+    monkeypatch.setattr(vae_runtime.sessions, "open_session", recorded)
+    return found

@@ -183,3 +183,8 @@ def perturbed(models, seed=1):
 def moments(output):
     """z_mean and z_log_var of an original encoder."""
     return list(output.values() if isinstance(output, dict) else output)[:2]
+
+
+def samples(shape, n=6):
+    """Noise of a sample's shape, the same in every test."""
+    return np.random.default_rng(0).random((n, *shape), dtype=np.float32)
