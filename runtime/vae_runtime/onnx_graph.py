@@ -42,7 +42,7 @@ MAX_ELEMENTS = 1 << 24
 """Elements of a tensor whose size a constant states, or factor by which it makes one larger."""
 
 
-def check_graph(data: bytes, spec: GraphSpec, where: str) -> None:
+def check_graph(data: bytes, spec: GraphSpec, where: str) -> frozenset[str]:
     """Checks an ONNX file.
 
     Args:
@@ -50,21 +50,27 @@ def check_graph(data: bytes, spec: GraphSpec, where: str) -> None:
         spec: what the manifest says of it.
         where: its path, for messages.
 
+    Returns:
+        The operators that it uses, by name.
+
     Raises:
         BundleError: names the rule that it breaks.
     """
+    check = _Check(Reader(MAX_FIELDS))
     try:
-        _Check(Reader(MAX_FIELDS)).model(memoryview(data), spec)
+        check.model(memoryview(data), spec)
     except (GraphError, WireError) as error:
         raise BundleError(
             f"{where}: {error}: no graph that build-vae writes is like this; export it again"
         ) from None
+    return frozenset(check.operators)
 
 
 class _Check:
     """One check: what is known of the names that were met so far."""
 
     def __init__(self, reader: Reader) -> None:
+        self.operators: set[str] = set()
         self._reader = reader
         self._defined: set[str] = set()
         self._constants: dict[str, Constant] = {}
@@ -165,6 +171,7 @@ class _Check:
             raise GraphError(
                 f"a {operator} takes {missing[0]!r:.80}, which nothing before it gives"
             )
+        self.operators.add(operator)
         attributes = self._attributes(operator, node["attribute"])
         tensors = {name: value for name, (kind, value) in attributes.items() if kind == "t"}
         if operator == "Constant":

@@ -3,27 +3,44 @@
 ONNX Runtime can share each operator among threads, or several threads can each run the whole graph
 on a part of the samples. The second needs no meeting after every operator, and also uses all
 processors where an operator itself does not (a transposed convolution hardly does): it is the
-faster way as soon as every thread has a fair number of samples.
+faster way as soon as every thread has a fair number of samples. How many depends on the model:
+every thread reads all weights, and those of matrix products are many for what a sample takes.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
-MIN_SAMPLES = 16
+MIN_SAMPLES = 64
 """Samples that each thread must have at least; below, the threads share each operator."""
 
+MIN_SAMPLES_OF_CONVOLUTIONS = 8
+"""The same for graphs with convolutions."""
 
-def worthwhile(count: int, threads: int) -> bool:
+CONVOLUTIONS = frozenset({"Conv", "ConvInteger", "ConvTranspose", "QLinearConv"})
+"""ONNX's operators that use each weight at many places of a sample."""
+
+
+def min_samples(operators: Collection[str]) -> int:
+    """Samples that each thread must have so that parts are worthwhile.
+
+    Args:
+        operators: names of those that the graph uses.
+    """
+    return MIN_SAMPLES if CONVOLUTIONS.isdisjoint(operators) else MIN_SAMPLES_OF_CONVOLUTIONS
+
+
+def worthwhile(count: int, threads: int, operators: Collection[str]) -> bool:
     """Whether so many samples are better given to the threads in parts.
 
     Args:
         count: samples of the batch.
         threads: how many there are.
+        operators: names of those that the graph uses.
     """
-    return threads > 1 and count >= MIN_SAMPLES * threads
+    return threads > 1 and count >= min_samples(operators) * threads
 
 
 class Parts:

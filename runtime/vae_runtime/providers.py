@@ -39,6 +39,13 @@ PROVIDER_OPTIONS = {
 }
 """Options without which a provider computes something else."""
 
+SPIN_MICROSECONDS = 100
+"""How long a thread looks for more work before it sleeps. To wake one takes longer than an operator
+does on few samples; a thread that waits on would take a whole core from a small device."""
+
+SPIN_SINCE = (1, 26)
+"""The ONNX Runtime that lets this be chosen; in an older one, threads sleep at once."""
+
 _SHORT = {full: short for short, full in PROVIDERS.items()}
 
 
@@ -125,8 +132,8 @@ def open_session(
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors only; what matters of a warning is checked below
-    # A waiting thread that spins takes a whole core from a small device.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    for name, value in _spinning(ort.__version__).items():
+        options.add_session_config_entry(f"session.intra_op.{name}", value)
     if PROVIDERS["cpu"] not in providers:  # else ONNX Runtime gives the CPU what others cannot run
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     chosen = [(name, PROVIDER_OPTIONS.get(name, {})) for name in providers]
@@ -148,3 +155,10 @@ def open_session(
             "fall-back"
         )
     return session
+
+
+def _spinning(version: str) -> dict[str, str]:
+    """What threads do that wait, as options of this version of ONNX Runtime."""
+    if tuple(map(int, version.split(".")[:2])) < SPIN_SINCE:
+        return {"allow_spinning": "0"}
+    return {"allow_spinning": "1", "spin_duration_us": str(SPIN_MICROSECONDS)}

@@ -15,6 +15,7 @@ may be shared between threads.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,13 +28,16 @@ from vae_runtime.errors import InputError, OptionError
 from vae_runtime.inputs import as_batch, check_values, to_float, to_input
 from vae_runtime.loss import Losses
 from vae_runtime.manifest import Manifest
-from vae_runtime.parallel import Parts, worthwhile
+from vae_runtime.parallel import Parts
 from vae_runtime.providers import short_name
 from vae_runtime.sessions import Graph, Sessions
 from vae_runtime.verify import VerifyReport, read_reference, verify_runtime
 
 Float32 = NDArray[np.float32]
 Array = NDArray[Any]
+
+FEW = 16
+"""Values that Python looks through sooner than NumPy begins."""
 
 
 @dataclass(frozen=True)
@@ -289,7 +293,7 @@ class VAERuntime:
         self, graph: str, count: int, feed: Callable[[slice], dict[str, Array]]
     ) -> dict[str, Float32]:
         sessions = self._sessions
-        in_parts = worthwhile(count, sessions.team.size)
+        in_parts = sessions.in_parts(graph, count)
         if 0 < count <= self._batch_size and not in_parts:
             whole = self.run(graph, feed(slice(0, count)))
             for name, value in whole.items():
@@ -318,7 +322,10 @@ class VAERuntime:
 
 def _require_finite(name: str, value: Float32, first: int) -> None:
     """Refuses to hand on what overflowed: a score of NaN compares as neither high nor low."""
-    if np.logical_and.reduce(np.isfinite(value), None):
+    if value.size <= FEW:
+        if all(map(math.isfinite, value.ravel().tolist())):
+            return
+    elif np.logical_and.reduce(np.isfinite(value), None):
         return
     finite = np.isfinite(value).reshape(len(value), -1).all(axis=1)
     raise InputError(

@@ -15,7 +15,7 @@ from vae_runtime.bundle import Bundle
 from vae_runtime.errors import BundleError, InputError, ProviderError
 from vae_runtime.manifest import Graphs, GraphSpec, TensorSpec
 from vae_runtime.onnx_graph import check_graph
-from vae_runtime.parallel import Team
+from vae_runtime.parallel import Team, worthwhile
 from vae_runtime.providers import PROVIDERS, open_session, short_name
 
 Float32 = NDArray[np.float32]
@@ -31,10 +31,12 @@ class Graph:
     Attributes:
         spec: what the manifest says of it.
         data: the bytes of the ONNX file.
+        operators: names of those that it uses.
     """
 
     spec: GraphSpec
     data: bytes
+    operators: frozenset[str]
 
 
 def read_graphs(bundle: Bundle, precision: str) -> dict[str, Graph]:
@@ -55,8 +57,8 @@ def read_graphs(bundle: Bundle, precision: str) -> dict[str, Graph]:
     for field in fields(Graphs):
         spec: GraphSpec = getattr(specs, field.name)
         data = bundle.read(spec.file)
-        check_graph(data, spec, str(bundle.path / spec.file))
-        graphs[field.name] = Graph(spec, data)
+        operators = check_graph(data, spec, str(bundle.path / spec.file))
+        graphs[field.name] = Graph(spec, data, operators)
     return graphs
 
 
@@ -93,12 +95,17 @@ class Sessions:
         self._outputs = {
             name: [tensor.name for tensor in spec.outputs] for name, spec in self._specs.items()
         }
+        self._operators = {name: graph.operators for name, graph in graphs.items()}
         self._threads = threads
         self._allow_fallback = allow_fallback
         self._lock = threading.Lock()
         self._sessions: dict[tuple[str, int], Any] = {}
         self._models = {name: graph.data for name, graph in graphs.items()}
         self.team = Team(threads if self.providers == [PROVIDERS["cpu"]] else 1)
+
+    def in_parts(self, graph: str, count: int) -> bool:
+        """Whether so many samples are better given to the team in parts than run in one call."""
+        return worthwhile(count, self.team.size, self._operators[graph])
 
     def run(
         self, graph: str, inputs: dict[str, Any], *, threads: int | None = None
@@ -158,6 +165,8 @@ class Sessions:
             threads: 1, where the calling thread is to compute alone; all of them if left out.
         """
         key = graph, threads or self._threads
+        if (session := self._sessions.get(key)) is not None:
+            return session
         with self._lock:
             if key not in self._sessions:
                 self._sessions[key] = self._open(*key)

@@ -126,7 +126,7 @@ def onnx_runtime(model: bytes, threads: int) -> Any:
 def ours(path: Path, threads: int) -> Callable[[np.ndarray], dict[str, Call]]:
     """`vae.loss`, the loss graph alone, and the products alone in each way of running them."""
     import vae_runtime
-    from vae_runtime.parallel import Parts, Team, worthwhile
+    from vae_runtime.parallel import Parts, Team
     from vae_runtime.tuning import default_batch_size
 
     vae = vae_runtime.load(path, threads=threads, tuned=False)
@@ -136,8 +136,7 @@ def ours(path: Path, threads: int) -> Callable[[np.ndarray], dict[str, Call]]:
 
     def calls(x: np.ndarray) -> dict[str, Call]:
         eps = np.zeros((len(x), LATENT), np.float32)
-        used = threads if worthwhile(len(x), threads) else 1
-        parts = Parts(len(x), size, used)
+        parts = Parts(len(x), size, min(threads, len(x)))
         return {
             "build-vae": lambda: vae.loss(x),
             "ort": lambda: loss.run(None, {"x": x, "eps": eps}),

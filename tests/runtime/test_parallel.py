@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import vae_runtime
 from vae_runtime import InputError
-from vae_runtime.parallel import MIN_SAMPLES, Parts, Team, worthwhile
+from vae_runtime.parallel import Parts, Team, min_samples, worthwhile
 
-COUNT = 10 * MIN_SAMPLES
+COUNT = 160
 
 
 @given(st.integers(1, 5000), st.integers(1, 600), st.integers(1, 9))
@@ -28,11 +28,20 @@ def test_parts_hold_every_sample_once_and_are_as_many_for_each_thread(count, bat
 
 
 @pytest.mark.parametrize(
-    ("count", "threads", "expected"),
-    [(1, 1, False), (10**6, 1, False), (31, 2, False), (32, 2, True), (32, 3, False)],
+    ("operators", "least"),
+    [
+        ({"Gemm", "Add"}, 64),
+        ({"Gemm", "Conv"}, 8),
+        ({"ConvTranspose"}, 8),
+        ({"ConvInteger", "MatMulInteger"}, 8),
+        ({"MatMulInteger"}, 64),
+    ],
 )
-def test_every_thread_needs_some_samples(count, threads, expected):
-    assert worthwhile(count, threads) == expected
+def test_every_thread_needs_some_samples(operators, least):
+    assert not worthwhile(10**6, 1, operators)
+    for threads in (2, 3):
+        assert worthwhile(threads * least, threads, operators)
+        assert not worthwhile(threads * least - 1, threads, operators)
 
 
 def test_parts_are_worked_on_at_once():
@@ -114,13 +123,16 @@ def test_the_first_bad_sample_is_named(exported, bad):
         vae.loss(x)
 
 
-def test_few_samples_share_operators_and_many_are_parted(exported, opened):
-    vae = vae_runtime.load(exported(), threads=2)
-    vae.loss(np.zeros((2 * MIN_SAMPLES, 8, 8, 1), np.float32))
+@pytest.mark.parametrize("preset", ["dense", "conv"])
+def test_few_samples_share_operators_and_many_are_parted(exported, opened, preset):
+    vae = vae_runtime.load(exported(preset), threads=2)
+    opened.clear()  # an export opens sessions too, to verify
+    enough = 2 * min_samples(["Conv"] if preset == "conv" else [])
+    vae.loss(np.zeros((enough, 8, 8, 1), np.float32))
     assert [each["threads"] for each in opened] == [1]
     assert vae.providers == ["CPUExecutionProvider"]
     for _ in range(2):
-        vae.loss(np.zeros((2 * MIN_SAMPLES - 1, 8, 8, 1), np.float32))
+        vae.loss(np.zeros((enough - 1, 8, 8, 1), np.float32))
         vae.loss(np.zeros((COUNT, 8, 8, 1), np.float32))
     assert [each["threads"] for each in opened] == [1, 2]
 

@@ -136,6 +136,18 @@ def test_options_reach_onnx_runtime(exported):
     session = providers.open_session(model, [CPU], threads=3, allow_fallback=False, where="x")
     options = session.get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (3, 1)
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "1"
+    assert options.get_session_config_entry("session.intra_op.spin_duration_us") == "100"
+
+
+@pytest.mark.parametrize("version", ["1.20.0", "1.25.1"])
+def test_threads_sleep_at_once_where_onnx_runtime_would_let_them_spin_for_long(
+    exported, monkeypatch, version
+):
+    model = (exported() / "loss.onnx").read_bytes()
+    monkeypatch.setattr(onnxruntime, "__version__", version)
+    session = providers.open_session(model, [CPU], threads=2, allow_fallback=False, where="x")
+    options = session.get_session_options()
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
