@@ -151,9 +151,33 @@ def test_command_line(files, dataset, tmp_path, call):
     assert status == 0 and "mse of values + 0.25 * kl" in out
 
 
+def test_a_sigmoid_may_be_kept(files, tmp_path, call):
+    enc, dec, data, encoder, decoder = files
+    words = ("export", tmp_path / "a", "--encoder", enc, "--decoder", dec, "--data", data)
+    status, _, err = call(*words, "--keep-sigmoid", "-q")
+    assert status == 0, err
+    assert Bundle(tmp_path / "a").manifest.loss.decoder == "probabilities"
+    x = np.load(data)[:4] / np.float32(255)
+    p = np.clip(np.float64(decoder(encoder(x)[0])), 1e-7, 1 - 1e-7)
+    bce = -(x * np.log(p) + (1 - x) * np.log(1 - p)).sum((1, 2, 3))
+    found = load(tmp_path / "a").loss(x).reconstruction_loss
+    np.testing.assert_allclose(found, bce, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        *(
+            (words, "--keep-sigmoid needs --encoder, --decoder and --loss bce: leave it out")
+            for words in (
+                ("--keep-sigmoid",),
+                ("--keep-sigmoid", "--encoder", "a.keras"),
+                (
+                    *("--keep-sigmoid", "--encoder", "a.keras", "--decoder", "b.keras"),
+                    *("--data", "digits", "--loss", "mse"),
+                ),
+            )
+        ),
         (("--encoder", "a.keras"), "--encoder needs --decoder: give both, each a .keras file"),
         (("--decoder", "a.keras"), "--decoder needs --encoder: give both, each a .keras file"),
         (

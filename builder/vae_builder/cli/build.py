@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,11 @@ def train_command(
     help="Export this Keras model of yours (.keras) instead of training; with --decoder.",
 )
 @click.option("--decoder", type=click.Path(path_type=Path), help="The decoder that goes with it.")
+@click.option(
+    "--keep-sigmoid",
+    is_flag=True,
+    help="Leave the last sigmoid of --decoder on: bce is then computed on its probabilities.",
+)
 @data_options
 @model_options
 @click.option(
@@ -127,6 +133,7 @@ def export_command(
     run_folder: Path | None,
     encoder: Path | None,
     decoder: Path | None,
+    keep_sigmoid: bool,
     input_dtype: str,
     precisions: tuple[str, ...],
     allow_drift: tuple[str, ...],
@@ -151,6 +158,8 @@ def export_command(
         _refuse(ctx, refused, "--run: the run has its own choices")
         lowered = "--run, which does not read the data: use build-vae quantize afterwards"
         _refuse(ctx, ["precisions"], lowered)
+    if keep_sigmoid and not (encoder and decoder and options["reconstruction"] == "bce"):
+        raise OptionError("--keep-sigmoid needs --encoder, --decoder and --loss bce: leave it out")
     if encoder or decoder:
         _check_own_models(ctx, options, encoder, decoder)
     import_tensorflow()
@@ -180,7 +189,9 @@ def export_command(
                 decoder,
                 dataset,
                 output,
-                loss=_loss(options),
+                loss=replace(_loss(options), decoder="probabilities")
+                if keep_sigmoid
+                else _loss(options),
                 standardization=dataset.standardization() if options["standardize"] else None,
             )
     with _spoken_steps(quiet) as on_step:
