@@ -6,6 +6,7 @@ fit for it (one line says what to do); 4 a defect of build-vae; 130 interrupted.
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from collections.abc import Sequence
@@ -30,6 +31,16 @@ CHECK_FAILED = 1
 UNFIT = 3
 DEFECT = 4
 INTERRUPTED = 130
+
+REMEDIES = {
+    errno.ENOSPC: "free some space, or write elsewhere",
+    errno.EDQUOT: "free some space, or write elsewhere",
+    errno.EACCES: "change its permissions, or use another place",
+    errno.EPERM: "change its permissions, or use another place",
+    errno.EROFS: "write elsewhere",
+    errno.ENOENT: "check its name",
+}
+"""What to do where the system refuses a file."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -110,7 +121,9 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, BuildVaeError):
         return f"Error: {text}"
     if isinstance(error, OSError):
-        return f"Error: {error.filename or 'input or output'}: {error.strerror or text}"
+        remedy = REMEDIES.get(error.errno or 0, "check the disk, or use another place")
+        where, what = error.filename or "input or output", error.strerror or text
+        return f"Error: {where}: {what}: {remedy}"
     if isinstance(error, MemoryError):
         return f"Error: out of memory ({text}): lower --batch-size"
     return (

@@ -78,8 +78,21 @@ def test_no_command_is_help(call):
             "--debug to see where",
         ),
         (MemoryError("1 TiB"), 3, "Error: out of memory (1 TiB): lower --batch-size"),
-        (OSError(28, "No space left", "out"), 3, "Error: out: No space left"),
-        (OSError(5, "Input/output error"), 3, "Error: input or output: Input/output error"),
+        (
+            OSError(28, "No space left", "out"),
+            3,
+            "Error: out: No space left: free some space, or write elsewhere",
+        ),
+        (
+            PermissionError(13, "Permission denied", "out"),
+            3,
+            "Error: out: Permission denied: change its permissions, or use another place",
+        ),
+        (
+            OSError(5, "Input/output error"),
+            3,
+            "Error: input or output: Input/output error: check the disk, or use another place",
+        ),
     ],
 )
 @pytest.mark.parametrize("debug", [False, True])
