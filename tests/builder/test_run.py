@@ -1,6 +1,7 @@
 """The run folder: what was trained comes back exactly, also after a kill, and damage is named."""
 
 import csv
+import itertools
 import json
 import os
 import shutil
@@ -76,6 +77,17 @@ def stop_at(step):
     return on_progress
 
 
+def stopping_at_call(last):
+    calls = itertools.count(1)
+
+    def evaluate_or_stop(*args, **options):
+        if next(calls) == last:
+            raise StopError
+        return evaluate(*args, **options)
+
+    return evaluate_or_stop
+
+
 def test_a_finished_run_comes_back_exactly(data, tmp_path, whole):
     trained = train_run(tmp_path / "run", Source(str(data)), CONFIG)
     loaded = load_run(tmp_path / "run")
@@ -124,6 +136,32 @@ def test_stopped_anywhere_resumes_to_the_same_weights(data, tmp_path, often, who
     assert without_time(resumed.history) == without_time(whole.history)
     assert (resumed.test, resumed.latents) == (whole.test, whole.latents)
     assert weights(resume_run(tmp_path / "run")) == weights(whole)  # nothing is left to do
+
+
+def test_an_average_of_the_weights_survives_interruptions(data, tmp_path, often, monkeypatch):
+    """Within an epoch, and while the average stands in the place of the weights."""
+    config = replace(CONFIG, patience=None, ema_momentum=0.8)
+    whole = train(Source(str(data)).load(), config)
+    with pytest.raises(StopError):
+        train_run(tmp_path / "run", Source(str(data)), config, on_progress=stop_at(5))
+    with monkeypatch.context() as patch, pytest.raises(StopError):
+        patch.setattr(trainer, "evaluate", stopping_at_call(2))
+        resume_run(tmp_path / "run")
+    resumed = resume_run(tmp_path / "run")
+    assert weights(resumed) == weights(whole) == weights(load_run(tmp_path / "run"))
+    assert without_time(resumed.history) == without_time(whole.history)
+
+
+def test_a_run_begun_before_there_were_averages_resumes(data, tmp_path, often, whole):
+    run = tmp_path / "run"
+    with pytest.raises(StopError):
+        train_run(run, Source(str(data)), CONFIG, on_progress=stop_at(9))
+    record = json.loads((run / "run.json").read_bytes())
+    assert record["config"].pop("ema_momentum", 1) is None
+    (run / "run.json").write_text(json.dumps(record))
+    with np.load(run / "checkpoint.npz") as checkpoint:
+        assert not [name for name in checkpoint if name.startswith("average")]
+    assert weights(resume_run(run)) == weights(whole)
 
 
 def test_early_stopping_survives_a_resume(data, tmp_path, often):
