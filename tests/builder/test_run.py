@@ -164,8 +164,10 @@ def test_a_run_begun_before_there_were_averages_resumes(data, tmp_path, often, w
     assert weights(resume_run(run)) == weights(whole)
 
 
-def test_early_stopping_survives_a_resume(data, tmp_path, often):
+@pytest.mark.parametrize("momentum", [None, 0.5])
+def test_early_stopping_survives_a_resume(data, tmp_path, often, momentum):
     config = replace(CONFIG, epochs=40, learning_rate=0.2, schedule="constant", patience=2)
+    config = replace(config, ema_momentum=momentum)
     whole = train(Source(str(data)).load(), config)
     losses = [epoch.validation.loss for epoch in whole.history]
     best = int(np.argmin(losses))
