@@ -6,11 +6,12 @@ After each step, with t the number of steps done,
 
 At a large learning rate weights wander around a minimum; their mean lies nearer to it than most of
 them. While m_t still rises the average is over the last ninth, about, of the steps so far, so it
-forgets where training began.
+forgets where training began. Only trainable weights are averaged; others, such as the running
+variance of a Gaussian likelihood, are means already.
 
-Keras's optimizers have an average of their own (`use_ema`), in which m_t is m: for 1 / m steps and
-more it is next to the initial weights. And Keras's callback exchanges it with the weights by sums,
-which lose their last digits, so a run would not resume to the same weights.
+Keras's optimizers have an average of their own (`use_ema`), in which m_t is m: for the first
+1 / (1 - m) steps it is next to the initial weights. And Keras's callback exchanges it with the
+weights by sums, which lose their last digits, so a run would not resume to the same weights.
 
 Sources: Polyak and Juditsky, Acceleration of Stochastic Approximation by Averaging (1992); m_t is
 that of TensorFlow's `tf.train.ExponentialMovingAverage` with `num_updates`.

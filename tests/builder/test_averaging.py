@@ -8,7 +8,7 @@ from vae_builder import VAE, LossSpec, build_models
 from vae_builder.averaging import MovingAverage
 from vae_builder.blocks import block_function
 
-STEPS, MOMENTUM = 12, 0.4  # the warm-up reaches it after the fifth
+STEPS, MOMENTUM = 12, 0.4  # the warm-up ends at the fifth
 
 
 def batches():
