@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from vae_builder.averaging import MovingAverage
 from vae_builder.data import Samples
 from vae_builder.vae import VAE
 
@@ -76,13 +77,19 @@ def _cut(
     return (steps[start : start + size] for start in range(first_step, len(steps), size))
 
 
-def block_function(vae: VAE, batch_shape: tuple[int, ...], dtype: np.dtype[Any]) -> RunBlock:
+def block_function(
+    vae: VAE,
+    batch_shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    average: MovingAverage | None = None,
+) -> RunBlock:
     """Compiles the steps of a block.
 
     Args:
         vae: the model, with its optimizer built.
         batch_shape: shape of the samples of one step, `(batch, *input_shape)`.
         dtype: of the samples, uint8 or float32.
+        average: of the model's weights, updated after each step.
 
     Returns:
         A function of a block's samples, shape `(steps, *batch_shape)`, that takes the steps and
@@ -99,6 +106,8 @@ def block_function(vae: VAE, batch_shape: tuple[int, ...], dtype: np.dtype[Any])
     @tf.function(jit_compile=True)
     def step(batch: Any) -> Any:
         parts = vae.update(batch)
+        if average:
+            average.update(vae.optimizer.iterations)
         return tf.stack([*parts])
 
     @tf.function(input_signature=signature, jit_compile=not has_convolutions)

@@ -1,8 +1,8 @@
 """Checkpoints: everything that a training run needs to go on as if it had never stopped.
 
-A checkpoint is one npz, replaced atomically: the weights, the optimizer's variables, the best
-weights so far, and the position as strict JSON. Noise is a function of (seed, step) and order one
-of (seed, epoch), so there is no random state to keep.
+A checkpoint is one npz, replaced atomically: the weights, the optimizer's variables, the average
+of the weights, the best weights so far, and the position as strict JSON. Noise is a function of
+(seed, step) and order one of (seed, epoch), so there is no random state to keep.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from vae_runtime.loss import LOSS_NAMES, Losses
 
 Arrays = list[NDArray[Any]]
 
+KINDS = ("weights", "optimizer", "best", "average")
+"""The lists of arrays in a checkpoint, in the order of its fields."""
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -31,7 +34,8 @@ class Epoch:
     Attributes:
         epoch: its number, from 1.
         train: means over the steps of the epoch, while the weights moved.
-        validation: means over the validation samples after it, one z per sample.
+        validation: means over the validation samples after it, one z per sample; of the averaged
+            weights where they are averaged.
         learning_rate: at its end.
         seconds: wall time, validation included.
     """
@@ -97,6 +101,7 @@ class Checkpoint:
         weights: of the model, in its order.
         optimizer: variables of the optimizer, in its order.
         best: weights after the best epoch; empty where they are not kept.
+        average: moving average of the trainable weights; empty where there is none.
     """
 
     position: Position
@@ -104,6 +109,7 @@ class Checkpoint:
     weights: Arrays
     optimizer: Arrays
     best: Arrays = field(default_factory=list)
+    average: Arrays = field(default_factory=list)
 
 
 def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
@@ -115,7 +121,7 @@ def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """
     position = np.frombuffer(strict_json.encode(checkpoint.position), np.uint8)
     arrays: dict[str, Any] = {"position": position, "history": _history_array(checkpoint.history)}
-    for kind in ("weights", "optimizer", "best"):
+    for kind in KINDS:
         arrays |= {f"{kind}_{i:04}": a for i, a in enumerate(getattr(checkpoint, kind))}
     with replacing(path) as file:
         np.savez(file, **arrays)
@@ -136,7 +142,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             _history_from(arrays.pop("history")),
             *(
                 [array for name, array in sorted(arrays.items()) if name.startswith(f"{kind}_")]
-                for kind in ("weights", "optimizer", "best")
+                for kind in KINDS
             ),
         )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -88,6 +88,9 @@ class TrainConfig:
             loss is that of the whole sample.
         free_bits: nats of KL divergence that each latent dimension may have at no cost.
         clip_norm: bound of the gradient's norm over all weights; None for no bound.
+        ema_momentum: of an exponential moving average of the trainable weights, which is what is
+            evaluated and exported: the share of it that stays after a step; None for the weights
+            themselves. `vae_builder.averaging` states it.
         patience: epochs without a better validation loss after which training ends, with the
             best weights; None to train all epochs and keep the last.
         variance: of the gaussian loss: `fixed` at the loss's own; `optimal`, the mean squared
@@ -109,6 +112,7 @@ class TrainConfig:
     input_dropout: float = OF_PRESET
     free_bits: float = 0.0
     clip_norm: float | None = None
+    ema_momentum: float | None = None
     patience: int | None = None
     variance: Variance | None = None
     standardize: bool = False
@@ -145,6 +149,8 @@ class TrainConfig:
             raise OptionError(f"schedule is {self.schedule!r}, expected one of {choices}")
         if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
             raise OptionError(f"clip_norm is {self.clip_norm}, expected more than 0")
+        if self.ema_momentum is not None and not 0 < self.ema_momentum < 1:
+            raise OptionError(f"ema_momentum is {self.ema_momentum}, expected 0 < momentum < 1")
         if self.variance not in (None, *get_args(Variance)):
             choices = ", ".join(get_args(Variance))
             raise OptionError(f"variance is {self.variance!r}, expected one of {choices}")

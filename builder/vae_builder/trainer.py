@@ -20,6 +20,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_builder.averaging import MovingAverage
 from vae_builder.blocks import block_function, blocks
 from vae_builder.checkpoint import Checkpoint, Epoch, Position
 from vae_builder.config import Schedule, TrainConfig
@@ -66,7 +67,11 @@ class Progress:
 
 
 class Trainer:
-    """One training run: the model, its optimizer, and where it is."""
+    """One training run: the model, its optimizer, and where it is.
+
+    The model holds the weights that steps move; where they are averaged, it holds the average
+    while it is evaluated, when nothing is written, and at the end.
+    """
 
     def __init__(
         self,
@@ -83,8 +88,9 @@ class Trainer:
             config.learning_rate, self.steps_per_epoch * config.epochs, config.schedule
         )
         self.vae = self._build()
+        self.average = MovingAverage(self.vae.trainable_variables, config.ema_momentum)
         self.run_block = block_function(
-            self.vae, (self.batch_size, *dataset.input_shape), dataset.train.dtype
+            self.vae, (self.batch_size, *dataset.input_shape), dataset.train.dtype, self.average
         )
         self.position = Position()
         self.history: tuple[Epoch, ...] = ()
@@ -141,6 +147,8 @@ class Trainer:
             self._checkpoint()
         if self.config.patience:
             _assign(self.vae.weights, self.best)
+        else:
+            self.average.assign()
 
     def _is_stale(self) -> bool:
         waited = len(self.history) - self.position.best_epoch
@@ -170,12 +178,13 @@ class Trainer:
     def _end_epoch(self, offset: float) -> None:
         at = self.position
         seed = (self.config.seed, VALIDATION_NOISE)
-        validation = evaluate(self.vae, self.dataset.validation, seed=seed)
-        require_finite(validation, at.epoch * self.steps_per_epoch)
-        best = min((e.validation.loss for e in self.history), default=math.inf)
-        improved = validation.loss < best
-        if improved and self.config.patience:
-            self.best = [weight.numpy() for weight in self.vae.weights]
+        with self.average.in_place():
+            validation = evaluate(self.vae, self.dataset.validation, seed=seed)
+            require_finite(validation, at.epoch * self.steps_per_epoch)
+            best = min((e.validation.loss for e in self.history), default=math.inf)
+            improved = validation.loss < best
+            if improved and self.config.patience:
+                self.best = _values(self.vae.weights)
         rate = float(self.schedule(at.epoch * self.steps_per_epoch))
         seconds = time.perf_counter() + offset
         self.history += (Epoch(at.epoch, self._means(), validation, rate, seconds),)
@@ -196,18 +205,21 @@ class Trainer:
 
     def _checkpoint(self) -> None:
         if self.on_checkpoint:
-            weights, optimizer = (
-                [variable.numpy() for variable in variables]
-                for variables in (self.vae.weights, self.vae.optimizer.variables)
+            now = Checkpoint(
+                self.position,
+                self.history,
+                weights=_values(self.vae.weights),
+                optimizer=_values(self.vae.optimizer.variables),
+                best=self.best,
+                average=_values(self.average.values),
             )
-            self.on_checkpoint(
-                Checkpoint(self.position, self.history, weights, optimizer, self.best)
-            )
+            self.on_checkpoint(now)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Goes to where a checkpoint was written."""
         _assign(self.vae.weights, checkpoint.weights)
         _assign(self.vae.optimizer.variables, checkpoint.optimizer)
+        _assign(self.average.values, checkpoint.average)
         self.position, self.history = checkpoint.position, checkpoint.history
         self.best = checkpoint.best
 
@@ -221,6 +233,10 @@ def _added(
 ) -> tuple[float, float, float]:
     first, second, third = (float(a + b) for a, b in zip(sums, more, strict=True))
     return first, second, third
+
+
+def _values(variables: list[Any]) -> list[NDArray[Any]]:
+    return [variable.numpy() for variable in variables]
 
 
 def _assign(variables: list[Any], values: list[NDArray[Any]]) -> None:

@@ -27,7 +27,7 @@ class Trained:
     """A trained model and how it came about.
 
     Attributes:
-        vae: the model.
+        vae: the model, with the weights that were evaluated: the best, the averaged or the last.
         config: the choices as they were used: no batch beyond the data,
             the variance that was reached.
         data: what it was trained on.

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from vae_builder import LossSpec, TrainConfig, export_trained, train
+from vae_builder import VAE, LossSpec, TrainConfig, build_models, export_trained, train
 from vae_builder.data import Dataset
 from vae_runtime import load
 from vae_runtime.errors import OptionError
@@ -13,7 +13,12 @@ from vae_runtime.verify import read_reference
 
 
 @pytest.fixture(scope="module")
-def trained():
+def checkpoints():
+    return []
+
+
+@pytest.fixture(scope="module")
+def trained(checkpoints):
     x = np.random.default_rng(0).integers(0, 256, (40, 6, 5, 1)).astype(np.uint8)
     config = TrainConfig(
         "dense",
@@ -23,9 +28,11 @@ def trained():
         epochs=2,
         batch_size=9,
         learning_rate=3e-3,
+        ema_momentum=0.7,
         seed=11,
     )
-    return train(Dataset.from_arrays("noise", x, seed=2), config)
+    data = Dataset.from_arrays("noise", x, seed=2)
+    return train(data, config, on_checkpoint=checkpoints.append)
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +58,7 @@ def test_manifest_says_what_was_trained(trained, exported):
             "input_dropout": 0.0,
             "free_bits": 0.0,
             "clip_norm": None,
+            "ema_momentum": 0.7,
             "patience": None,
             "variance": None,
             "standardize": False,
@@ -78,6 +86,17 @@ def test_bundle_computes_the_loss_of_the_trained_model(trained, exported):
     np.testing.assert_allclose(vae.loss(x, eps).loss, expected.loss, rtol=1e-5)
 
 
+def test_bundle_has_the_averaged_weights(trained, exported, checkpoints):
+    vae = VAE(*build_models("dense", (6, 5, 1), 3, (7, 5)), LossSpec("bce", 0.25))
+    x = trained.held_out.astype(np.float32) / 255
+    eps = np.random.default_rng(0).standard_normal((len(x), 3)).astype(np.float32)
+    exports = load(exported[0].path).loss(x, eps).loss
+    for kind, same in (("average", True), ("weights", False)):
+        vae.set_weights(getattr(checkpoints[-1], kind))
+        losses = vae.losses_of(x, eps).loss
+        assert np.allclose(exports, losses, rtol=1e-5) == same
+
+
 def test_proof_holds_the_held_out_samples(trained, exported):
     reference = read_reference(load(exported[0].path).bundle)
     np.testing.assert_array_equal(reference["x"][:-3], trained.held_out.astype(np.float32) / 255)
@@ -87,6 +106,7 @@ def test_card_tells_of_the_training_and_shows_its_curve(trained, exported):
     card = (exported[0].path / "README.md").read_text()
     assert "on 34 samples of `noise`" in card
     assert f"| {trained.test.loss:.2f} |" in card
+    assert "clip_norm" not in card and "ema_momentum `0.7`" in card
     assert (exported[0].path / "figures" / "training.png").is_file()
 
 

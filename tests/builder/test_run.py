@@ -1,6 +1,7 @@
 """The run folder: what was trained comes back exactly, also after a kill, and damage is named."""
 
 import csv
+import itertools
 import json
 import os
 import shutil
@@ -24,6 +25,7 @@ from vae_builder import (
     trainer,
 )
 from vae_builder import run as run_module
+from vae_builder.checkpoint import Checkpoint, Position, read_checkpoint, write_checkpoint
 from vae_builder.data import Dataset
 from vae_runtime.errors import ExportError, InputError
 from vae_runtime.files import owner
@@ -76,6 +78,17 @@ def stop_at(step):
     return on_progress
 
 
+def stopping_at_call(last):
+    calls = itertools.count(1)
+
+    def evaluate_or_stop(*args, **options):
+        if next(calls) == last:
+            raise StopError
+        return evaluate(*args, **options)
+
+    return evaluate_or_stop
+
+
 def test_a_finished_run_comes_back_exactly(data, tmp_path, whole):
     trained = train_run(tmp_path / "run", Source(str(data)), CONFIG)
     loaded = load_run(tmp_path / "run")
@@ -126,8 +139,43 @@ def test_stopped_anywhere_resumes_to_the_same_weights(data, tmp_path, often, who
     assert weights(resume_run(tmp_path / "run")) == weights(whole)  # nothing is left to do
 
 
-def test_early_stopping_survives_a_resume(data, tmp_path, often):
+def test_stopped_while_the_average_is_evaluated_resumes_with_the_weights(
+    data, tmp_path, often, monkeypatch
+):
+    config = replace(CONFIG, patience=None, ema_momentum=0.8)
+    whole = train(Source(str(data)).load(), config)
+    with monkeypatch.context() as patch, pytest.raises(StopError):
+        patch.setattr(trainer, "evaluate", stopping_at_call(2))
+        train_run(tmp_path / "run", Source(str(data)), config)
+    resumed = resume_run(tmp_path / "run")
+    assert weights(resumed) == weights(whole) == weights(load_run(tmp_path / "run"))
+    assert without_time(resumed.history) == without_time(whole.history)
+
+
+def test_a_run_from_before_there_were_averages_is_read(finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    record = json.loads((run / "run.json").read_bytes())
+    assert record["config"].pop("ema_momentum", 1) is None
+    (run / "run.json").write_text(json.dumps(record))
+    assert load_run(run).config == load_run(finished).config
+
+
+def test_a_checkpoint_without_an_average_is_as_before_there_were_any(tmp_path):
+    arrays = [np.arange(3.0), np.zeros((2, 1))]
+    checkpoint = Checkpoint(Position(2, 5), (), arrays, arrays[:1])
+    write_checkpoint(checkpoint, tmp_path / "checkpoint.npz")
+    with np.load(tmp_path / "checkpoint.npz") as archive:
+        names = ["position", "history", "weights_0000", "weights_0001", "optimizer_0000"]
+        assert archive.files == names
+    read = read_checkpoint(tmp_path / "checkpoint.npz")
+    assert (read.position, len(read.weights)) == (checkpoint.position, 2)
+    assert (read.best, read.average) == ([], [])
+
+
+@pytest.mark.parametrize("momentum", [None, 0.5])
+def test_early_stopping_survives_a_resume(data, tmp_path, often, momentum):
     config = replace(CONFIG, epochs=40, learning_rate=0.2, schedule="constant", patience=2)
+    config = replace(config, ema_momentum=momentum)
     whole = train(Source(str(data)).load(), config)
     losses = [epoch.validation.loss for epoch in whole.history]
     best = int(np.argmin(losses))

@@ -46,7 +46,7 @@ def same(one, other):
 def no_steps(monkeypatch):
     """Blocks of steps that do nothing, where a test is about what is around them."""
 
-    def block_function(vae, batch_shape, dtype):
+    def block_function(vae, batch_shape, dtype, average):
         return lambda batches: np.ones(3, np.float32) * len(batches)
 
     monkeypatch.setattr("vae_builder.trainer.block_function", block_function)
@@ -99,6 +99,26 @@ def test_history_and_facts(trained):
 def test_validation_and_test_losses_are_those_of_evaluate(trained):
     assert trained.validation == evaluate(trained.vae, dataset().validation, seed=(0, 1))
     assert trained.test == evaluate(trained.vae, dataset().test, seed=(0, 2))
+
+
+def test_what_is_evaluated_and_kept_is_the_average_of_the_weights(trained):
+    checkpoints = []
+    result = train(dataset(), replace(SMALL, ema_momentum=0.6), on_checkpoint=checkpoints.append)
+    vae, history = result.vae, result.history
+    assert result.validation == history[-1].validation
+    assert result.test == evaluate(vae, dataset().test, seed=(0, 2))
+    for one, other in zip(weights(result), checkpoints[-1].average, strict=True):
+        np.testing.assert_array_equal(one, other)
+    for epoch, checkpoint in zip(history, checkpoints, strict=True):
+        for variable, average in zip(vae.trainable_variables, checkpoint.average, strict=True):
+            variable.assign(average)
+        assert epoch.validation == evaluate(vae, dataset().validation, seed=(0, 1))
+    # the steps go on from the weights themselves, as without it
+    for one, other in zip(weights(trained), checkpoints[-1].weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    for one, other in zip(trained.history, history, strict=True):
+        assert vars(one.train) == pytest.approx(vars(other.train), rel=1e-6)
+        assert one.validation != other.validation
 
 
 def test_other_seed_other_weights(trained):

@@ -181,6 +181,11 @@ model_options = combined(
     click.option("--free-bits", default=0.0, help="Nats of KL free in each latent dimension."),
     click.option("--clip-norm", type=float, help="Bound of the gradient's norm."),
     click.option(
+        "--ema-momentum",
+        type=float,
+        help="Of a moving average of the weights, which is what is evaluated and exported.",
+    ),
+    click.option(
         "--patience", type=int, help="End after so many epochs without a better validation loss."
     ),
     click.option("--seed", default=0, show_default=True, help="Of weights, noise and order."),
