@@ -56,9 +56,6 @@ HELD_OUT = "held_out.npz"
 TENSORBOARD = "tensorboard"
 MODELS = ("encoder", "decoder")
 
-LATER_CHOICES = {"ema_momentum": None}
-"""Choices that older runs have not recorded, and what those did."""
-
 
 @dataclass(frozen=True)
 class Source:
@@ -323,10 +320,7 @@ def _read_record(path: Path) -> RunRecord:
             f"{path} is not a run folder (no {RUN}): make one with build-vae train {path.name}"
         )
     try:
-        record = strict_json.decode((path / RUN).read_bytes())
-        with contextlib.suppress(TypeError, KeyError):  # else `parse` says what it is not
-            record["config"] = {**LATER_CHOICES, **record["config"]}
-        return strict_json.parse(RunRecord, record)
+        return strict_json.parse(RunRecord, strict_json.decode((path / RUN).read_bytes()))
     except (OSError, ValueError) as error:
         raise InputError(f"{path / RUN}: {error}: the file is damaged; train again") from None
 

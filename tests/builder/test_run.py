@@ -152,15 +152,7 @@ def test_stopped_while_the_average_is_evaluated_resumes_with_the_weights(
     assert without_time(resumed.history) == without_time(whole.history)
 
 
-def test_a_run_from_before_there_were_averages_is_read(finished, tmp_path):
-    run = shutil.copytree(finished, tmp_path / "run")
-    record = json.loads((run / "run.json").read_bytes())
-    assert record["config"].pop("ema_momentum", 1) is None
-    (run / "run.json").write_text(json.dumps(record))
-    assert load_run(run).config == load_run(finished).config
-
-
-def test_a_checkpoint_without_an_average_is_as_before_there_were_any(tmp_path):
+def test_a_checkpoint_holds_no_average_where_there_is_none(tmp_path):
     arrays = [np.arange(3.0), np.zeros((2, 1))]
     checkpoint = Checkpoint(Position(2, 5), (), arrays, arrays[:1])
     write_checkpoint(checkpoint, tmp_path / "checkpoint.npz")
