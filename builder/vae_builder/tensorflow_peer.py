@@ -114,7 +114,7 @@ class TensorFlowPeer:
 
 @contextlib.contextmanager
 def tensorflow_peers(
-    path: Path, threads: Sequence[int], *, gpu: bool = False
+    path: Path, threads: Sequence[int], gpu: bool = False
 ) -> Iterator[list[TensorFlowPeer]]:
     """Processes that score a bundle by TensorFlow, until the block ends.
 

@@ -25,7 +25,7 @@ from vae_runtime.loss import losses
 from vae_runtime.manifest import Manifest, decoder_outputs
 from vae_runtime.standardization import standardize
 from vae_runtime.strict_json import decode, parse
-from vae_runtime.timing import timed_calls
+from vae_runtime.timing import noise_samples, timed_calls
 
 NAMESPACE = SimpleNamespace(
     abs=tf.abs,
@@ -84,9 +84,7 @@ def main() -> None:
     print(json.dumps({"version": tf.__version__, "resident_bytes": resident_bytes()}), flush=True)
     for line in sys.stdin:
         asked = json.loads(line)
-        rng = np.random.default_rng(asked["batch"])
-        x = rng.random((asked["batch"], *shape), dtype=np.float32)
-        x = x if dtype == "float32" else np.round(255 * x).astype(dtype)
+        x = noise_samples(asked["batch"], shape, dtype)
         times = timed_calls(partial(score, x), asked["seconds"], warm=asked["warm"])
         print(json.dumps(times), flush=True)
 

@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from vae_runtime.bench_report import BenchReport, recommend
@@ -33,7 +32,7 @@ from vae_runtime.processors import usable_processors
 from vae_runtime.providers import resolve
 from vae_runtime.rounds import Subject, run_rounds
 from vae_runtime.runtime import VAERuntime
-from vae_runtime.timing import Seconds, timed_calls
+from vae_runtime.timing import Seconds, noise_samples, timed_calls
 from vae_runtime.tuning import default_batch_size, place
 
 BATCHES = (1, 32, 256, 1024, 8192)
@@ -67,8 +66,9 @@ class Peer(Protocol):
         """Times the loss of so many samples, as `timed_calls` does."""
 
 
-Peers = Callable[[Sequence[int]], AbstractContextManager[Sequence[Peer]]]
-"""Starts other runtimes, one for each number of threads, and ends them."""
+Peers = Callable[[Sequence[int], bool], AbstractContextManager[Sequence[Peer]]]
+"""Starts other runtimes, one for each number of threads, and ends them; told whether they may use
+a GPU."""
 
 
 def default_threads() -> tuple[int, ...]:
@@ -90,7 +90,7 @@ def bench(
     """Measures a bundle on this machine.
 
     Args:
-        path: the bundle's folder.
+        path: the bundle, a folder or a single file.
         providers: as for `load`.
         batches: samples in one call; `BATCHES` by default, without those whose call would take
             more than a twentieth of `seconds`.
@@ -110,15 +110,15 @@ def bench(
         MeasurementError: a process that starts cold failed.
         BundleError, ProviderError, MissingExtraError: as for `load`.
     """
-    chosen = tuple(default_threads() if threads is None else threads)
-    for name, values in (("batch", batches), ("threads", chosen), ("seconds", (seconds,))):
+    chosen = tuple(dict.fromkeys(default_threads() if threads is None else threads))
+    for name, values in (("batches", batches), ("threads", chosen), ("seconds", (seconds,))):
         if values is not None and (not values or min(values) <= 0):
             raise OptionError(f"{name} is {tuple(values)}, expected numbers above 0")
     tell = on_step or (lambda _: None)
     bundle = Bundle(path)
     names = _precisions(bundle, precisions)
     here = place(bundle, resolve(providers))
-    name = f"ONNX Runtime {here.onnxruntime}"
+    name, on_cpu = f"ONNX Runtime {here.onnxruntime}", here.providers[0] == "cpu"
 
     tell(f"cold start, {COLD_STARTS * len(names)} processes")
     starts = cold_starts(Path(path), names, here.providers, COLD_STARTS, name)
@@ -126,7 +126,7 @@ def bench(
         others: Sequence[Peer] = ()
         if peers:
             tell("cold start of other runtimes")
-            others = stack.enter_context(peers(chosen))
+            others = stack.enter_context(peers(chosen, not on_cpu))
         tell("warm-up")
         loaded = {
             (precision, n): load(
@@ -135,11 +135,12 @@ def bench(
             for precision in names
             for n in chosen
         }
-        on_cpu = here.providers[0] == "cpu"
         scorers = _Scorers(name, loaded, bundle.manifest.input, cpu=on_cpu)
         longest = LONGEST * seconds
         taken, left_out = (
-            scorers.affordable(BATCHES, longest) if batches is None else (tuple(batches), ())
+            scorers.affordable(BATCHES, longest)
+            if batches is None
+            else (tuple(dict.fromkeys(batches)), ())
         )
         keys = [(precision, n) for n in chosen for precision in names]
         grid = [scorers.subject(key, batch) for batch in taken for key in keys]
@@ -228,10 +229,7 @@ class _Scorers:
 
     def _x(self, batch: int) -> NDArray[Any]:
         if batch not in self._samples:
-            rng = np.random.default_rng(batch)
-            x = rng.random((batch, *self._sample.shape), dtype=np.float32)
-            is_float = self._sample.dtype == "float32"
-            self._samples[batch] = x if is_float else np.round(255 * x).astype(np.uint8)
+            self._samples[batch] = noise_samples(batch, self._sample.shape, self._sample.dtype)
         return self._samples[batch]
 
 

@@ -57,9 +57,9 @@ def cold_starts(
     """Starts processes that load a bundle and score one sample.
 
     Args:
-        path: the bundle's folder.
+        path: the bundle, a folder or a single file.
         precisions: which graphs; they take turns.
-        providers: ONNX Runtime's names.
+        providers: short names.
         count: how many processes for each precision, one after the other.
         runtime: what to call it.
 

@@ -34,12 +34,16 @@ def to_float(x: NDArray[np.generic]) -> NDArray[np.float32]:
     Raises:
         InputError: the dtype is complex, object, text or another that has no numbers.
     """
+    floats = to_float32(x)
+    if x.dtype == np.uint8:
+        floats /= np.float32(255)
+    return floats
+
+
+def to_float32(x: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Converts numbers to float32 as they are; otherwise as `to_float`."""
     if x.dtype == np.float32:
         return np.asarray(x, np.float32)
-    if x.dtype == np.uint8:
-        scaled: NDArray[np.float32] = x.astype(np.float32)
-        scaled /= np.float32(255)
-        return scaled
     if x.dtype.kind in "biuf":
         with np.errstate(over="ignore"):  # the check for finite values reports it by sample
             return x.astype(np.float32)
@@ -100,7 +104,7 @@ def check_values(
     Raises:
         InputError: names the first sample with a value that is not finite or out of range.
     """
-    if x.dtype.kind in "bu" or x.size == 0:
+    if x.size == 0:
         return
     low, high = (-math.inf, math.inf) if value_range is None else value_range
     # NaN propagates through min and max, so two reductions decide the common case.

@@ -11,7 +11,7 @@ from vae_runtime.errors import BundleError, OptionError
 from vae_runtime.providers import resolve
 from vae_runtime.runtime import VAERuntime
 from vae_runtime.sessions import read_graphs
-from vae_runtime.tuning import choose
+from vae_runtime.tuning import check_counts, choose
 from vae_runtime.variants import FLOAT32
 
 REPUBLISHED = 20
@@ -42,8 +42,8 @@ def load(
             `int8`); the manifest's `variants` say what each costs and brings.
         providers: execution providers in the order of preference: short names (`cpu`, `cuda`,
             `tensorrt`, `coreml`, `openvino`, ...) or ONNX Runtime's own.
-        threads: threads that may compute at once. Few samples: they share each operator. At
-            least 16 samples for each, on the CPU: each runs the graph on a part of them.
+        threads: threads that may compute at once. Few samples: they share each operator. Many, on
+            the CPU (`parallel.worthwhile`): each runs the graph on a part of them.
         batch_size: samples in one run of a graph at most; larger batches run in chunks.
         tuned: where `threads` or `batch_size` is left out, take it from what `vae_runtime.bench`
             found to be fastest and saved for this very bundle, precision, ONNX Runtime,
@@ -65,9 +65,7 @@ def load(
         OptionError: the bundle has no such precision, or an argument lies outside its choices.
         MissingExtraError: ONNX Runtime is not installed.
     """
-    for name, number in (("threads", threads), ("batch_size", batch_size)):
-        if number is not None and number < 1:
-            raise OptionError(f"{name} is {number}, expected 1 or more")
+    check_counts(threads=threads, batch_size=batch_size)
     resolved = resolve(providers, allow_fallback=allow_fallback)
 
     def open_once() -> VAERuntime:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_runtime.processors import usable_processors
+from vae_runtime.processors import reachable_processors, usable_processors
 
 MAX_SPREAD = 0.10
 MAX_FOREIGN = 0.25
@@ -111,11 +111,7 @@ class Watch:
 
 def _left_to_others() -> int:
     """Processors in this process's reach that its quota leaves to others."""
-    return _reachable() - usable_processors()
-
-
-def _reachable() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return reachable_processors() - usable_processors()
 
 
 def _machine_seconds(root: Path) -> float | None:

@@ -9,6 +9,7 @@ every thread reads all weights, and those of matrix products are many for what a
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Collection
 from typing import Any
@@ -110,10 +111,15 @@ class Team:
             raise failures[min(failures)]
 
     def _start(self, work: Callable[[], None], number: int) -> list[Any]:
-        # Imported here: a device that scores one sample at a time never needs it.
-        from concurrent.futures import ThreadPoolExecutor
+        helpers: list[Any] = []
+        # Where no thread can be started, as while Python ends, the caller does everything itself.
+        with contextlib.suppress(RuntimeError):
+            # Imported here: a device that scores one sample at a time never needs it.
+            from concurrent.futures import ThreadPoolExecutor
 
-        with self._lock:
-            if self._helpers is None:
-                self._helpers = ThreadPoolExecutor(max(1, self.size - 1), "vae_runtime")
-        return [self._helpers.submit(work) for _ in range(number)]
+            with self._lock:
+                if self._helpers is None:
+                    self._helpers = ThreadPoolExecutor(max(1, self.size - 1), "vae_runtime")
+            for _ in range(number):
+                helpers.append(self._helpers.submit(work))
+        return helpers

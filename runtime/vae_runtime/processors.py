@@ -30,11 +30,13 @@ def usable_processors(root: Path = Path("/")) -> int:
         The processors of its affinity mask, or its control groups' quota, rounded up, where that
         is less; at least 1.
     """
-    if hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count() or 1
-    return max(1, min([count, *(math.ceil(quota) for quota in _quotas(root))]))
+    quotas = (math.ceil(quota) for quota in _quotas(root))
+    return max(1, min([reachable_processors(), *quotas]))
+
+
+def reachable_processors() -> int:
+    """How many processors this process may run on, whatever share of them it may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor_name(root: Path = Path("/")) -> str:

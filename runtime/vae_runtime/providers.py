@@ -144,7 +144,7 @@ def open_session(
         raise ProviderError(
             f"{where} does not run on {', '.join(map(short_name, providers))} alone: {reason}: add "
             "cpu as a further provider to let it run what is left, or choose another"
-            if len(reason) and PROVIDERS["cpu"] not in providers
+            if PROVIDERS["cpu"] not in providers
             else f"{where} does not start on {', '.join(map(short_name, providers))}: {reason}"
         ) from error
     running = session.get_providers()

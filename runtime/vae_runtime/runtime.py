@@ -25,12 +25,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from vae_runtime.bundle import Bundle
 from vae_runtime.errors import InputError, OptionError
-from vae_runtime.inputs import as_batch, check_values, to_float, to_input
+from vae_runtime.inputs import as_batch, check_values, to_float32, to_input
 from vae_runtime.loss import Losses
 from vae_runtime.manifest import Manifest
 from vae_runtime.parallel import Parts
 from vae_runtime.providers import short_name
 from vae_runtime.sessions import Graph, Sessions
+from vae_runtime.tuning import check_counts
 from vae_runtime.verify import VerifyReport, read_reference, verify_runtime
 
 Float32 = NDArray[np.float32]
@@ -99,7 +100,11 @@ class VAERuntime:
 
         Args:
             batch_size: samples in one run of a graph, 1 or more.
+
+        Raises:
+            OptionError: it is less.
         """
+        check_counts(batch_size=batch_size)
         other = copy.copy(self)
         other._batch_size = batch_size
         return other
@@ -131,7 +136,7 @@ class VAERuntime:
             z: latent vectors, shape `(batch, latent_dim)`.
 
         Returns:
-            Reconstructions, shape `(batch, *input_shape)`: probabilities for bce, values for mse.
+            Reconstructions, shape `(batch, *input_shape)`: probabilities for bce, else values.
 
         Raises:
             InputError: wrong shape or dtype, not finite, or so large that the result is not.
@@ -224,9 +229,8 @@ class VAERuntime:
         """
         if steps < 2:
             raise OptionError(f"steps is {steps}, expected 2 or more: both ends are included")
-        ends = np.concatenate(
-            [self.encode(np.asarray(x)[np.newaxis]).z_mean for x in (first, last)]
-        )
+        pair: list[Any] = [first, last]
+        ends = np.concatenate([self.encode([x]).z_mean for x in pair])
         weight = np.linspace(0, 1, steps, dtype=np.float32)[:, np.newaxis]
         return self.decode((1 - weight) * ends[0] + weight * ends[1])
 
@@ -267,6 +271,7 @@ class VAERuntime:
             of the first input.
 
         Raises:
+            OptionError: there is no such graph.
             InputError: some inputs are NumPy's and some are not.
             ProviderError, BundleError: the graph does not start, or fails; see `load`.
         """
@@ -283,7 +288,7 @@ class VAERuntime:
         rows = as_batch(z, (self.manifest.latent_dim,), name=name)
 
         def feed(part: slice) -> Float32:
-            array = to_float(rows[part])
+            array = to_float32(rows[part])
             check_values(array, None, what=f"{name} row", first=part.start)
             return np.ascontiguousarray(array)
 

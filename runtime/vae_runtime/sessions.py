@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_runtime.bundle import Bundle
-from vae_runtime.errors import BundleError, InputError, ProviderError
+from vae_runtime.errors import BundleError, InputError, OptionError, ProviderError
 from vae_runtime.manifest import Graphs, GraphSpec, TensorSpec
 from vae_runtime.onnx_graph import check_graph
 from vae_runtime.parallel import Team, worthwhile
@@ -121,6 +121,7 @@ class Sessions:
             All outputs, by name, of the inputs' kind; `OrtValue`s on the first one's device.
 
         Raises:
+            OptionError: there is no such graph.
             InputError: some inputs are NumPy's and some are not.
             ProviderError, BundleError: the session does not start, is not what was checked, or
                 fails at work.
@@ -163,14 +164,21 @@ class Sessions:
         Args:
             graph: `encoder`, `decoder` or `loss`.
             threads: 1, where the calling thread is to compute alone; all of them if left out.
+
+        Raises:
+            OptionError: there is no such graph.
+            ProviderError, BundleError: the session does not start, or is not what was checked.
         """
         key = graph, threads or self._threads
         if (session := self._sessions.get(key)) is not None:
             return session
+        if graph not in self._specs:
+            raise OptionError(f"graph is {graph!r}, expected one of {', '.join(self._specs)}")
         with self._lock:
             if key not in self._sessions:
                 self._sessions[key] = self._open(*key)
-                if {(graph, 1), (graph, self._threads)} <= self._sessions.keys():
+                kinds = {1, self._threads} if self.team.size > 1 else {self._threads}
+                if all((graph, kind) in self._sessions for kind in kinds):
                     del self._models[graph]  # there is no other to open
             return self._sessions[key]
 
@@ -210,7 +218,7 @@ def _run_bound(session: Any, names: Sequence[str], inputs: dict[str, Any]) -> li
 
 
 def _shape(value: Any) -> tuple[int, ...]:
-    return tuple(value.shape() if callable(value.shape) else value.shape)
+    return tuple(value.shape()) if hasattr(value, "device_name") else np.shape(value)
 
 
 def _check_tensors(found: Sequence[Any], expected: tuple[TensorSpec, ...], what: str) -> None:

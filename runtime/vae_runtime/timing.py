@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 Seconds = list[float]
 
@@ -36,6 +37,21 @@ class Timing:
     p99_ms: Annotated[float | None, "99th percentile; null with fewer than 100 calls"]
     samples_per_second: Annotated[float, "samples of all calls over their time together"]
     spread: Annotated[float, "interquartile range of the rounds' medians over their median"]
+
+
+def noise_samples(count: int, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+    """What every runtime is timed on: uniform noise, the same for the same count.
+
+    Args:
+        count: how many.
+        shape: of one sample.
+        dtype: `float32`, values in [0, 1), or `uint8`, 0 to 255.
+
+    Returns:
+        Samples, shape `(count, *shape)`.
+    """
+    x = np.random.default_rng(count).random((count, *shape), dtype=np.float32)
+    return x if dtype == "float32" else np.round(255 * x).astype(dtype)
 
 
 def timed_calls(

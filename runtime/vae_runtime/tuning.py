@@ -25,7 +25,7 @@ from typing import Annotated
 
 from vae_runtime import strict_json
 from vae_runtime.bundle import Bundle
-from vae_runtime.errors import ExportError
+from vae_runtime.errors import ExportError, OptionError
 from vae_runtime.files import replacing
 from vae_runtime.processors import processor_name, usable_processors
 from vae_runtime.providers import onnxruntime, short_name
@@ -62,6 +62,20 @@ class Saved:
     place: Annotated[Place, "where it holds"]
     precision: Annotated[str, "of the graphs that it holds for"]
     tuning: Annotated[Tuning, "what was fastest there"]
+
+
+def check_counts(**counts: int | None) -> None:
+    """Checks numbers of threads, or of samples.
+
+    Args:
+        **counts: by the name of the argument; None where it was left out.
+
+    Raises:
+        OptionError: names the first that is less than 1.
+    """
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise OptionError(f"{name} is {count}, expected 1 or more")
 
 
 def default_batch_size(shape: tuple[int, ...]) -> int:
@@ -135,8 +149,8 @@ def save(place: Place, precision: str, tuning: Tuning) -> Path:
     Raises:
         ExportError: the file cannot be written.
     """
-    path = _path(place, precision)
     try:
+        path = _path(place, precision)
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
             file.write(strict_json.encode(Saved(place, precision, tuning)))
@@ -144,6 +158,10 @@ def save(place: Place, precision: str, tuning: Tuning) -> Path:
         raise ExportError(
             f"{error.filename} cannot be written: {error.strerror}: free some space or check the "
             "folder; what was saved before still holds"
+        ) from error
+    except RuntimeError as error:  # no home
+        raise ExportError(
+            f"there is no folder to save tunings in ({error}): set HOME or XDG_CACHE_HOME"
         ) from error
     return path
 

@@ -27,8 +27,8 @@ class FakePeer:
         self.state = "new"
 
     @contextmanager
-    def start(self, threads):
-        assert threads == (1, 2)
+    def start(self, threads, gpu):
+        assert (threads, gpu) == ((1, 2), False)
         self.state = "started"
         yield [self]
         self.state = "ended"
@@ -58,7 +58,14 @@ def report(exported, peer, calls):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(VAERuntime, "loss", counted)
-        return bench(exported(), batches=(1, 300), threads=(1, 2), seconds=0.5, peers=peer.start)
+        return bench(
+            exported(),
+            providers="CPUExecutionProvider",
+            batches=(1, 300, 1),
+            threads=(1, 2, 1),
+            seconds=0.5,
+            peers=peer.start,
+        )
 
 
 def test_every_batch_is_timed_with_every_number_of_threads(report):
@@ -169,8 +176,8 @@ def test_default_threads():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batches": ()}, r"batch is \(\), expected numbers above 0"),
-        ({"batches": (1, 0)}, r"batch is \(1, 0\), expected numbers above 0"),
+        ({"batches": ()}, r"batches is \(\), expected numbers above 0"),
+        ({"batches": (1, 0)}, r"batches is \(1, 0\), expected numbers above 0"),
         ({"threads": (0,)}, r"threads is \(0,\), expected numbers above 0"),
         ({"threads": ()}, r"threads is \(\), expected"),
         ({"seconds": 0}, r"seconds is \(0,\), expected"),

@@ -70,8 +70,8 @@ def test_the_first_sample_out_of_range_is_named(bad):
     check_values(x, None)
 
 
-@pytest.mark.parametrize("x", [[[0.0, 1.0]], np.zeros((0, 2)), np.array([[7, 255]], np.uint8)])
-def test_ends_of_the_range_no_samples_and_uint8_pass(x):
+@pytest.mark.parametrize("x", [[[0.0, 1.0]], np.zeros((0, 2))])
+def test_ends_of_the_range_and_no_samples_pass(x):
     check_values(np.asarray(x), UNIT)
 
 

@@ -1,6 +1,8 @@
 """Batches in parts: every sample once, results and errors as where one follows another."""
 
 import gc
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -86,6 +88,29 @@ def test_the_first_failure_is_raised_and_ends_the_work():
     assert len(seen) < 10
 
 
+AT_THE_END = """
+import sys, threading
+import numpy, vae_runtime
+from vae_runtime.parallel import Parts, Team
+main, ended, team, seen = threading.main_thread(), [], Team(2), []
+if "begun" in sys.argv:
+    team.run(lambda part: None, Parts(4, 1, 2))
+def work():
+    main.join()
+    team.run(seen.append, Parts(4, 1, 2))
+    print(sorted(part.start for part in seen))
+threading.Thread(target=work).start()
+"""
+
+
+@pytest.mark.parametrize("words", [[], ["begun"]])
+def test_a_thread_that_outlives_the_main_one_does_all_parts_itself(words):
+    result = subprocess.run(
+        [sys.executable, "-c", AT_THE_END, *words], capture_output=True, text=True, check=True
+    )
+    assert (result.stdout, result.stderr) == ("[0, 1, 2, 3]\n", "")
+
+
 def test_threads_end_with_their_team():
     before = set(threading.enumerate())
     team = Team(4)
@@ -140,6 +165,7 @@ def test_few_samples_share_operators_and_many_are_parted(exported, opened, prese
 def test_other_providers_are_given_whole_chunks(exported, opened):
     """A GPU shares the work among its own processors."""
     vae = vae_runtime.load(exported(), threads=2)
+    opened.clear()
     sessions = vae_runtime.sessions.Sessions(
         vae_runtime.sessions.read_graphs(vae.bundle, "float32"),
         ["AnotherExecutionProvider", "CPUExecutionProvider"],

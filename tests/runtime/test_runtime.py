@@ -224,6 +224,15 @@ def test_decode_refuses(vae, z, message):
         vae.decode(z)
 
 
+def test_latents_of_every_dtype_keep_their_values(vae):
+    """Only pixels are divided by 255."""
+    z, x = np.arange(6).reshape(2, 3), samples(2)
+    decoded, losses = vae.decode(z.astype(np.float32)), vae.loss(x, z.astype(np.float32))
+    for dtype in (np.uint8, np.int64, np.float16):
+        np.testing.assert_array_equal(vae.decode(z.astype(dtype)), decoded)
+        np.testing.assert_array_equal(vae.loss(x, z.astype(dtype)).loss, losses.loss)
+
+
 def test_samples_follow_from_the_seed(vae):
     z = np.random.default_rng(4).standard_normal((5, 3)).astype(np.float32)
     np.testing.assert_array_equal(vae.sample(5, seed=4), vae.decode(z))
@@ -255,6 +264,8 @@ def test_interpolation_refuses(vae):
         vae.interpolate(x[0], x[1], steps=1)
     with pytest.raises(InputError, match="has shape"):
         vae.interpolate(x, x)
+    with pytest.raises(InputError, match="not one array"):
+        vae.interpolate([[1, 2], [3]], x[1])
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -388,6 +399,12 @@ def test_a_file_of_gigabytes_is_scored_in_64_megabytes(exported, tmp_path):
         text=True,
     )
     assert (result.stdout, result.stderr) == ("ok\n", "")
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_chunks_of_no_samples_are_refused(vae, batch_size):
+    with pytest.raises(OptionError, match=f"^batch_size is {batch_size}, expected 1 or more$"):
+        vae.with_batch_size(batch_size)
 
 
 def test_threads_may_share_one_object(exported):

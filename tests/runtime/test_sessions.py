@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 
 import vae_runtime
-from vae_runtime import InputError, ProviderError
+from vae_runtime import InputError, OptionError, ProviderError
 
 
 @pytest.fixture
@@ -22,13 +22,44 @@ def samples(count):
 
 def test_sessions_open_when_they_are_first_used_and_once(exported, opened):
     vae = vae_runtime.load(exported(), threads=1)
-    assert opened == []
+    opened.clear()  # an export opens sessions too, to verify
     for _ in range(2):
         vae.loss(samples(1))
     assert [each["where"] for each in opened] == ["loss.onnx"]
     vae.reconstruct(samples(1))
     where = [each["where"] for each in opened]
     assert where == ["loss.onnx", "encoder.onnx", "decoder.onnx"]
+
+
+@pytest.mark.parametrize(("threads", "kinds"), [(1, 1), (2, 2)])
+def test_a_model_is_kept_until_all_its_sessions_are_open(exported, threads, kinds):
+    sessions = vae_runtime.load(exported(), threads=threads)._sessions
+    sessions.session("loss")
+    assert ("loss" in sessions._models) == (kinds == 2)
+    sessions.session("loss", threads=1)
+    assert "loss" not in sessions._models
+
+
+def test_a_model_of_a_provider_with_one_kind_of_session_is_not_kept(exported, monkeypatch):
+    graphs = vae_runtime.sessions.read_graphs(vae_runtime.Bundle(exported()), "float32")
+    names = ["AnotherExecutionProvider", "CPUExecutionProvider"]
+    sessions = vae_runtime.sessions.Sessions(graphs, names, threads=4, allow_fallback=True)
+    monkeypatch.setattr(sessions, "_open", lambda graph, threads: object())
+    sessions.session("loss")
+    assert "loss" not in sessions._models
+
+
+def test_a_graph_that_is_not_there(vae):
+    with pytest.raises(
+        OptionError, match=r"^graph is 'los', expected one of encoder, decoder, loss$"
+    ):
+        vae.run("los", {"x": samples(1)})
+
+
+def test_lists_go_in_as_arrays_do(vae):
+    x = samples(2)
+    found = vae.run("encoder", {"x": x.tolist()})
+    np.testing.assert_array_equal(found["z_mean"], vae.encode(x).z_mean)
 
 
 IDLE = """

@@ -118,6 +118,8 @@ def test_no_home_is_passed_over(monkeypatch, caplog):
     monkeypatch.setattr(Path, "home", no_home)
     assert find(HERE, "float32") is None
     assert "Could not determine home directory" in caplog.text
+    with pytest.raises(ExportError, match=r"Could not determine home.*: set HOME or XDG_CACHE_HO"):
+        save(HERE, "float32", FOUND)
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,6 @@ def bench_command(
         if not quiet:
             click.echo(f"measuring: {step}", err=True)
 
-    gpu = providers[0].lower() != "cpu"
     report = bench(
         bundle,
         providers=providers,
@@ -93,7 +92,7 @@ def bench_command(
         threads=threads,
         precisions=precisions or None,
         seconds=seconds,
-        peers=partial(tensorflow_peers, bundle, gpu=gpu) if tensorflow else None,
+        peers=partial(tensorflow_peers, bundle) if tensorflow else None,
         on_step=tell,
     )
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else str(report))
