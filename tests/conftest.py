@@ -23,6 +23,13 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(skip)
 
 
+@pytest.fixture
+def same_weights_every_time():
+    import keras
+
+    keras.utils.set_random_seed(1)
+
+
 @pytest.fixture(scope="session")
 def small_models():
     """A function that builds a small encoder and decoder with random weights, always the same."""

@@ -7,10 +7,12 @@ from keras import layers
 
 from keras_models import Sampling
 from vae_builder import Dataset, LossSpec, export_models, load_model, plan_variants
-from vae_export import measure
+from vae_export import measure, variants
 from vae_runtime import Bundle, load
 from vae_runtime.errors import ExportError, InputError, OptionError
 from vae_runtime.verify import read_reference
+
+pytestmark = pytest.mark.usefixtures("same_weights_every_time")
 
 
 class Unregistered(layers.Layer):
@@ -96,7 +98,8 @@ def test_models_in_memory(dataset, tmp_path):
 
 @pytest.fixture
 def fast(monkeypatch):
-    """Times of variants are not under test here."""
+    """Times of variants are not under test here, and decide nothing."""
+    monkeypatch.setattr(variants, "METHODS", {**variants.METHODS, "int8": ("dynamic",)})
     monkeypatch.setattr(measure, "ROUNDS", 1)
     monkeypatch.setattr(measure, "TURN", 0.0)
 

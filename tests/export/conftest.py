@@ -1,15 +1,9 @@
 """What the tests of models of others share."""
 
-import keras
 import pytest
 
 from keras_models import vectors
 from vae_export import adopt
-
-
-@pytest.fixture
-def same_weights_every_time():
-    keras.utils.set_random_seed(1)
 
 
 @pytest.fixture
