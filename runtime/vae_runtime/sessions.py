@@ -219,7 +219,8 @@ def _run_bound(session: Any, names: Sequence[str], inputs: dict[str, Any]) -> li
 
 def _shape(value: Any) -> tuple[int, ...]:
     if isinstance(value, np.ndarray):
-        return value.shape
+        shape: tuple[int, ...] = value.shape
+        return shape
     return tuple(value.shape()) if hasattr(value, "device_name") else np.shape(value)
 
 
