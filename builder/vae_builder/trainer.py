@@ -251,7 +251,10 @@ def _assign(variables: list[Any], values: list[NDArray[Any]]) -> None:
 def _learning_rate(
     peak: float, steps: int, schedule: Schedule = "cosine"
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Linear warm-up from 0 to the peak, then cosine decay to 0 at the last step, or constant."""
+    """Linear warm-up from 0 to the peak, then cosine decay to 0 at the last step, or constant.
+
+    The first step's rate is 0: it moves no weight that has a gradient, only Adam's moments.
+    """
     warmup = max(1, round(WARMUP * steps))
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0,
