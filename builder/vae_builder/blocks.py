@@ -81,7 +81,7 @@ def block_function(
     vae: VAE,
     batch_shape: tuple[int, ...],
     dtype: np.dtype[Any],
-    average: MovingAverage | None = None,
+    average: MovingAverage,
 ) -> RunBlock:
     """Compiles the steps of a block.
 
@@ -106,8 +106,7 @@ def block_function(
     @tf.function(jit_compile=True)
     def step(batch: Any) -> Any:
         parts = vae.update(batch)
-        if average:
-            average.update(vae.optimizer.iterations)
+        average.update(vae.optimizer.iterations)
         return tf.stack([*parts])
 
     @tf.function(input_signature=signature, jit_compile=not has_convolutions)

@@ -94,7 +94,8 @@ class TrainConfig:
         patience: epochs without a better validation loss after which training ends, with the
             best weights; None to train all epochs and keep the last.
         variance: of the gaussian loss: `fixed` at the loss's own; `optimal`, the mean squared
-            error of each batch; or `learned` like a weight. `optimal` where None.
+            error of each batch; or `learned` like a weight. `optimal` where left out; None with
+            other losses, which have none.
         standardize: train on (x - mean) / scale, with means and standard deviations of the
             training samples by column or channel.
     """
@@ -118,7 +119,7 @@ class TrainConfig:
     standardize: bool = False
 
     def __post_init__(self) -> None:
-        """Makes the choices of the preset, and refuses what cannot train.
+        """Makes the choices that are left out, and refuses what cannot train.
 
         Raises:
             OptionError: names the option, its value and what is expected.
@@ -159,6 +160,8 @@ class TrainConfig:
                 f"variance is {self.variance!r} with the {self.loss.reconstruction} loss, which "
                 "has none: leave it out, or use the gaussian loss"
             )
+        if self.variance is None and self.loss.variance is not None:
+            object.__setattr__(self, "variance", "optimal")
         if self.standardize and self.loss.value_range:
             raise OptionError(
                 f"standardize does not go with the {self.loss.reconstruction} loss, which needs "

@@ -31,7 +31,7 @@ from vae_builder.objective import Objective
 from vae_builder.vae import VAE
 from vae_runtime.errors import InputError
 from vae_runtime.inputs import to_float
-from vae_runtime.loss import MAX_VARIANCE, MIN_VARIANCE, Losses, LossSpec
+from vae_runtime.loss import MAX_VARIANCE, MIN_VARIANCE, Losses
 from vae_runtime.standardization import Standardization, standardize
 
 WARMUP = 0.04
@@ -112,27 +112,27 @@ class Trainer:
             free_bits=config.free_bits,
             input_dropout=config.input_dropout,
         )
+        loss, variance = config.loss, config.variance or "fixed"
+        if variance != "fixed":
+            loss = replace(loss, variance=self._variance_of_data(standardization))
         vae = VAE(
             encoder,
             decoder,
-            self._initial_loss(standardization),
+            loss,
             seed=config.seed,
             objective=objective,
-            variance=config.variance or "fixed",
+            variance=variance,
             standardization=standardization,
         )
         vae.compile(keras.optimizers.Adam(self.schedule, global_clipnorm=config.clip_norm))
         vae.optimizer.build(vae.trainable_variables)
         return vae
 
-    def _initial_loss(self, standardization: Standardization | None) -> LossSpec:
-        """The loss; a variance that is to be found begins at that of the data."""
-        config = self.config
-        if config.variance in (None, "fixed"):
-            return config.loss
+    def _variance_of_data(self, standardization: Standardization | None) -> float:
+        """What a variance that is to be found begins at."""
         x = to_float(self.dataset.train[:VARIANCE_SAMPLES])
         variance = float(np.var(standardize(np, standardization, x)))
-        return replace(config.loss, variance=float(np.clip(variance, MIN_VARIANCE, MAX_VARIANCE)))
+        return float(np.clip(variance, MIN_VARIANCE, MAX_VARIANCE))
 
     @property
     def validation(self) -> Losses[float]:
@@ -251,7 +251,10 @@ def _assign(variables: list[Any], values: list[NDArray[Any]]) -> None:
 def _learning_rate(
     peak: float, steps: int, schedule: Schedule = "cosine"
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Linear warm-up from 0 to the peak, then cosine decay to 0 at the last step, or constant."""
+    """Linear warm-up from 0 to the peak, then cosine decay to 0 at the last step, or constant.
+
+    The first step's rate is 0: it moves no weight that has a gradient, only Adam's moments.
+    """
     warmup = max(1, round(WARMUP * steps))
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0,

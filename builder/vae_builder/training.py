@@ -79,11 +79,7 @@ def train(
         KeyboardInterrupt: from Ctrl-C, between two blocks.
     """
     config = config or TrainConfig()
-    config = replace(
-        config,
-        batch_size=min(config.batch_size, len(dataset.train)),
-        variance=config.variance or ("optimal" if config.loss.variance else None),
-    )
+    config = replace(config, batch_size=min(config.batch_size, len(dataset.train)))
     dataset.require_range(config.loss.value_range)
     trainer = Trainer(dataset, config, on_progress, on_checkpoint)
     if resume is not None:

@@ -78,7 +78,8 @@ class VAE(keras.Model):
 
         Args:
             encoder: x to a dict of z_mean and z_log_var.
-            decoder: z to logits (bce) or to the reconstruction (mse).
+            decoder: z to logits or probabilities (bce), or to the reconstruction (mse, gaussian),
+                as `spec.decoder` says.
             spec: which loss; bce with kl_weight 1 where left out. Its variance is the first one
                 where it does not stay.
             seed: of the noise.
@@ -232,13 +233,21 @@ class VAE(keras.Model):
         return parts
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """Keras's hook for `fit`."""
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        """Keras's hook for `fit`; what is to be reconstructed is x itself, whatever y is.
+
+        Raises:
+            OptionError: samples are weighted.
+        """
+        x = _samples(data)
         return self._record(self.update(x), tf.shape(x)[0])
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        """Keras's hook for `evaluate`; every batch meets the same noise."""
-        x = keras.utils.unpack_x_y_sample_weight(data)[0]
+        """Keras's hook for `evaluate`; batches of one size meet the same noise, at any time.
+
+        Raises:
+            OptionError: samples are weighted.
+        """
+        x = _samples(data)
         count = tf.shape(x)[0]
         return self._record(_mean(self.losses_of(x, self.noise(TEST_STEP, count))), count)
 
@@ -273,6 +282,17 @@ class VAE(keras.Model):
         for metric in self._means:
             metric.update_state(getattr(parts, metric.name), sample_weight=count)
         return {metric.name: metric.result() for metric in self._means}
+
+
+def _samples(data: Any) -> Any:
+    """The samples in a batch of Keras's."""
+    x, _, weight = keras.utils.unpack_x_y_sample_weight(data)
+    if weight is not None:
+        raise OptionError(
+            "sample_weight or class_weight is given, expected neither, since all samples count the "
+            "same: leave it out, compile again, and repeat samples that are to count more"
+        )
+    return x
 
 
 def _as_float(x: Any) -> Any:

@@ -35,12 +35,14 @@ class Latents:
     def warning(self) -> str | None:
         """A warning where the posterior has collapsed; None where it has not."""
         kl = sum(self.kl_per_dimension)
-        if self.active_units and kl >= COLLAPSED_KL:
+        if not self.active_units:
+            found = f"none of {len(self.kl_per_dimension)} latent dimensions is active"
+        elif kl < COLLAPSED_KL:
+            found = f"z says next to nothing about x, KL {kl:.3g} nats"
+        else:
             return None
         return (
-            f"the posterior has collapsed: {self.active_units} of {len(self.kl_per_dimension)} "
-            f"latent dimensions are active, KL {kl:.3g} nats: lower kl_weight, or give kl_warmup "
-            "or free_bits"
+            f"the posterior has collapsed: {found}: lower kl_weight, or give kl_warmup or free_bits"
         )
 
 

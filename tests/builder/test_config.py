@@ -84,6 +84,21 @@ def test_defaults():
     }
 
 
+@pytest.mark.parametrize(
+    ("loss", "given", "variance"),
+    [
+        ("gaussian", None, "optimal"),
+        ("gaussian", "fixed", "fixed"),
+        ("gaussian", "learned", "learned"),
+        ("mse", None, None),
+    ],
+)
+def test_the_gaussian_loss_has_a_variance_that_is_optimal_where_left_out(loss, given, variance):
+    config = TrainConfig(loss=LossSpec(loss), variance=given)
+    assert config.variance == variance
+    assert dataclasses.replace(config, seed=1).variance == variance
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_makes_the_choices_that_are_left_out(preset):
     config, choices = TrainConfig(preset=preset), dataclasses.asdict(PRESETS[preset])

@@ -211,6 +211,22 @@ def test_fit_takes_uint8_pixels_as_the_builder_does():
     assert results[0] == pytest.approx(results[1], rel=1e-6)
 
 
+def test_weighted_samples_are_refused():
+    vae, x, weights = small_vae(), images(), np.ones(6, np.float32)
+    message = "^sample_weight or class_weight is given, expected neither, .*: leave it out"
+    for call in (
+        lambda: vae.fit(x, x, sample_weight=weights, verbose=0),
+        lambda: vae.fit(x, np.zeros(6), class_weight={0: 2.0}, verbose=0),
+        lambda: vae.fit(x, x, validation_data=(x, x, weights), epochs=1, verbose=0),
+        lambda: vae.evaluate(x, x, sample_weight=weights, verbose=0),
+    ):
+        vae.compile(optimizer="adam")
+        with pytest.raises(OptionError, match=message):
+            call()
+    vae.compile(optimizer="adam")
+    vae.fit(x, x, verbose=0)
+
+
 def squared_error(vae, x, eps):
     code = vae.encoder(x)
     z = code["z_mean"] + tf.exp(code["z_log_var"] / 2) * eps

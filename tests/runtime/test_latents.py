@@ -18,4 +18,17 @@ def test_against_literal_formulas():
 def test_collapse_is_warned_of():
     result = latents(np.zeros((10, 3), np.float32), np.zeros((10, 3), np.float32))
     assert (result.active_units, result.kl_per_dimension) == (0, (0.0, 0.0, 0.0))
-    assert result.warning().startswith("the posterior has collapsed: 0 of 3 latent dimensions")
+    assert result.warning() == (
+        "the posterior has collapsed: none of 3 latent dimensions is active: lower kl_weight, or "
+        "give kl_warmup or free_bits"
+    )
+
+
+def test_active_dimensions_that_say_next_to_nothing_are_warned_of():
+    z_mean = np.float32([[0.2, 0.2], [-0.2, -0.2]])
+    result = latents(z_mean, np.zeros((2, 2), np.float32))
+    assert result.active_units == 2
+    assert result.warning() == (
+        "the posterior has collapsed: z says next to nothing about x, KL 0.04 nats: lower "
+        "kl_weight, or give kl_warmup or free_bits"
+    )
