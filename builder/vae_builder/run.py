@@ -252,11 +252,13 @@ def _train(
     def on_checkpoint(now: Checkpoint) -> None:
         nonlocal logged
         with _writing(path):
-            write_checkpoint(now, path / CHECKPOINT)
-            write_history(path / HISTORY, now.history)
+            # Before the checkpoint: a resumed run logs again what came after its own. TensorBoard
+            # shows an epoch that was logged twice once, and one that was skipped never.
             with as_os_error(path / TENSORBOARD):
                 for epoch in now.history[logged:]:
                     log_epoch(board, epoch)
+            write_checkpoint(now, path / CHECKPOINT)
+            write_history(path / HISTORY, now.history)
         logged = len(now.history)
 
     trained = train(

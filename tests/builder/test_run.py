@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from vae_builder import (
     LossSpec,
@@ -78,15 +79,15 @@ def stop_at(step):
     return on_progress
 
 
-def stopping_at_call(last):
+def stopping_at_call(last, work):
     calls = itertools.count(1)
 
-    def evaluate_or_stop(*args, **options):
+    def work_or_stop(*args, **options):
         if next(calls) == last:
             raise StopError
-        return evaluate(*args, **options)
+        return work(*args, **options)
 
-    return evaluate_or_stop
+    return work_or_stop
 
 
 def test_a_finished_run_comes_back_exactly(data, tmp_path, whole):
@@ -145,7 +146,7 @@ def test_stopped_while_the_average_is_evaluated_resumes_with_the_weights(
     config = replace(CONFIG, patience=None, ema_momentum=0.8)
     whole = train(Source(str(data)).load(), config)
     with monkeypatch.context() as patch, pytest.raises(StopError):
-        patch.setattr(trainer, "evaluate", stopping_at_call(2))
+        patch.setattr(trainer, "evaluate", stopping_at_call(2, evaluate))
         train_run(tmp_path / "run", Source(str(data)), config)
     resumed = resume_run(tmp_path / "run")
     assert weights(resumed) == weights(whole) == weights(load_run(tmp_path / "run"))
@@ -187,8 +188,9 @@ def test_early_stopping_survives_a_resume(data, tmp_path, often, momentum):
 
 KILL = """
 import os, signal, sys
-from vae_builder import TrainConfig, Source, blocks, training, train_run, resume_run
-blocks.BLOCK_STEPS, training.CHECKPOINT_SECONDS = 2, 0.0
+from vae_builder import TrainConfig, Source, blocks, trainer, train_run, resume_run
+assert blocks.BLOCK_STEPS and trainer.CHECKPOINT_SECONDS
+blocks.BLOCK_STEPS, trainer.CHECKPOINT_SECONDS = 2, 0.0
 data, run, at = sys.argv[1], sys.argv[2], int(sys.argv[3])
 def on_progress(progress):
     if progress.step >= at:
@@ -207,10 +209,17 @@ def killed(data, run, step):
     return subprocess.run(words, capture_output=True, env=environment, check=False).returncode
 
 
+def steps_in_checkpoint(run):
+    if not (run / "checkpoint.npz").exists():
+        return 0  # killed in the first block
+    position = read_checkpoint(run / "checkpoint.npz").position
+    return (position.epoch - 1) * 9 + position.step
+
+
 @pytest.mark.parametrize(
     "steps",
     [
-        [5, 14],
+        [5, 14],  # both within an epoch
         pytest.param(
             sorted(np.random.default_rng(5).integers(1, STEPS + 1, 20).tolist()),
             marks=pytest.mark.slow,
@@ -221,6 +230,7 @@ def killed(data, run, step):
 def test_killed_runs_resume_to_the_same_weights(data, tmp_path, whole, steps):
     for step in steps:
         assert killed(data, tmp_path / "run", step) == -signal.SIGKILL
+        assert step - 2 <= steps_in_checkpoint(tmp_path / "run") < step
     assert weights(resume_run(tmp_path / "run")) == weights(whole)
 
 
@@ -322,6 +332,26 @@ def test_a_history_that_lags_behind_the_last_checkpoint(data, tmp_path, monkeypa
         train_run(tmp_path / "run", Source(str(data)), config)
     resumed = resume_run(tmp_path / "run")
     assert load_run(tmp_path / "run").history == resumed.history
+
+
+def logged_epochs(run):
+    """The steps of TensorBoard's events, in every file."""
+    files = [str(path) for path in (run / "tensorboard").iterdir()]
+    events = map(tf.compat.v1.Event.FromString, tf.data.TFRecordDataset(files).as_numpy_iterator())
+    return {event.step for event in events if event.summary.value}
+
+
+@pytest.mark.parametrize("interrupted", ["log_epoch", "write_checkpoint", "write_history"])
+def test_tensorboard_has_every_epoch_of_an_interrupted_run(
+    data, tmp_path, monkeypatch, interrupted
+):
+    with monkeypatch.context() as patch, pytest.raises(StopError):
+        work = stopping_at_call(2, getattr(run_module, interrupted))
+        patch.setattr(run_module, interrupted, work)
+        train_run(tmp_path / "run", Source(str(data)), CONFIG)
+    resumed = resume_run(tmp_path / "run")
+    assert {epoch.epoch for epoch in resumed.history} == {1, 2, 3}
+    assert logged_epochs(tmp_path / "run") == {1, 2, 3}
 
 
 def test_what_the_end_of_a_killed_run_left_is_removed(finished, tmp_path):
