@@ -55,6 +55,11 @@ HISTORY = "history.csv"
 HELD_OUT = "held_out.npz"
 TENSORBOARD = "tensorboard"
 MODELS = ("encoder", "decoder")
+FILES = (RUN, RESULT, CHECKPOINT, HISTORY, HELD_OUT, *(f"{name}.keras" for name in MODELS))
+"""What a run folder holds, besides TensorBoard's folder."""
+
+EVENTS = "events.out.tfevents."
+"""How the names of TensorBoard's files begin."""
 
 
 @dataclass(frozen=True)
@@ -112,22 +117,21 @@ def train_run(
         path: folder to make.
         source: where the data is, so that the run can be resumed by its folder alone; or the data.
         config: choices; the defaults where left out.
-        force: start over where there is a run already.
-        on_data: called with the data set before training.
+        force: start over where there is a run already; its files are removed.
+        on_data: called with the data set when the run has begun: from then on it can be resumed.
         on_progress: called after each block of steps.
 
     Returns:
         The trained model.
 
     Raises:
-        ExportError: there is a run already, or the folder cannot be written.
+        ExportError: there is a run already, with `force` one among files that are not its own; or
+            the folder cannot be written.
         InputError, OptionError, TrainingError: as `vae_builder.train`.
     """
     path = Path(path)
     _check_new(path, force=force)
     dataset = source if isinstance(source, Dataset) else source.load()
-    if on_data:
-        on_data(dataset)
     record = RunRecord(
         "build-vae-run",
         1,
@@ -139,6 +143,8 @@ def train_run(
     with _writing(path, "start again"):
         _empty(path)
         _write(path / RUN, strict_json.encode(record))
+    if on_data:
+        on_data(dataset)
     return _train(path, record, dataset, None, on_progress)
 
 
@@ -296,17 +302,23 @@ def _write_end(path: Path, trained: Trained, record: RunRecord) -> None:
 
 
 def _empty(path: Path) -> None:
-    """Makes an empty folder; what marks it as a run goes last, so that --force works again."""
+    """Makes a folder without a run; what marks it as one goes last, so that --force works again."""
     path.mkdir(parents=True, exist_ok=True)
-    for entry in sorted(path.iterdir(), key=lambda entry: entry.name == RUN):
-        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    remove_debris(path)
+    board = path / TENSORBOARD
+    if board.is_dir() and not board.is_symlink():
+        shutil.rmtree(board)
+    else:
+        board.unlink(missing_ok=True)
+    for name in reversed(FILES):
+        (path / name).unlink(missing_ok=True)
 
 
 def _check_new(path: Path, *, force: bool) -> None:
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise ExportError(f"{path} exists and is not a folder: choose another name")
     check_parent(path)
-    if not path.exists() or all(entry.name.endswith(WRITING) for entry in path.iterdir()):
+    if not path.exists() or all(_is_debris(entry) for entry in path.iterdir()):
         return  # one that was killed before it had written its first file counts as empty
     if not (path / RUN).is_file():
         raise ExportError(f"{path} exists and has no {RUN}: choose another name")
@@ -314,6 +326,24 @@ def _check_new(path: Path, *, force: bool) -> None:
         raise ExportError(
             f"{path} exists: give --resume to go on with it, --force to start over, or another name"
         )
+    if other := next((entry for entry in sorted(path.iterdir()) if not _is_own(entry)), None):
+        raise ExportError(
+            f"{other} is not part of the run that --force replaces: move it elsewhere, or choose "
+            "another name"
+        )
+
+
+def _is_own(entry: Path) -> bool:
+    """Whether an entry of a run folder is one that this module writes."""
+    if entry.name == TENSORBOARD and entry.is_dir():
+        return all(file.name.startswith(EVENTS) and file.is_file() for file in entry.iterdir())
+    return _is_debris(entry) or (entry.name in FILES and entry.is_file())
+
+
+def _is_debris(entry: Path) -> bool:
+    """Whether it has the name of a file of a run that is being written."""
+    name, writing, _ = entry.name.removeprefix(".").partition(WRITING)
+    return bool(writing) and name.rpartition(".")[0] in FILES and entry.is_file()
 
 
 def _read_record(path: Path) -> RunRecord:

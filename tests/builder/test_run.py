@@ -4,11 +4,13 @@ import csv
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -270,6 +272,36 @@ def test_a_run_is_not_overwritten_unasked(data, tmp_path):
     assert weights(load_run(tmp_path / "run")) != before
 
 
+OTHERS = ["notes.txt", "tensorboard/mine.csv", "my-vae/manifest.json", ".x.npy.a-1.writing"]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_force_keeps_what_is_not_of_the_run(finished, tmp_path, name):
+    run = shutil.copytree(finished, tmp_path / "run")
+    (run / name).parent.mkdir(exist_ok=True)
+    (run / name).write_text("mine")
+    before = {path: path.is_file() and path.read_bytes() for path in run.rglob("*")}
+    other = re.escape(str(run / name.partition("/")[0]))
+    with pytest.raises(ExportError, match=f"^{other} is not part of the run .*: move it"):
+        train_run(run, Dataset.from_arrays("x", X), CONFIG, force=True)
+    assert {path: path.is_file() and path.read_bytes() for path in run.rglob("*")} == before
+
+
+def test_force_removes_all_that_a_run_may_hold(finished, tmp_path, monkeypatch):
+    run = shutil.copytree(finished, tmp_path / "run")
+    (run / "checkpoint.npz").touch()
+    for name in ("checkpoint.npz", "encoder.keras"):
+        (run / f".{name}.{dead_owner()}.writing{Path(name).suffix}").touch()
+
+    def stop(*args):
+        assert not [*run.iterdir()]
+        raise StopError
+
+    monkeypatch.setattr(run_module, "_write", stop)
+    with pytest.raises(StopError):
+        train_run(run, Dataset.from_arrays("x", X), CONFIG, force=True)
+
+
 def test_what_is_no_run_is_left_alone(data, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").touch()
@@ -350,16 +382,22 @@ def test_tensorboard_has_every_epoch_of_an_interrupted_run(
         patch.setattr(run_module, interrupted, work)
         train_run(tmp_path / "run", Source(str(data)), CONFIG)
     resumed = resume_run(tmp_path / "run")
-    assert {epoch.epoch for epoch in resumed.history} == {1, 2, 3}
-    assert logged_epochs(tmp_path / "run") == {1, 2, 3}
+    assert (
+        logged_epochs(tmp_path / "run") == {epoch.epoch for epoch in resumed.history} == {1, 2, 3}
+    )
+
+
+def dead_owner():
+    """This machine, and a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return f"{owner().partition('-')[0]}-{process.pid}"
 
 
 def test_what_the_end_of_a_killed_run_left_is_removed(finished, tmp_path):
     run = shutil.copytree(finished, tmp_path / "run")
     before = {path.name for path in run.iterdir()}
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    dead = f"{owner().partition('-')[0]}-{process.pid}"
+    dead = dead_owner()
     for name in ("checkpoint.npz", f".checkpoint.npz.{dead}.writing"):
         (run / name).touch()
     (run / f".encoder.keras.{dead}.writing.keras").touch()
