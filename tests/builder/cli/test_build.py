@@ -299,6 +299,55 @@ def test_interrupted_training_says_how_to_go_on(data, tmp_path, call, interrupte
     assert call("train", tmp_path / "a", "--resume", "--seed", "3")[0] == 3
 
 
+@pytest.mark.parametrize("force", [(), ("--force",)])
+def test_interrupted_before_the_run_has_begun(data, tmp_path, call, monkeypatch, force):
+    """There is nothing to resume, or only the old run, which stays as it was."""
+
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    run = tmp_path / "a"
+    if force:
+        run.mkdir()
+        (run / "run.json").write_text("old")
+    monkeypatch.setattr("vae_builder.run.load_dataset", interrupt)
+    status, out, err = call("train", run, "--data", data, *force, *FAST)
+    assert (status, out, err.strip()) == (130, "", "Interrupted: nothing was written.")
+    assert [path.read_text() for path in run.glob("*")] == ["old"] * len(force)
+
+
+def test_a_bundle_in_the_run_folder_is_kept_from_force(data, tmp_path, call, no_training):
+    run = tmp_path / "a"
+    (run / "my-vae").mkdir(parents=True)
+    (run / "run.json").write_text("old")
+    status, _, err = call("train", run, "--data", data, "--force")
+    assert status == 3
+    assert one_line(err) == (
+        f"Error: {run / 'my-vae'} is not part of the run that --force replaces: move it "
+        "elsewhere, or choose another name"
+    )
+    assert sorted(path.name for path in run.iterdir()) == ["my-vae", "run.json"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("train", "--resume", "--force"),
+            "--force cannot be given with --resume: one starts over, the other goes on",
+        ),
+        (
+            ("export", "--run", "a-run", "--allow-drift", "int8"),
+            "--allow-drift cannot be given with --run, which does not read the data: use "
+            "build-vae quantize afterwards",
+        ),
+    ],
+)
+def test_flags_that_would_be_ignored(words, message, call, no_training):
+    status, _, err = call(*words, "target")
+    assert (status, one_line(err)) == (3, f"Error: {message}; leave one out")
+
+
 def test_collapse_is_warned_of(data, tmp_path, call):
     words = ("--kl-weight", "1000", "--epochs", "8", "--hidden", "4", "--latent-dim", "2")
     status, out, err = call("train", tmp_path / "a", "--data", data, *words, "--batch-size", "4")
