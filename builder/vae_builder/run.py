@@ -72,7 +72,7 @@ class Source:
     channels: int | None = None
     validation_fraction: float = 0.05
     test_fraction: float = 0.1
-    seed: int = 0
+    split_seed: int = 0
 
     def load(self) -> Dataset:
         """Loads the data set."""

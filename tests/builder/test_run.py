@@ -121,7 +121,7 @@ def test_another_kind_comes_back(tmp_path):
     config = TrainConfig(
         preset="conv", hidden=(3, 2), latent_dim=1, loss=LossSpec("mse", 0.5), epochs=1
     )
-    trained = train_run(tmp_path / "run", Dataset.from_arrays("floats", x, seed=4), config)
+    trained = train_run(tmp_path / "run", Dataset.from_arrays("floats", x, split_seed=4), config)
     loaded = load_run(tmp_path / "run")
     assert loaded.config == replace(config, batch_size=10)  # no more than there are samples
     assert (loaded.data, loaded.held_out.dtype) == (trained.data, np.float32)
@@ -406,8 +406,8 @@ def test_what_the_end_of_a_killed_run_left_is_removed(finished, tmp_path):
 
 
 def test_run_record_says_where_the_data_is(data, tmp_path):
-    train_run(tmp_path / "run", Source(str(data), seed=4, test_fraction=0.2), CONFIG)
+    train_run(tmp_path / "run", Source(str(data), split_seed=4, test_fraction=0.2), CONFIG)
     record = json.loads((tmp_path / "run" / "run.json").read_bytes())
     assert record["source"]["source"] == str(data)
-    assert (record["source"]["seed"], record["source"]["test_fraction"]) == (4, 0.2)
+    assert (record["source"]["split_seed"], record["source"]["test_fraction"]) == (4, 0.2)
     assert set(record["versions"]) == {"tensorflow", "keras", "numpy", "build-vae"}

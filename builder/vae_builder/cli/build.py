@@ -235,8 +235,7 @@ def _parse(options: dict[str, Any]) -> tuple[Source, TrainConfig]:
 def _source(options: dict[str, Any]) -> Source:
     from vae_builder.run import Source
 
-    reading = {name: options[name] for name in DATA_OPTIONS}
-    return Source(options["data"], seed=reading.pop("split_seed"), **reading)
+    return Source(options["data"], **{name: options[name] for name in DATA_OPTIONS})
 
 
 def _loss(options: dict[str, Any]) -> LossSpec:

@@ -204,7 +204,7 @@ def test_run_that_is_none(tmp_path, call):
         (("--hidden", "4,0"), "hidden is (4, 0), expected sizes of 1 or more"),
         (("--kl-weight", "nan"), "kl_weight is nan, expected 0 or more"),
         (("--seed", "-1"), "seed is -1, expected 0 to 2147483647"),
-        (("--split-seed", "-1"), "seed is -1, expected 0 or more"),
+        (("--split-seed", "-1"), "split_seed is -1, expected 0 or more"),
         (("--test-fraction", "1.5"), "test_fraction is 1.5, expected a share above 0 and below 1"),
         (("--standardize",), "standardize does not go with the bce loss"),
         (("--variance", "0.5"), "variance is 0.5, the bce loss has none: leave one of the two out"),
