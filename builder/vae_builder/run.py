@@ -34,6 +34,7 @@ from vae_builder.checkpoint import (
 )
 from vae_builder.config import TrainConfig
 from vae_builder.data import Dataset, load_dataset
+from vae_builder.data.dataset import TEST_FRACTION, VALIDATION_FRACTION
 from vae_builder.history import log_epoch, read_history, write_history
 from vae_builder.trainer import Progress
 from vae_builder.training import Trained, data_spec, train
@@ -70,8 +71,8 @@ class Source:
     key: str | None = None
     image_size: tuple[int, int] | None = None
     channels: int | None = None
-    validation_fraction: float = 0.05
-    test_fraction: float = 0.1
+    validation_fraction: float = VALIDATION_FRACTION
+    test_fraction: float = TEST_FRACTION
     split_seed: int = 0
 
     def load(self) -> Dataset:

@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 
 from messages import one_line
+from vae_builder import Source, TrainConfig
 from vae_builder.cli import run
 from vae_runtime import Bundle, load
 
@@ -273,6 +274,17 @@ def test_data_out_of_range(tmp_path, call):
     np.save(tmp_path / "x.npy", np.full((9, 4), 7.0))
     status, _, err = call("export", tmp_path / "a", "--data", tmp_path / "x.npy", "-q")
     assert status == 3 and "sample 0 has values from 7 to 7, expected 0 to 1" in one_line(err)
+
+
+def test_options_that_are_left_out_are_the_librarys(tmp_path, call, monkeypatch):
+    def choose(path, source, config, **options):
+        chosen.append((source, config))
+        raise KeyboardInterrupt
+
+    chosen = []
+    monkeypatch.setattr("vae_builder.run.train_run", choose)
+    assert call("train", tmp_path / "a")[0] == 130
+    assert chosen == [(Source("digits"), TrainConfig())]
 
 
 @pytest.fixture
