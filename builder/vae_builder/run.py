@@ -1,22 +1,12 @@
-"""The run folder: a training run on disk, that can be resumed, exported, and looked at.
+"""Training in a run folder: it can be interrupted, gone on with, and read when it has ended.
 
-```
-run.json        choices, where the data is and its digest, library versions
-checkpoint.npz  where training is, after every epoch and every few seconds
-history.csv     the losses of each epoch
-tensorboard/    the same for TensorBoard
-encoder.keras   decoder.keras   held_out.npz    at the end: the model, test samples for its bundle
-result.json     at the very end: what the model reached
-```
-
-Each file is replaced atomically, so a run that was killed at any moment resumes from its last
-checkpoint, to the same weights as if it had not been.
+A run that was killed at any moment resumes from its last checkpoint, to the same weights as if it
+had not been.
 """
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -36,31 +26,28 @@ from vae_builder.config import TrainConfig
 from vae_builder.data import Dataset, load_dataset
 from vae_builder.data.dataset import TEST_FRACTION, VALIDATION_FRACTION
 from vae_builder.history import log_epoch, read_history, write_history
+from vae_builder.run_folder import (
+    CHECKPOINT,
+    HELD_OUT,
+    HISTORY,
+    MODELS,
+    RESULT,
+    RUN,
+    TENSORBOARD,
+    check_new,
+    clear,
+)
 from vae_builder.trainer import Progress
 from vae_builder.training import Trained, data_spec, train
 from vae_builder.vae import VAE
-from vae_export.publish import check_parent
 from vae_export.saved_models import as_os_error
 from vae_runtime import strict_json
 from vae_runtime.errors import ExportError, InputError
-from vae_runtime.files import WRITING, remove_debris, replacing, replacing_by_name
+from vae_runtime.files import remove_debris, replacing, replacing_by_name
 from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses
 from vae_runtime.manifest import DataSpec
 from vae_runtime.standardization import Standardization
-
-RUN = "run.json"
-RESULT = "result.json"
-CHECKPOINT = "checkpoint.npz"
-HISTORY = "history.csv"
-HELD_OUT = "held_out.npz"
-TENSORBOARD = "tensorboard"
-MODELS = ("encoder", "decoder")
-FILES = (RUN, RESULT, CHECKPOINT, HISTORY, HELD_OUT, *(f"{name}.keras" for name in MODELS))
-"""What a run folder holds, besides TensorBoard's folder."""
-
-EVENTS = "events.out.tfevents."
-"""How the names of TensorBoard's files begin."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +118,7 @@ def train_run(
         InputError, OptionError, TrainingError: as `vae_builder.train`.
     """
     path = Path(path)
-    _check_new(path, force=force)
+    check_new(path, force=force)
     dataset = source if isinstance(source, Dataset) else source.load()
     record = RunRecord(
         "build-vae-run",
@@ -142,7 +129,7 @@ def train_run(
         _versions(),
     )
     with _writing(path, "start again"):
-        _empty(path)
+        clear(path)
         _write(path / RUN, strict_json.encode(record))
     if on_data:
         on_data(dataset)
@@ -300,51 +287,6 @@ def _write_end(path: Path, trained: Trained, record: RunRecord) -> None:
     )
     _write(path / RESULT, strict_json.encode(result))
     (path / CHECKPOINT).unlink(missing_ok=True)
-
-
-def _empty(path: Path) -> None:
-    """Makes a folder without a run; what marks it as one goes last, so that --force works again."""
-    path.mkdir(parents=True, exist_ok=True)
-    remove_debris(path)
-    board = path / TENSORBOARD
-    if board.is_dir() and not board.is_symlink():
-        shutil.rmtree(board)
-    else:
-        board.unlink(missing_ok=True)
-    for name in reversed(FILES):
-        (path / name).unlink(missing_ok=True)
-
-
-def _check_new(path: Path, *, force: bool) -> None:
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise ExportError(f"{path} exists and is not a folder: choose another name")
-    check_parent(path)
-    if not path.exists() or all(_is_debris(entry) for entry in path.iterdir()):
-        return  # one that was killed before it had written its first file counts as empty
-    if not (path / RUN).is_file():
-        raise ExportError(f"{path} exists and has no {RUN}: choose another name")
-    if not force:
-        raise ExportError(
-            f"{path} exists: give --resume to go on with it, --force to start over, or another name"
-        )
-    if other := next((entry for entry in sorted(path.iterdir()) if not _is_own(entry)), None):
-        raise ExportError(
-            f"{other} is not part of the run that --force replaces: move it elsewhere, or choose "
-            "another name"
-        )
-
-
-def _is_own(entry: Path) -> bool:
-    """Whether an entry of a run folder is one that this module writes."""
-    if entry.name == TENSORBOARD and entry.is_dir():
-        return all(file.name.startswith(EVENTS) and file.is_file() for file in entry.iterdir())
-    return _is_debris(entry) or (entry.name in FILES and entry.is_file())
-
-
-def _is_debris(entry: Path) -> bool:
-    """Whether it has the name of a file of a run that is being written."""
-    name, writing, _ = entry.name.removeprefix(".").partition(WRITING)
-    return bool(writing) and name.rpartition(".")[0] in FILES and entry.is_file()
 
 
 def _read_record(path: Path) -> RunRecord:

@@ -272,16 +272,21 @@ def test_a_run_is_not_overwritten_unasked(data, tmp_path):
     assert weights(load_run(tmp_path / "run")) != before
 
 
-OTHERS = ["notes.txt", "tensorboard/mine.csv", "my-vae/manifest.json", ".x.npy.a-1.writing"]
+OTHERS = {
+    "notes.txt": "notes.txt",
+    ".x.npy.a-1.writing": ".x.npy.a-1.writing",
+    "my-vae/manifest.json": "my-vae",
+    "tensorboard/mine.csv": "tensorboard/mine.csv",
+}
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_force_keeps_what_is_not_of_the_run(finished, tmp_path, name):
+@pytest.mark.parametrize(("name", "named"), OTHERS.items())
+def test_force_keeps_what_is_not_of_the_run(finished, tmp_path, name, named):
     run = shutil.copytree(finished, tmp_path / "run")
     (run / name).parent.mkdir(exist_ok=True)
     (run / name).write_text("mine")
     before = {path: path.is_file() and path.read_bytes() for path in run.rglob("*")}
-    other = re.escape(str(run / name.partition("/")[0]))
+    other = re.escape(str(run / named))
     with pytest.raises(ExportError, match=f"^{other} is not part of the run .*: move it"):
         train_run(run, Dataset.from_arrays("x", X), CONFIG, force=True)
     assert {path: path.is_file() and path.read_bytes() for path in run.rglob("*")} == before
