@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import math
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,25 @@ def read_history(path: Path) -> tuple[Epoch, ...]:
     """Reads what `write_history` wrote.
 
     Raises:
-        ValueError: other columns, or no numbers in them.
+        ValueError: other columns, a row that has more or fewer, or no finite number in one.
         OSError: the file cannot be read.
     """
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise ValueError(f"{path.name} has other columns")
-        return tuple(unflat({name: float(value) for name, value in row.items()}) for row in reader)
+    header, *lines = path.read_text(encoding="utf-8").split("\n")
+    if tuple(header.split(",")) != COLUMNS:
+        raise ValueError(f"{path.name} has other columns")
+    return tuple(
+        _epoch(line, f"{path.name}, line {at}") for at, line in enumerate(lines, 2) if line
+    )
+
+
+def _epoch(line: str, where: str) -> Epoch:
+    try:
+        row = dict(zip(COLUMNS, map(float, line.split(",")), strict=True))
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+    if not all(map(math.isfinite, row.values())):
+        raise ValueError(f"{where} has numbers that are not finite")
+    return unflat(row)
 
 
 def log_epoch(board: Any, epoch: Epoch) -> None:

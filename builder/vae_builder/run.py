@@ -1,22 +1,12 @@
-"""The run folder: a training run on disk, that can be resumed, exported, and looked at.
+"""Training in a run folder: it can be interrupted, gone on with, and read when it has ended.
 
-```
-run.json        choices, where the data is and its digest, library versions
-checkpoint.npz  where training is, after every epoch and every few seconds
-history.csv     the losses of each epoch
-tensorboard/    the same for TensorBoard
-encoder.keras   decoder.keras   held_out.npz    at the end: the model, test samples for its bundle
-result.json     at the very end: what the model reached
-```
-
-Each file is replaced atomically, so a run that was killed at any moment resumes from its last
-checkpoint, to the same weights as if it had not been.
+A run that was killed at any moment resumes from its last checkpoint, to the same weights as if it
+had not been.
 """
 
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -34,27 +24,30 @@ from vae_builder.checkpoint import (
 )
 from vae_builder.config import TrainConfig
 from vae_builder.data import Dataset, load_dataset
+from vae_builder.data.dataset import TEST_FRACTION, VALIDATION_FRACTION
 from vae_builder.history import log_epoch, read_history, write_history
+from vae_builder.run_folder import (
+    CHECKPOINT,
+    HELD_OUT,
+    HISTORY,
+    MODELS,
+    RESULT,
+    RUN,
+    TENSORBOARD,
+    check_new,
+    clear,
+)
 from vae_builder.trainer import Progress
 from vae_builder.training import Trained, data_spec, train
 from vae_builder.vae import VAE
-from vae_export.publish import check_parent
 from vae_export.saved_models import as_os_error
 from vae_runtime import strict_json
 from vae_runtime.errors import ExportError, InputError
-from vae_runtime.files import WRITING, remove_debris, replacing, replacing_by_name
+from vae_runtime.files import remove_debris, replacing, replacing_by_name
 from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses
 from vae_runtime.manifest import DataSpec
 from vae_runtime.standardization import Standardization
-
-RUN = "run.json"
-RESULT = "result.json"
-CHECKPOINT = "checkpoint.npz"
-HISTORY = "history.csv"
-HELD_OUT = "held_out.npz"
-TENSORBOARD = "tensorboard"
-MODELS = ("encoder", "decoder")
 
 
 @dataclass(frozen=True)
@@ -65,9 +58,9 @@ class Source:
     key: str | None = None
     image_size: tuple[int, int] | None = None
     channels: int | None = None
-    validation_fraction: float = 0.05
-    test_fraction: float = 0.1
-    seed: int = 0
+    validation_fraction: float = VALIDATION_FRACTION
+    test_fraction: float = TEST_FRACTION
+    split_seed: int = 0
 
     def load(self) -> Dataset:
         """Loads the data set."""
@@ -112,22 +105,21 @@ def train_run(
         path: folder to make.
         source: where the data is, so that the run can be resumed by its folder alone; or the data.
         config: choices; the defaults where left out.
-        force: start over where there is a run already.
-        on_data: called with the data set before training.
+        force: start over where there is a run already; its files are removed.
+        on_data: called with the data set when the run has begun: from then on it can be resumed.
         on_progress: called after each block of steps.
 
     Returns:
         The trained model.
 
     Raises:
-        ExportError: there is a run already, or the folder cannot be written.
+        ExportError: there is a run already, with `force` one among files that are not its own; or
+            the folder cannot be written.
         InputError, OptionError, TrainingError: as `vae_builder.train`.
     """
     path = Path(path)
-    _check_new(path, force=force)
+    check_new(path, force=force)
     dataset = source if isinstance(source, Dataset) else source.load()
-    if on_data:
-        on_data(dataset)
     record = RunRecord(
         "build-vae-run",
         1,
@@ -137,8 +129,10 @@ def train_run(
         _versions(),
     )
     with _writing(path, "start again"):
-        _empty(path)
+        clear(path)
         _write(path / RUN, strict_json.encode(record))
+    if on_data:
+        on_data(dataset)
     return _train(path, record, dataset, None, on_progress)
 
 
@@ -252,11 +246,13 @@ def _train(
     def on_checkpoint(now: Checkpoint) -> None:
         nonlocal logged
         with _writing(path):
-            write_checkpoint(now, path / CHECKPOINT)
-            write_history(path / HISTORY, now.history)
+            # Before the checkpoint: a resumed run logs again what came after its own. TensorBoard
+            # shows an epoch that was logged twice once, and one that was skipped never.
             with as_os_error(path / TENSORBOARD):
                 for epoch in now.history[logged:]:
                     log_epoch(board, epoch)
+            write_checkpoint(now, path / CHECKPOINT)
+            write_history(path / HISTORY, now.history)
         logged = len(now.history)
 
     trained = train(
@@ -291,27 +287,6 @@ def _write_end(path: Path, trained: Trained, record: RunRecord) -> None:
     )
     _write(path / RESULT, strict_json.encode(result))
     (path / CHECKPOINT).unlink(missing_ok=True)
-
-
-def _empty(path: Path) -> None:
-    """Makes an empty folder; what marks it as a run goes last, so that --force works again."""
-    path.mkdir(parents=True, exist_ok=True)
-    for entry in sorted(path.iterdir(), key=lambda entry: entry.name == RUN):
-        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-
-
-def _check_new(path: Path, *, force: bool) -> None:
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise ExportError(f"{path} exists and is not a folder: choose another name")
-    check_parent(path)
-    if not path.exists() or all(entry.name.endswith(WRITING) for entry in path.iterdir()):
-        return  # one that was killed before it had written its first file counts as empty
-    if not (path / RUN).is_file():
-        raise ExportError(f"{path} exists and has no {RUN}: choose another name")
-    if not force:
-        raise ExportError(
-            f"{path} exists: give --resume to go on with it, --force to start over, or another name"
-        )
 
 
 def _read_record(path: Path) -> RunRecord:

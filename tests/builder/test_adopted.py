@@ -45,7 +45,7 @@ def build(shape=(8, 8, 1), first=None):
 @pytest.fixture(scope="module")
 def dataset():
     x = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1)).astype(np.uint8)
-    return Dataset.from_arrays("noise", x, seed=2)
+    return Dataset.from_arrays("noise", x, split_seed=2)
 
 
 @pytest.fixture

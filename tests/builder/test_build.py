@@ -31,7 +31,7 @@ def trained(checkpoints):
         ema_momentum=0.7,
         seed=11,
     )
-    data = Dataset.from_arrays("noise", x, seed=2)
+    data = Dataset.from_arrays("noise", x, split_seed=2)
     return train(data, config, on_checkpoint=checkpoints.append)
 
 

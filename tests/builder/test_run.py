@@ -4,14 +4,17 @@ import csv
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from vae_builder import (
     LossSpec,
@@ -78,15 +81,15 @@ def stop_at(step):
     return on_progress
 
 
-def stopping_at_call(last):
+def stopping_at_call(last, work):
     calls = itertools.count(1)
 
-    def evaluate_or_stop(*args, **options):
+    def work_or_stop(*args, **options):
         if next(calls) == last:
             raise StopError
-        return evaluate(*args, **options)
+        return work(*args, **options)
 
-    return evaluate_or_stop
+    return work_or_stop
 
 
 def test_a_finished_run_comes_back_exactly(data, tmp_path, whole):
@@ -118,7 +121,7 @@ def test_another_kind_comes_back(tmp_path):
     config = TrainConfig(
         preset="conv", hidden=(3, 2), latent_dim=1, loss=LossSpec("mse", 0.5), epochs=1
     )
-    trained = train_run(tmp_path / "run", Dataset.from_arrays("floats", x, seed=4), config)
+    trained = train_run(tmp_path / "run", Dataset.from_arrays("floats", x, split_seed=4), config)
     loaded = load_run(tmp_path / "run")
     assert loaded.config == replace(config, batch_size=10)  # no more than there are samples
     assert (loaded.data, loaded.held_out.dtype) == (trained.data, np.float32)
@@ -145,7 +148,7 @@ def test_stopped_while_the_average_is_evaluated_resumes_with_the_weights(
     config = replace(CONFIG, patience=None, ema_momentum=0.8)
     whole = train(Source(str(data)).load(), config)
     with monkeypatch.context() as patch, pytest.raises(StopError):
-        patch.setattr(trainer, "evaluate", stopping_at_call(2))
+        patch.setattr(trainer, "evaluate", stopping_at_call(2, evaluate))
         train_run(tmp_path / "run", Source(str(data)), config)
     resumed = resume_run(tmp_path / "run")
     assert weights(resumed) == weights(whole) == weights(load_run(tmp_path / "run"))
@@ -187,8 +190,9 @@ def test_early_stopping_survives_a_resume(data, tmp_path, often, momentum):
 
 KILL = """
 import os, signal, sys
-from vae_builder import TrainConfig, Source, blocks, training, train_run, resume_run
-blocks.BLOCK_STEPS, training.CHECKPOINT_SECONDS = 2, 0.0
+from vae_builder import TrainConfig, Source, blocks, trainer, train_run, resume_run
+assert blocks.BLOCK_STEPS and trainer.CHECKPOINT_SECONDS
+blocks.BLOCK_STEPS, trainer.CHECKPOINT_SECONDS = 2, 0.0
 data, run, at = sys.argv[1], sys.argv[2], int(sys.argv[3])
 def on_progress(progress):
     if progress.step >= at:
@@ -207,10 +211,17 @@ def killed(data, run, step):
     return subprocess.run(words, capture_output=True, env=environment, check=False).returncode
 
 
+def steps_in_checkpoint(run):
+    if not (run / "checkpoint.npz").exists():
+        return 0  # killed in the first block
+    position = read_checkpoint(run / "checkpoint.npz").position
+    return (position.epoch - 1) * 9 + position.step
+
+
 @pytest.mark.parametrize(
     "steps",
     [
-        [5, 14],
+        [5, 14],  # both within an epoch
         pytest.param(
             sorted(np.random.default_rng(5).integers(1, STEPS + 1, 20).tolist()),
             marks=pytest.mark.slow,
@@ -221,6 +232,7 @@ def killed(data, run, step):
 def test_killed_runs_resume_to_the_same_weights(data, tmp_path, whole, steps):
     for step in steps:
         assert killed(data, tmp_path / "run", step) == -signal.SIGKILL
+        assert step - 2 <= steps_in_checkpoint(tmp_path / "run") < step
     assert weights(resume_run(tmp_path / "run")) == weights(whole)
 
 
@@ -258,6 +270,41 @@ def test_a_run_is_not_overwritten_unasked(data, tmp_path):
     assert weights(load_run(tmp_path / "run")) == before
     train_run(tmp_path / "run", Source(str(data)), replace(CONFIG, seed=9), force=True)
     assert weights(load_run(tmp_path / "run")) != before
+
+
+OTHERS = {
+    "notes.txt": "notes.txt",
+    ".x.npy.a-1.writing": ".x.npy.a-1.writing",
+    "my-vae/manifest.json": "my-vae",
+    "tensorboard/mine.csv": "tensorboard/mine.csv",
+}
+
+
+@pytest.mark.parametrize(("name", "named"), OTHERS.items())
+def test_force_keeps_what_is_not_of_the_run(finished, tmp_path, name, named):
+    run = shutil.copytree(finished, tmp_path / "run")
+    (run / name).parent.mkdir(exist_ok=True)
+    (run / name).write_text("mine")
+    before = {path: path.is_file() and path.read_bytes() for path in run.rglob("*")}
+    other = re.escape(str(run / named))
+    with pytest.raises(ExportError, match=f"^{other} is not part of the run .*: move it"):
+        train_run(run, Dataset.from_arrays("x", X), CONFIG, force=True)
+    assert {path: path.is_file() and path.read_bytes() for path in run.rglob("*")} == before
+
+
+def test_force_removes_all_that_a_run_may_hold(finished, tmp_path, monkeypatch):
+    run = shutil.copytree(finished, tmp_path / "run")
+    (run / "checkpoint.npz").touch()
+    for name in ("checkpoint.npz", "encoder.keras"):
+        (run / f".{name}.{dead_owner()}.writing{Path(name).suffix}").touch()
+
+    def stop(*args):
+        assert not [*run.iterdir()]
+        raise StopError
+
+    monkeypatch.setattr(run_module, "_write", stop)
+    with pytest.raises(StopError):
+        train_run(run, Dataset.from_arrays("x", X), CONFIG, force=True)
 
 
 def test_what_is_no_run_is_left_alone(data, tmp_path):
@@ -324,12 +371,38 @@ def test_a_history_that_lags_behind_the_last_checkpoint(data, tmp_path, monkeypa
     assert load_run(tmp_path / "run").history == resumed.history
 
 
+def logged_epochs(run):
+    """The steps of TensorBoard's events, in every file."""
+    files = [str(path) for path in (run / "tensorboard").iterdir()]
+    events = map(tf.compat.v1.Event.FromString, tf.data.TFRecordDataset(files).as_numpy_iterator())
+    return {event.step for event in events if event.summary.value}
+
+
+@pytest.mark.parametrize("interrupted", ["log_epoch", "write_checkpoint", "write_history"])
+def test_tensorboard_has_every_epoch_of_an_interrupted_run(
+    data, tmp_path, monkeypatch, interrupted
+):
+    with monkeypatch.context() as patch, pytest.raises(StopError):
+        work = stopping_at_call(2, getattr(run_module, interrupted))
+        patch.setattr(run_module, interrupted, work)
+        train_run(tmp_path / "run", Source(str(data)), CONFIG)
+    resumed = resume_run(tmp_path / "run")
+    assert (
+        logged_epochs(tmp_path / "run") == {epoch.epoch for epoch in resumed.history} == {1, 2, 3}
+    )
+
+
+def dead_owner():
+    """This machine, and a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return f"{owner().partition('-')[0]}-{process.pid}"
+
+
 def test_what_the_end_of_a_killed_run_left_is_removed(finished, tmp_path):
     run = shutil.copytree(finished, tmp_path / "run")
     before = {path.name for path in run.iterdir()}
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    dead = f"{owner().partition('-')[0]}-{process.pid}"
+    dead = dead_owner()
     for name in ("checkpoint.npz", f".checkpoint.npz.{dead}.writing"):
         (run / name).touch()
     (run / f".encoder.keras.{dead}.writing.keras").touch()
@@ -338,8 +411,8 @@ def test_what_the_end_of_a_killed_run_left_is_removed(finished, tmp_path):
 
 
 def test_run_record_says_where_the_data_is(data, tmp_path):
-    train_run(tmp_path / "run", Source(str(data), seed=4, test_fraction=0.2), CONFIG)
+    train_run(tmp_path / "run", Source(str(data), split_seed=4, test_fraction=0.2), CONFIG)
     record = json.loads((tmp_path / "run" / "run.json").read_bytes())
     assert record["source"]["source"] == str(data)
-    assert (record["source"]["seed"], record["source"]["test_fraction"]) == (4, 0.2)
+    assert (record["source"]["split_seed"], record["source"]["test_fraction"]) == (4, 0.2)
     assert set(record["versions"]) == {"tensorflow", "keras", "numpy", "build-vae"}

@@ -27,7 +27,6 @@ from vae_builder.cli.variants import edge_command, quantize_command
 from vae_builder.cli.verify import verify_command
 from vae_runtime.errors import BuildVaeError
 
-CHECK_FAILED = 1
 UNFIT = 3
 DEFECT = 4
 INTERRUPTED = 130

@@ -18,7 +18,7 @@ from vae_builder.cli.options import (
     sizes,
 )
 from vae_builder.tensorflow_peer import tensorflow_peers
-from vae_runtime.benchmark import SECONDS, bench
+from vae_runtime.benchmark import BATCHES, SECONDS, bench
 
 
 @click.command("bench")
@@ -28,7 +28,7 @@ from vae_runtime.benchmark import SECONDS, bench
     "batches",
     callback=sizes,
     metavar="N,N,...",
-    help="Samples in one call [default: 1,32,256,1024,8192].",
+    help=f"Samples in one call [default: {','.join(map(str, BATCHES))}].",
 )
 @click.option(
     "--threads",

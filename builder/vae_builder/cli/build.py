@@ -66,14 +66,20 @@ def train_command(
     """
     if resume:
         _refuse(ctx, options, "--resume: the run has its own choices")
+        _refuse(ctx, ["force"], "--resume: one starts over, the other goes on")
     import_tensorflow()
     from vae_builder.run import resume_run, train_run
 
     if not resume:
         source, config = _parse(options)
-    ctx.obj["interrupted"] = f"Interrupted: go on with build-vae train {output} --resume"
+
+    def on_data(dataset: Dataset) -> None:
+        ctx.obj["interrupted"] = f"Interrupted: go on with build-vae train {output} --resume"
+        if not quiet:
+            click.echo(_describe(dataset), err=True)
+
     with shown_progress(quiet) as on_progress:
-        hooks: dict[str, Any] = {"on_data": _describer(quiet), "on_progress": on_progress}
+        hooks: dict[str, Any] = {"on_data": on_data, "on_progress": on_progress}
         if resume:
             trained = resume_run(output, **hooks)
         else:
@@ -157,7 +163,7 @@ def export_command(
         refused = {**options, "encoder": encoder, "decoder": decoder}
         _refuse(ctx, refused, "--run: the run has its own choices")
         lowered = "--run, which does not read the data: use build-vae quantize afterwards"
-        _refuse(ctx, ["precisions"], lowered)
+        _refuse(ctx, ["precisions", "allow_drift"], lowered)
     if keep_sigmoid and not (encoder and decoder and options["reconstruction"] == "bce"):
         raise OptionError("--keep-sigmoid needs --encoder, --decoder and --loss bce: leave it out")
     if encoder or decoder:
@@ -229,8 +235,7 @@ def _parse(options: dict[str, Any]) -> tuple[Source, TrainConfig]:
 def _source(options: dict[str, Any]) -> Source:
     from vae_builder.run import Source
 
-    reading = {name: options[name] for name in DATA_OPTIONS}
-    return Source(options["data"], seed=reading.pop("split_seed"), **reading)
+    return Source(options["data"], **{name: options[name] for name in DATA_OPTIONS})
 
 
 def _loss(options: dict[str, Any]) -> LossSpec:
@@ -240,13 +245,9 @@ def _loss(options: dict[str, Any]) -> LossSpec:
 
 def _load(source: Source, *, quiet: bool) -> Dataset:
     dataset = source.load()
-    if describe := _describer(quiet):
-        describe(dataset)
+    if not quiet:
+        click.echo(_describe(dataset), err=True)
     return dataset
-
-
-def _describer(quiet: bool) -> Callable[[Dataset], None] | None:
-    return None if quiet else lambda dataset: click.echo(_describe(dataset), err=True)
 
 
 def _print_result(trained: Trained) -> None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
-from vae_builder.config import PRESETS
+from vae_builder.config import PRESETS, Schedule, TrainConfig
+from vae_builder.data.dataset import TEST_FRACTION, VALIDATION_FRACTION
+from vae_runtime.loss import Reconstruction
+
+USUAL = TrainConfig()
+"""What is chosen where an option is left out."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -91,7 +96,7 @@ def _preset_option(flag: str, what: str, **options: Any) -> Callable[[F], F]:
     """An option whose default is the preset's."""
     name = flag.removeprefix("--").replace("-", "_")
     choices = {preset: getattr(chosen, name) for preset, chosen in PRESETS.items()}
-    usual = choices.pop("dense")
+    usual = choices.pop(USUAL.preset)
     others = [f"; {preset}: {_said(value)}" for preset, value in choices.items() if value != usual]
     return click.option(flag, help=f"{what} [default: {_said(usual)}{''.join(others)}].", **options)
 
@@ -123,10 +128,16 @@ data_options = combined(
     ),
     source_options,
     click.option(
-        "--validation-fraction", default=0.05, show_default=True, help="Of the training samples."
+        "--validation-fraction",
+        default=VALIDATION_FRACTION,
+        show_default=True,
+        help="Of the training samples.",
     ),
     click.option(
-        "--test-fraction", default=0.1, show_default=True, help="Where the data has no test split."
+        "--test-fraction",
+        default=TEST_FRACTION,
+        show_default=True,
+        help="Where the data has no test split.",
     ),
     click.option("--split-seed", default=0, show_default=True, help="Seed of the splits."),
 )
@@ -134,7 +145,7 @@ data_options = combined(
 model_options = combined(
     click.option(
         "--preset",
-        default="dense",
+        default=USUAL.preset,
         show_default=True,
         help=f"{', '.join(PRESETS)}: an architecture, and defaults for the options below.",
     ),
@@ -145,8 +156,8 @@ model_options = combined(
     click.option(
         "--loss",
         "reconstruction",
-        type=click.Choice(["bce", "mse", "gaussian"]),
-        default="bce",
+        type=click.Choice(get_args(Reconstruction)),
+        default=USUAL.loss.reconstruction,
         show_default=True,
         help="Reconstruction loss; bce needs data in [0, 1].",
     ),
@@ -161,14 +172,19 @@ model_options = combined(
         is_flag=True,
         help="Compute with (x - mean) / deviation by column or channel; not with bce.",
     ),
-    click.option("--kl-weight", default=1.0, show_default=True, help="Factor of the KL loss."),
+    click.option(
+        "--kl-weight",
+        default=USUAL.loss.kl_weight,
+        show_default=True,
+        help="Factor of the KL loss.",
+    ),
     _preset_option("--epochs", "Passes over the training data", type=int),
     _preset_option("--batch-size", "Samples per step", type=int),
     _preset_option("--learning-rate", "Peak of Adam's", type=float),
     click.option(
         "--schedule",
-        type=click.Choice(["cosine", "constant"]),
-        default="cosine",
+        type=click.Choice(get_args(Schedule)),
+        default=USUAL.schedule,
         show_default=True,
         help="Of the learning rate after its warm-up.",
     ),
@@ -178,7 +194,9 @@ model_options = combined(
         "Share of each sample that the encoder does not see in a step",
         type=float,
     ),
-    click.option("--free-bits", default=0.0, help="Nats of KL free in each latent dimension."),
+    click.option(
+        "--free-bits", default=USUAL.free_bits, help="Nats of KL free in each latent dimension."
+    ),
     click.option("--clip-norm", type=float, help="Bound of the gradient's norm."),
     click.option(
         "--ema-momentum",
@@ -188,7 +206,9 @@ model_options = combined(
     click.option(
         "--patience", type=int, help="End after so many epochs without a better validation loss."
     ),
-    click.option("--seed", default=0, show_default=True, help="Of weights, noise and order."),
+    click.option(
+        "--seed", default=USUAL.seed, show_default=True, help="Of weights, noise and order."
+    ),
 )
 
 pin_option = click.option(

@@ -82,7 +82,7 @@ class Dataset:
         test: ArrayLike | Rows | None = None,
         validation_fraction: float = VALIDATION_FRACTION,
         test_fraction: float = TEST_FRACTION,
-        seed: int = 0,
+        split_seed: int = 0,
         columns: tuple[str, ...] | None = None,
     ) -> Dataset:
         """Makes a data set and draws the splits that are not given from `train`.
@@ -96,7 +96,7 @@ class Dataset:
             test: samples to test on; drawn from `train` where left out.
             validation_fraction: share of `train` to draw, above 0; unused with `validation`.
             test_fraction: share of `train` to draw, above 0; unused with `test`.
-            seed: seed of the draw, at least 0.
+            split_seed: seed of the draw, at least 0.
             columns: names of the elements of vectors.
 
         Returns:
@@ -112,7 +112,7 @@ class Dataset:
         >>> dataset.counts
         {'train': 17, 'validation': 1, 'test': 2}
         """
-        _check_split_options(validation_fraction, test_fraction, seed)
+        _check_split_options(validation_fraction, test_fraction, split_seed)
         whole = validation is None and test is None
         x = as_samples(train, name=name, what="sample" if whole else "train sample")
         given = {
@@ -124,8 +124,8 @@ class Dataset:
         missing = {split: value for split, value in fractions.items() if split not in given}
         if not missing:
             return cls(name, x, given["validation"], given["test"], None, columns)
-        splits = given | _draw(name, x, missing, seed)
-        return cls(name, splits["train"], splits["validation"], splits["test"], seed, columns)
+        splits = given | _draw(name, x, missing, split_seed)
+        return cls(name, splits["train"], splits["validation"], splits["test"], split_seed, columns)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -195,7 +195,7 @@ class Dataset:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
-def _check_split_options(validation_fraction: float, test_fraction: float, seed: int) -> None:
+def _check_split_options(validation_fraction: float, test_fraction: float, split_seed: int) -> None:
     for name, value in [
         ("validation_fraction", validation_fraction),
         ("test_fraction", test_fraction),
@@ -207,8 +207,8 @@ def _check_split_options(validation_fraction: float, test_fraction: float, seed:
             f"validation_fraction {validation_fraction} and test_fraction {test_fraction} leave "
             "nothing to train on: their sum must stay below 1"
         )
-    if seed < 0:
-        raise OptionError(f"seed is {seed}, expected 0 or more")
+    if split_seed < 0:
+        raise OptionError(f"split_seed is {split_seed}, expected 0 or more")
 
 
 def _draw(name: str, x: Samples, fractions: dict[str, float], seed: int) -> dict[str, Samples]:

@@ -46,7 +46,7 @@ def load_dataset(
     channels: int | None = None,
     validation_fraction: float = VALIDATION_FRACTION,
     test_fraction: float = TEST_FRACTION,
-    seed: int = 0,
+    split_seed: int = 0,
 ) -> Dataset:
     """Loads samples and draws the splits that the source does not bring.
 
@@ -58,7 +58,7 @@ def load_dataset(
         channels: 1 to read pictures as grey, 3 as RGB; grey if all of them are, where left out.
         validation_fraction: share of the training samples to draw as validation split.
         test_fraction: share of the training samples to draw as test split.
-        seed: seed of the draw, at least 0.
+        split_seed: seed of the draw, at least 0.
 
     Returns:
         The data set, named after the source. The splits of an `.npy` file, and of pictures that
@@ -87,7 +87,7 @@ def load_dataset(
         test=arrays.get("test"),
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
-        seed=seed,
+        split_seed=split_seed,
         columns=columns_of(source),
     )
 

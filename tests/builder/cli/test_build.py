@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 
 from messages import one_line
+from vae_builder import Source, TrainConfig
 from vae_builder.cli import run
 from vae_runtime import Bundle, load
 
@@ -204,7 +205,7 @@ def test_run_that_is_none(tmp_path, call):
         (("--hidden", "4,0"), "hidden is (4, 0), expected sizes of 1 or more"),
         (("--kl-weight", "nan"), "kl_weight is nan, expected 0 or more"),
         (("--seed", "-1"), "seed is -1, expected 0 to 2147483647"),
-        (("--split-seed", "-1"), "seed is -1, expected 0 or more"),
+        (("--split-seed", "-1"), "split_seed is -1, expected 0 or more"),
         (("--test-fraction", "1.5"), "test_fraction is 1.5, expected a share above 0 and below 1"),
         (("--standardize",), "standardize does not go with the bce loss"),
         (("--variance", "0.5"), "variance is 0.5, the bce loss has none: leave one of the two out"),
@@ -275,6 +276,17 @@ def test_data_out_of_range(tmp_path, call):
     assert status == 3 and "sample 0 has values from 7 to 7, expected 0 to 1" in one_line(err)
 
 
+def test_options_that_are_left_out_are_the_librarys(tmp_path, call, monkeypatch):
+    def choose(path, source, config, **options):
+        chosen.append((source, config))
+        raise KeyboardInterrupt
+
+    chosen = []
+    monkeypatch.setattr("vae_builder.run.train_run", choose)
+    assert call("train", tmp_path / "a")[0] == 130
+    assert chosen == [(Source("digits"), TrainConfig())]
+
+
 @pytest.fixture
 def interrupted(monkeypatch):
     def interrupt(*args, **options):
@@ -297,6 +309,55 @@ def test_interrupted_training_says_how_to_go_on(data, tmp_path, call, interrupte
     monkeypatch.undo()
     assert call("train", tmp_path / "a", "--resume", "-q")[0] == 0
     assert call("train", tmp_path / "a", "--resume", "--seed", "3")[0] == 3
+
+
+@pytest.mark.parametrize("force", [(), ("--force",)])
+def test_interrupted_before_the_run_has_begun(data, tmp_path, call, monkeypatch, force):
+    """There is nothing to resume, or only the old run, which stays as it was."""
+
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    run = tmp_path / "a"
+    if force:
+        run.mkdir()
+        (run / "run.json").write_text("old")
+    monkeypatch.setattr("vae_builder.run.load_dataset", interrupt)
+    status, out, err = call("train", run, "--data", data, *force, *FAST)
+    assert (status, out, err.strip()) == (130, "", "Interrupted: nothing was written.")
+    assert [path.read_text() for path in run.glob("*")] == ["old"] * len(force)
+
+
+def test_a_bundle_in_the_run_folder_is_kept_from_force(data, tmp_path, call, no_training):
+    run = tmp_path / "a"
+    (run / "my-vae").mkdir(parents=True)
+    (run / "run.json").write_text("old")
+    status, _, err = call("train", run, "--data", data, "--force")
+    assert status == 3
+    assert one_line(err) == (
+        f"Error: {run / 'my-vae'} is not part of the run that --force replaces: move it "
+        "elsewhere, or choose another name"
+    )
+    assert sorted(path.name for path in run.iterdir()) == ["my-vae", "run.json"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("train", "--resume", "--force"),
+            "--force cannot be given with --resume: one starts over, the other goes on",
+        ),
+        (
+            ("export", "--run", "a-run", "--allow-drift", "int8"),
+            "--allow-drift cannot be given with --run, which does not read the data: use "
+            "build-vae quantize afterwards",
+        ),
+    ],
+)
+def test_flags_that_would_be_ignored(words, message, call, no_training):
+    status, _, err = call(*words, "target")
+    assert (status, one_line(err)) == (3, f"Error: {message}; leave one out")
 
 
 def test_collapse_is_warned_of(data, tmp_path, call):

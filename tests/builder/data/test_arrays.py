@@ -46,7 +46,7 @@ def test_keras_layout_of_x_train_only(tmp_path):
 def test_single_array_whatever_its_name(tmp_path):
     np.savez(tmp_path / "a.npz", pictures=X)
     assert (load_array(tmp_path / "a.npz") == X).all()
-    assert load_dataset(str(tmp_path / "a.npz"), seed=3).split_seed == 3
+    assert load_dataset(str(tmp_path / "a.npz"), split_seed=3).split_seed == 3
 
 
 def test_key_wins_over_the_layout(tmp_path):

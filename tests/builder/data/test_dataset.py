@@ -66,7 +66,7 @@ def test_splits_are_a_partition_and_none_is_empty(n, validation_fraction, test_f
         numbered(n),
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
-        seed=seed,
+        split_seed=seed,
     )
     splits = [dataset.train, dataset.validation, dataset.test]
     assert sorted(i for x in splits for i in numbers(x)) == list(range(n))
@@ -82,7 +82,7 @@ def test_counts_follow_the_fractions():
 
 
 def test_split_is_seeded_and_recorded():
-    one, same, other = (Dataset.from_arrays("x", numbered(50), seed=s) for s in (7, 7, 8))
+    one, same, other = (Dataset.from_arrays("x", numbered(50), split_seed=s) for s in (7, 7, 8))
     assert one.split_seed == 7
     assert numbers(one.test) == numbers(same.test)
     assert numbers(one.test) != numbers(other.test)
@@ -244,8 +244,8 @@ def test_fractions_leave_something_to_train_on():
 
 
 def test_seed_below_0():
-    with pytest.raises(OptionError, match="seed is -1, expected 0 or more"):
-        Dataset.from_arrays("x", numbered(9), seed=-1)
+    with pytest.raises(OptionError, match="split_seed is -1, expected 0 or more"):
+        Dataset.from_arrays("x", numbered(9), split_seed=-1)
 
 
 @pytest.mark.parametrize("shape", [(50, 3), (50, 4, 5, 3)])

@@ -78,7 +78,7 @@ DIGESTS = {
 def test_digest_in_memory_and_mapped_is_that_of_the_first_release(tmp_path, dtype):
     x = (np.arange(600).reshape(50, 4, 3) * 7 % 256).astype(dtype)
     mapped = saved(tmp_path / "x.npy", x)
-    datasets = [Dataset.from_arrays("x", array, seed=3) for array in (x, mapped)]
+    datasets = [Dataset.from_arrays("x", array, split_seed=3) for array in (x, mapped)]
     assert [d.digest for d in datasets] == [DIGESTS[dtype]] * 2
     assert isinstance(datasets[0].train, np.ndarray)
     assert isinstance(datasets[1].train, Rows)

@@ -98,6 +98,8 @@ def test_key_is_for_npz(load, name, tmp_path):
 
 def test_options_of_the_split_are_passed_on(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((100, 2)))
-    dataset = load_dataset(tmp_path / "a.npy", validation_fraction=0.2, test_fraction=0.3, seed=5)
+    dataset = load_dataset(
+        tmp_path / "a.npy", validation_fraction=0.2, test_fraction=0.3, split_seed=5
+    )
     assert dataset.counts == {"train": 50, "validation": 20, "test": 30}
     assert dataset.split_seed == 5
