@@ -84,7 +84,7 @@ def exported(small_models, tmp_path_factory):
 @pytest.fixture
 def tunings(tmp_path, monkeypatch):
     """The folder where `bench --save` writes and `load` looks, for one test."""
-    from vae_runtime import tuning
+    from vae_runtime.inference import tuning
 
     path = tmp_path / "tunings"
     monkeypatch.setattr(tuning, "_folder", lambda: path)
@@ -95,3 +95,30 @@ def tunings(tmp_path, monkeypatch):
 def bundle(exported, tmp_path):
     """A copy of a small dense bce bundle, free to be changed."""
     return Path(shutil.copytree(exported(), tmp_path / "small-vae"))
+
+
+@pytest.fixture
+def call(capsys):
+    """A function that runs a command; returns exit status, standard output and standard error."""
+    from vae_runtime.cli.main import run
+
+    def call(*words):
+        capsys.readouterr()
+        status = run([str(word) for word in words])
+        return status, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Small grey pictures, shape (40, 8, 8, 1), uint8."""
+    return np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1)).astype(np.uint8)
+
+
+@pytest.fixture
+def data(images, tmp_path):
+    """The pictures as an .npy file."""
+    path = tmp_path / "images.npy"
+    np.save(path, images)
+    return path

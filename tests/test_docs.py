@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vae_builder import PRESETS
-from vae_builder.cli import build_vae
+from vae_runtime.cli.main import build_vae
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

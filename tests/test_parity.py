@@ -12,8 +12,8 @@ import tensorflow as tf
 from vae_builder import LossSpec, TrainConfig, export_trained, load_dataset, train
 from vae_builder.data import Dataset
 from vae_runtime import load
+from vae_runtime.data.standardization import Standardization
 from vae_runtime.loss import losses
-from vae_runtime.standardization import Standardization
 
 RTOL = 2e-6
 MODELS = ("encoder", "decoder")

@@ -17,34 +17,35 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from vae_builder.config import PRESETS, TrainConfig
-from vae_builder.data import Dataset, load_array, load_dataset
+from vae_builder.data import Dataset, load_dataset
+from vae_runtime.data.sources import load_array
 from vae_runtime.errors import MissingExtraError
 from vae_runtime.loss import LossSpec
 
 if TYPE_CHECKING:
     from vae_builder.adopted import export_models, load_model
     from vae_builder.build import export_trained, plan_variants
-    from vae_builder.checkpoint import Checkpoint, Epoch
-    from vae_builder.evaluation import evaluate
-    from vae_builder.models import build_models
-    from vae_builder.run import Source, load_run, resume_run, train_run
-    from vae_builder.trainer import Progress
-    from vae_builder.training import Trained, train
-    from vae_builder.vae import VAE
+    from vae_builder.model.architectures import build_models
+    from vae_builder.model.vae import VAE
+    from vae_builder.run.runs import Source, load_run, resume_run, train_run
+    from vae_builder.training.checkpoint import Checkpoint, Epoch
+    from vae_builder.training.evaluation import evaluate
+    from vae_builder.training.loop import Progress
+    from vae_builder.training.train import Trained, train
 
 _NEEDS_TENSORFLOW = {
-    "build_models": "models",
-    "VAE": "vae",
-    "Checkpoint": "checkpoint",
-    "Epoch": "checkpoint",
-    "Progress": "trainer",
-    "Trained": "training",
-    "evaluate": "evaluation",
-    "train": "training",
-    "Source": "run",
-    "load_run": "run",
-    "resume_run": "run",
-    "train_run": "run",
+    "build_models": "model.architectures",
+    "VAE": "model.vae",
+    "Checkpoint": "training.checkpoint",
+    "Epoch": "training.checkpoint",
+    "Progress": "training.loop",
+    "Trained": "training.train",
+    "evaluate": "training.evaluation",
+    "train": "training.train",
+    "Source": "run.runs",
+    "load_run": "run.runs",
+    "resume_run": "run.runs",
+    "train_run": "run.runs",
     "export_trained": "build",
     "plan_variants": "build",
     "export_models": "adopted",

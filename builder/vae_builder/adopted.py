@@ -12,11 +12,11 @@ from typing import Any, Unpack
 import keras
 
 from vae_builder.data import Dataset
-from vae_builder.training import data_spec
+from vae_builder.training.train import data_spec
 from vae_export import Exported, ExportOptions, Provenance, adopt, export
+from vae_runtime.data.standardization import Standardization
 from vae_runtime.errors import ExportError
 from vae_runtime.loss import LossSpec
-from vae_runtime.standardization import Standardization
 
 CONFIG = "config.json"
 """The member of a `.keras` file that names its layers."""
@@ -36,7 +36,7 @@ def export_models(
 
     Args:
         encoder: a Keras model that returns z_mean and z_log_var (and a sampled z, which is left
-            out), or the `.keras` file of one; `vae_export.adopt` says what is taken.
+            out), or the `.keras` file of one; `vae_export.adoption.adopt` says what is taken.
         decoder: a Keras model of z that ends in logits or a sigmoid (bce) or in values (mse), or
             the `.keras` file of one.
         dataset: what the model was trained on; test samples become part of the proof
@@ -51,7 +51,8 @@ def export_models(
         The published bundle, verified.
 
     Raises:
-        ExportError: a file that cannot be read, or as `vae_export.adopt` and `vae_export.export`.
+        ExportError: a file that cannot be read, or as `vae_export.adopt` and
+            `vae_export.export`.
         InputError: shapes or values of models and data do not fit.
         OptionError: as `vae_export.export`.
     """

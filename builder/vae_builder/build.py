@@ -9,10 +9,10 @@ from typing import Unpack
 import numpy as np
 
 from vae_builder.data import Dataset
-from vae_builder.training import Trained
+from vae_builder.training.train import Trained
 from vae_export import Curve, Exported, ExportOptions, Provenance, VariantPlan, export
-from vae_export.variants import CALIBRATION, HELD_OUT
-from vae_runtime.manifest import TrainingSpec
+from vae_export.variants.quantize import CALIBRATION, HELD_OUT
+from vae_runtime.bundle.manifest import TrainingSpec
 
 
 def export_trained(

@@ -90,7 +90,7 @@ class TrainConfig:
         clip_norm: bound of the gradient's norm over all weights; None for no bound.
         ema_momentum: of an exponential moving average of the trainable weights, which is what is
             evaluated and exported: the share of it that stays after a step; None for the weights
-            themselves. `vae_builder.averaging` states it.
+            themselves. `vae_builder.training.averaging` states it.
         patience: epochs without a better validation loss after which training ends, with the
             best weights; None to train all epochs and keep the last.
         variance: of the gaussian loss: `fixed` at the loss's own; `optimal`, the mean squared

@@ -16,23 +16,19 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_export.card import model_card
-from vae_export.figures import draw_figures
-from vae_export.functions import exported_functions
-from vae_export.onnx_graphs import OPSETS, convert
-from vae_export.plots import Curve
+from vae_export.card.figures import draw_figures
+from vae_export.card.plots import Curve
+from vae_export.card.readme import model_card
+from vae_export.graphs.convert import OPSETS, convert
+from vae_export.graphs.functions import exported_functions
 from vae_export.publish import file_entries, publishing
 from vae_export.reference import parity_inputs, reference_values
 from vae_export.saved_models import SIGNATURE, weights_sha256, write_saved_model
 from vae_export.tolerances import TOLERANCES, verdict, with_headroom
-from vae_export.variants import VariantOutcome, VariantPlan, add_variants
-from vae_runtime import strict_json
-from vae_runtime.bundle import Bundle
-from vae_runtime.errors import ExportError, OptionError
-from vae_runtime.inputs import as_batch, to_input
-from vae_runtime.loading import load
-from vae_runtime.loss import LOSS_NAMES, Losses, LossSpec
-from vae_runtime.manifest import (
+from vae_export.variants.quantize import VariantOutcome, VariantPlan, add_variants
+from vae_runtime.bundle import strict_json
+from vae_runtime.bundle.bundle import Bundle
+from vae_runtime.bundle.manifest import (
     FORMAT,
     FORMAT_VERSION,
     MANIFEST,
@@ -48,9 +44,13 @@ from vae_runtime.manifest import (
     TrainingSpec,
     graph_tensors,
 )
-from vae_runtime.npz import npz_bytes
-from vae_runtime.standardization import Standardization
-from vae_runtime.verify import VerifyReport
+from vae_runtime.bundle.npz import npz_bytes
+from vae_runtime.data.inputs import as_batch, to_input
+from vae_runtime.data.standardization import Standardization
+from vae_runtime.errors import ExportError, OptionError
+from vae_runtime.inference.loading import load
+from vae_runtime.loss import LOSS_NAMES, Losses, LossSpec
+from vae_runtime.proof.parity import VerifyReport
 
 MODULES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy")
 """Libraries whose versions the manifest states."""

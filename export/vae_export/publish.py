@@ -18,9 +18,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from vae_runtime.bundle.atomic_files import is_gone, owner
+from vae_runtime.bundle.manifest import MANIFEST, FileEntry
 from vae_runtime.errors import ExportError
-from vae_runtime.files import is_gone, owner
-from vae_runtime.manifest import MANIFEST, FileEntry
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2

@@ -17,15 +17,15 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vae_export.functions import loss_outputs, prepared
+from vae_export.graphs.functions import loss_outputs, prepared
 from vae_export.saved_models import read_saved_model
-from vae_runtime.bundle import Bundle
+from vae_runtime.bundle.bundle import Bundle
+from vae_runtime.bundle.manifest import InputSpec, decoder_outputs
+from vae_runtime.data.inputs import to_float
+from vae_runtime.data.standardization import restore
 from vae_runtime.errors import BundleError, ExportError
-from vae_runtime.inputs import to_float
 from vae_runtime.loss import LossSpec, draw
-from vae_runtime.manifest import InputSpec, decoder_outputs
-from vae_runtime.standardization import restore
-from vae_runtime.verify import read_reference
+from vae_runtime.proof.parity import read_reference
 
 Float32 = NDArray[np.float32]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from vae_runtime.bundle.manifest import Tolerances
 from vae_runtime.loss import LossSpec
-from vae_runtime.manifest import Tolerances
-from vae_runtime.verify import VerifyReport
+from vae_runtime.proof.parity import VerifyReport
 
 TOLERANCES = Tolerances(tensor_atol=1e-5, tensor_rtol=1e-5, loss_atol=1e-5, loss_rtol=1e-6)
 """What a difference from TensorFlow may be, where the model leaves room for other processors."""

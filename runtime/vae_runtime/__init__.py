@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from vae_runtime.bundle import Bundle
-from vae_runtime.bundle_report import BundleReport, verify_bundle
+from vae_runtime.bundle.bundle import Bundle
+from vae_runtime.bundle.manifest import Manifest, manifest_schema
+from vae_runtime.bundle.packing import Packed, pack
+from vae_runtime.data.sources import load_array
 from vae_runtime.errors import (
     BuildVaeError,
     BundleError,
@@ -22,20 +24,19 @@ from vae_runtime.errors import (
     ProviderError,
     TrainingError,
 )
-from vae_runtime.evaluate import Evaluation, evaluate
+from vae_runtime.inference.loading import load
+from vae_runtime.inference.runtime import Encoding, VAERuntime
 from vae_runtime.latents import Latents
-from vae_runtime.loading import load
 from vae_runtime.loss import Losses, LossSpec
-from vae_runtime.manifest import Manifest, manifest_schema
-from vae_runtime.packing import Packed, pack
-from vae_runtime.runtime import Encoding, VAERuntime
-from vae_runtime.verify import Difference, VerifyReport
+from vae_runtime.proof.parity import Difference, VerifyReport
+from vae_runtime.quality.evaluation import Evaluation, evaluate
+from vae_runtime.trust.verification import BundleReport, verify_bundle
 
 if TYPE_CHECKING:
-    from vae_runtime.bench_report import BenchReport
-    from vae_runtime.benchmark import Peer, bench
+    from vae_runtime.benchmark.bench import Peer, bench
+    from vae_runtime.benchmark.report import BenchReport
 
-_LATER = {"BenchReport": "bench_report", "Peer": "benchmark", "bench": "benchmark"}
+_LATER = {"BenchReport": "benchmark.report", "Peer": "benchmark.bench", "bench": "benchmark.bench"}
 
 __all__ = [
     "BenchReport",
@@ -64,6 +65,7 @@ __all__ = [
     "bench",
     "evaluate",
     "load",
+    "load_array",
     "manifest_schema",
     "pack",
     "verify_bundle",

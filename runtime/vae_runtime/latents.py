@@ -13,8 +13,8 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_runtime.bundle.strict_json import Limit
 from vae_runtime.loss import kl_terms
-from vae_runtime.strict_json import Limit
 
 ACTIVE_VARIANCE = 0.01
 """Variance of z_mean over the data above which a latent dimension counts as active."""

@@ -40,9 +40,9 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_runtime.bundle.strict_json import Limit
+from vae_runtime.data.inputs import UNIT_RANGE
 from vae_runtime.errors import OptionError
-from vae_runtime.inputs import UNIT_RANGE
-from vae_runtime.strict_json import Limit
 
 T = TypeVar("T")
 

@@ -116,7 +116,7 @@ def products_alone(path: Path) -> bytes:
 
 def onnx_runtime(model: bytes, threads: int) -> Any:
     """A session as the runtime opens it."""
-    from vae_runtime.providers import open_session
+    from vae_runtime.inference.providers import open_session
 
     return open_session(
         model, ["CPUExecutionProvider"], threads=threads, allow_fallback=False, where="loss.onnx"
@@ -126,8 +126,8 @@ def onnx_runtime(model: bytes, threads: int) -> Any:
 def ours(path: Path, threads: int) -> Callable[[np.ndarray], dict[str, Call]]:
     """`vae.loss`, the loss graph alone, and the products alone in each way of running them."""
     import vae_runtime
-    from vae_runtime.parallel import Parts, Team
-    from vae_runtime.tuning import default_batch_size
+    from vae_runtime.inference.parallel import Parts, Team
+    from vae_runtime.inference.tuning import default_batch_size
 
     vae = vae_runtime.load(path, threads=threads, tuned=False)
     loss = onnx_runtime((path / "loss.onnx").read_bytes(), threads)
@@ -151,9 +151,9 @@ def ours(path: Path, threads: int) -> Callable[[np.ndarray], dict[str, Call]]:
 
 def keras_loss(preset: str) -> Callable[[Any, Any], list[Any]]:
     """The loss of x and eps in its parts, as a function that TensorFlow traces."""
-    from vae_export.functions import exported_functions
+    from vae_export.graphs.functions import exported_functions
     from vae_runtime import LossSpec
-    from vae_runtime.manifest import InputSpec
+    from vae_runtime.bundle.manifest import InputSpec
 
     functions = exported_functions(*models(preset), LossSpec(), InputSpec(SHAPE))
     compute = functions["loss"].python_function
@@ -269,9 +269,9 @@ def measure(
     preset: str, path: Path, threads: int, batches: list[int], seconds: float
 ) -> list[tuple[int, dict[str, float]]]:
     """Milliseconds of the best call of each contender, by batch."""
-    from vae_runtime.noise import Watch
-    from vae_runtime.rounds import Subject, run_rounds
-    from vae_runtime.timing import timed_calls
+    from vae_runtime.benchmark.machine_noise import Watch
+    from vae_runtime.benchmark.rounds import Subject, run_rounds
+    from vae_runtime.benchmark.timing import timed_calls
 
     makers = []
     for make, what in ((tensorflow, preset), (ours, path), (openvino, path), (litert, preset)):

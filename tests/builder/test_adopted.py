@@ -7,10 +7,11 @@ from keras import layers
 
 from keras_models import Sampling
 from vae_builder import Dataset, LossSpec, export_models, load_model, plan_variants
-from vae_export import measure, variants
+from vae_export.variants import measure
+from vae_export.variants import quantize as variants
 from vae_runtime import Bundle, load
 from vae_runtime.errors import ExportError, InputError, OptionError
-from vae_runtime.verify import read_reference
+from vae_runtime.proof.parity import read_reference
 
 pytestmark = pytest.mark.usefixtures("same_weights_every_time")
 

@@ -9,7 +9,7 @@ from vae_builder import VAE, LossSpec, TrainConfig, build_models, export_trained
 from vae_builder.data import Dataset
 from vae_runtime import load
 from vae_runtime.errors import OptionError
-from vae_runtime.verify import read_reference
+from vae_runtime.proof.parity import read_reference
 
 
 @pytest.fixture(scope="module")

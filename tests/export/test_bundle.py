@@ -14,7 +14,7 @@ from vae_builder import build_models
 from vae_export import Curve, Provenance, export
 from vae_runtime import Bundle, Losses, LossSpec, manifest_schema
 from vae_runtime.errors import ExportError, InputError, OptionError
-from vae_runtime.verify import read_reference
+from vae_runtime.proof.parity import read_reference
 
 SAMPLES = np.random.default_rng(0).random((5, 4, 3, 1), dtype=np.float32)
 

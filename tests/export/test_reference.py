@@ -9,12 +9,12 @@ import pytest
 
 from vae_export.reference import parity_inputs, recompute
 from vae_runtime import Bundle
+from vae_runtime.bundle.manifest import InputSpec
+from vae_runtime.bundle.npz import npz_bytes
+from vae_runtime.bundle.packing import pack
+from vae_runtime.data.standardization import Standardization
 from vae_runtime.errors import BundleError
-from vae_runtime.manifest import InputSpec
-from vae_runtime.npz import npz_bytes
-from vae_runtime.packing import pack
-from vae_runtime.standardization import Standardization
-from vae_runtime.verify import read_reference
+from vae_runtime.proof.parity import read_reference
 
 
 def test_inputs_are_the_samples_then_zeros_ones_and_noise():

@@ -4,7 +4,7 @@ import pytest
 
 from vae_export.tolerances import with_headroom
 from vae_runtime import LossSpec
-from vae_runtime.verify import Difference, VerifyReport
+from vae_runtime.proof.parity import Difference, VerifyReport
 
 
 def report(*shares):

@@ -27,11 +27,11 @@ from pathlib import Path
 import calls
 import tiny
 
-from vae_builder.cli import bench as bench_cli
-from vae_runtime.bench_report import BenchReport
-from vae_runtime.signing import check_signature
-from vae_runtime.timing import Timing
-from vae_runtime.tuning import Place, Tuning
+from vae_runtime.benchmark.report import BenchReport
+from vae_runtime.benchmark.timing import Timing
+from vae_runtime.cli import bench as bench_cli
+from vae_runtime.inference.tuning import Place, Tuning
+from vae_runtime.trust.signing import check_signature
 
 CODES = (errno.EIO, errno.ENOSPC)
 PLACE = Place("ab" * 32, "1.2.3", ("cpu",), "a processor", 4)

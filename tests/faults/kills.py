@@ -26,7 +26,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vae_runtime import archive, files
+from vae_runtime.bundle import archive
+from vae_runtime.bundle import atomic_files as files
 
 ROOT = Path(__file__).parents[2]
 PARTS = {"manifest.json": 4, "deep/file": 200_000, "graph.onnx": 50_000}

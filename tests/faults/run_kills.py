@@ -25,9 +25,10 @@ from pathlib import Path
 
 import tiny
 
-from vae_builder import load_run, trainer
-from vae_builder.checkpoint import read_checkpoint
-from vae_builder.run import CHECKPOINT, RESULT
+from vae_builder import load_run
+from vae_builder.run.runs import CHECKPOINT, RESULT
+from vae_builder.training import loop as trainer
+from vae_builder.training.checkpoint import read_checkpoint
 from vae_runtime import InputError
 
 EPOCHS = 6

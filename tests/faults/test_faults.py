@@ -13,7 +13,7 @@ import pytest
 import vae_runtime
 from vae_export.publish import publishing
 from vae_runtime import ExportError
-from vae_runtime.files import is_gone, owner, replacing
+from vae_runtime.bundle.atomic_files import is_gone, owner, replacing
 
 resource = pytest.importorskip("resource", reason="needs fork, signals and limits of POSIX")
 

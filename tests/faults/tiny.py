@@ -22,9 +22,10 @@ import tensorflow as tf
 import tf2onnx
 
 import vae_builder.build
-import vae_builder.run
+import vae_builder.run.runs
 import vae_runtime
-from vae_builder import blocks, cli
+from vae_builder import cli
+from vae_builder.training import steps as blocks
 
 assert matplotlib.pyplot and onnxruntime and tf2onnx and vae_builder.build  # imported for children
 

@@ -17,10 +17,10 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["vae_runtime"]):
-    from vae_runtime.bundle import Bundle
+    from vae_runtime.bundle.bundle import Bundle
+    from vae_runtime.bundle.manifest import MANIFEST, read_manifest
     from vae_runtime.errors import BundleError
-    from vae_runtime.manifest import MANIFEST, read_manifest
-    from vae_runtime.onnx_graph import check_graph
+    from vae_runtime.graph.check import check_graph
 
 import json
 

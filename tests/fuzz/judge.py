@@ -28,8 +28,8 @@ from mutations import MANIFEST, Files, Mutant, Mutator
 
 import vae_runtime
 from vae_runtime import BuildVaeError, BundleError
-from vae_runtime.onnx_format import OPERATORS
-from vae_runtime.verify import read_reference
+from vae_runtime.graph.operators import OPERATORS
+from vae_runtime.proof.parity import read_reference
 
 SECONDS = 2.0
 LOSS_LIMIT = 1e-2

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from vae_runtime import BundleError
-from vae_runtime.manifest import Graphs
-from vae_runtime.onnx_graph import check_graph
-from vae_runtime.strict_json import parse
+from vae_runtime.bundle.manifest import Graphs
+from vae_runtime.bundle.strict_json import parse
+from vae_runtime.graph.check import check_graph
 
 FOLDER = Path(__file__).parent
 CORPUS = FOLDER / "corpus"
@@ -45,7 +45,7 @@ def test_a_false_acceptance_is_noticed(exported, tmp_path):
     program = (
         "import sys; from pathlib import Path; sys.argv[0] = sys.argv.pop(1);"
         "sys.path.insert(0, str(Path(sys.argv[0]).parent));"
-        "import vae_runtime.sessions as s; s.check_graph = lambda *_: None;"
+        "import vae_runtime.inference.sessions as s; s.check_graph = lambda *_: None;"
         "import bundles; sys.exit(bundles.main())"
     )
     words = (FOLDER / "bundles.py", exported(), "--mutations", "60", "--keep", tmp_path / "kept")

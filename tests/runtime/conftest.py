@@ -137,11 +137,11 @@ def with_variant(bundle):
 def opened(monkeypatch):
     """The options of the sessions that are opened from now on, one after another."""
     found = []
-    open_session = vae_runtime.sessions.open_session
+    open_session = vae_runtime.inference.sessions.open_session
 
     def recorded(*args, **options):
         found.append(options)
         return open_session(*args, **options)
 
-    monkeypatch.setattr(vae_runtime.sessions, "open_session", recorded)
+    monkeypatch.setattr(vae_runtime.inference.sessions, "open_session", recorded)
     return found

@@ -52,7 +52,7 @@ assert vae.verify().passed
 
 def test_the_command_line(folder):
     code = """
-from vae_builder.cli import run
+from vae_runtime.cli.main import run
 for words in (
     "verify bundle",
     "verify bundle --json",
@@ -72,7 +72,7 @@ for words in (
 
 def test_a_measurement_beside_tensorflow_leaves_it_to_another_process(folder):
     code = """
-from vae_builder.cli import run
+from vae_runtime.cli.main import run
 words = "bench bundle --batch 1 --threads 1 --seconds 0.1 --json -q"
 import contextlib, io, json
 with contextlib.redirect_stdout(io.StringIO()) as out:
@@ -84,7 +84,12 @@ assert "TensorFlow" in json.loads(out.getvalue())["peers"][0]["runtime"]
 
 def test_a_process_that_only_scores_pays_for_no_measurement():
     code = "import vae_runtime"
-    late = ("vae_runtime.benchmark", "vae_runtime.bench_report", "random", "subprocess", "tempfile")
+    late = (
+        "vae_runtime.benchmark",
+        "random",
+        "subprocess",
+        "tempfile",
+    )
     assert heavy_modules_after(code, cwd=ROOT, heavy=late) == "[]"
 
 

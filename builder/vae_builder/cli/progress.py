@@ -14,7 +14,7 @@ import click
 from vae_runtime.loss import Losses
 
 if TYPE_CHECKING:
-    from vae_builder.trainer import Progress
+    from vae_builder.training.loop import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
 """Where lines go into a log, one for each epoch would be many."""

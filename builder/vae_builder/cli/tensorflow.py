@@ -7,8 +7,14 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from vae_runtime.errors import MissingExtraError, OptionError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vae_runtime.bundle.bundle import Bundle
 
 
 def import_tensorflow(purpose: str = "training and exporting") -> None:
@@ -35,6 +41,14 @@ def import_tensorflow(purpose: str = "training and exporting") -> None:
             tf.constant(0.0)  # the device libraries speak up with the first tensor
     except ModuleNotFoundError as error:
         raise MissingExtraError(purpose, str(error.name).partition(".")[0], "build") from None
+
+
+def recompute(bundle: Bundle) -> dict[str, NDArray[Any]]:
+    """Compute a bundle's reference values anew from its SavedModels, for `build-vae verify`."""
+    import_tensorflow("computing the SavedModels")
+    from vae_export.reference import recompute as by_tensorflow
+
+    return by_tensorflow(bundle)
 
 
 @contextlib.contextmanager

@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
-from vae_builder.cli.options import (
-    allow_drift_option,
+from vae_builder.cli.options import allow_drift_option
+from vae_builder.cli.tensorflow import import_tensorflow
+from vae_builder.data import load_dataset
+from vae_runtime.cli.options import (
     bundle_argument,
     debug_option,
     names,
@@ -17,8 +19,6 @@ from vae_builder.cli.options import (
     quiet_option,
     source_options,
 )
-from vae_builder.cli.tensorflow import import_tensorflow
-from vae_builder.data import load_dataset
 
 
 @click.command("quantize")

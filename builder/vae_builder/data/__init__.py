@@ -1,16 +1,15 @@
-"""Data for a VAE: every source of samples ends in one `Dataset`.
+"""Samples to train on, in three splits.
 
     load_dataset("digits")          the digits that come with build-vae
     load_dataset("faces.npz")       .npz, .npy, IDX (also gzipped), or a folder of pictures
     load_dataset("sensors.csv")     .csv, .tsv or .parquet: vectors
-    Dataset.from_arrays("x", x)     arrays that are in memory already
-    load_array("new.npy")           one array of samples, to score or to reconstruct
+    Dataset.from_arrays("x", x)     arrays that are already in memory
 
-Importing this package needs NumPy only; Pillow and Keras are imported where a source needs them.
+The readers of files are in `vae_runtime.data`.
 """
 
 from vae_builder.data.dataset import Dataset
+from vae_builder.data.loading import load_dataset
 from vae_builder.data.rows import Rows, Samples
-from vae_builder.data.sources import columns_of, is_pictures, load_array, load_dataset
 
-__all__ = ["Dataset", "Rows", "Samples", "columns_of", "is_pictures", "load_array", "load_dataset"]
+__all__ = ["Dataset", "Rows", "Samples", "load_dataset"]

@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from vae_builder.data.rows import Rows, Samples, chunks, subset
 from vae_builder.data.samples import as_samples, check_samples
+from vae_runtime.data.inputs import to_float
+from vae_runtime.data.standardization import MIN_SCALE, Standardization
 from vae_runtime.errors import InputError, OptionError
-from vae_runtime.inputs import to_float
-from vae_runtime.standardization import MIN_SCALE, Standardization
 
 VALIDATION_FRACTION = 0.05
 """Share of the samples that becomes the validation split where the source has none."""

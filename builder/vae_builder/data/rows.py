@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from vae_runtime.inputs import to_float
+from vae_runtime.data.inputs import to_float
 
 CHUNK_BYTES = 1 << 24
 """How much `chunks` holds in memory at once."""

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vae_builder.data.rows import Rows, Samples, chunks
+from vae_runtime.data.inputs import check_values, to_float
 from vae_runtime.errors import InputError
-from vae_runtime.inputs import check_values, to_float
 
 
 def as_samples(x: ArrayLike | Rows, *, name: str, what: str = "sample") -> Samples:

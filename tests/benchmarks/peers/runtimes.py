@@ -13,10 +13,10 @@ import numpy as np
 
 import vae_runtime
 from vae_runtime import Bundle
-from vae_runtime.inputs import to_float
+from vae_runtime.bundle.manifest import decoder_outputs
+from vae_runtime.data.inputs import to_float
+from vae_runtime.data.standardization import standardize
 from vae_runtime.loss import draw, numpy_losses
-from vae_runtime.manifest import decoder_outputs
-from vae_runtime.standardization import standardize
 
 from .runtime import LOSS_NAMES, Arrays, NotHereError, Peer
 

@@ -6,7 +6,7 @@ import pytest
 
 from vae_builder.cli import progress
 from vae_builder.cli.progress import shown_progress
-from vae_builder.trainer import Progress
+from vae_builder.training.loop import Progress
 from vae_runtime import Losses
 
 TRAIN, VALIDATION = Losses(90.0, 20.0, 110.0), Losses(85.25, 21.5, 106.75)

@@ -8,9 +8,9 @@ import shutil
 import numpy as np
 import pytest
 
-from vae_builder.cli import run
-from vae_export import measure
+from vae_export.variants import measure
 from vae_runtime import Bundle, load
+from vae_runtime.cli.main import run
 
 X = np.random.default_rng(4).integers(0, 256, (300, 8, 8, 1)).astype(np.uint8)
 
@@ -75,7 +75,7 @@ def test_export_makes_variants_at_once(data, tmp_path, call, monkeypatch):
 def test_export_that_cannot_make_its_variants_does_not_train(
     data, tmp_path, call, monkeypatch, words, message
 ):
-    monkeypatch.delattr("vae_builder.training.train")
+    monkeypatch.delattr("vae_builder.training.train.train")
     path = tmp_path / "new-vae"
     status, _, err = call("export", path, "--data", data, *TRAINED.split(), *words.split(), "-q")
     assert status == 3

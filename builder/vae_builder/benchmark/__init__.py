@@ -1,0 +1,1 @@
+"""TensorFlow as the runtime's benchmark times it."""

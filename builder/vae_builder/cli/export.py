@@ -1,0 +1,203 @@
+"""`build-vae export`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vae_builder.cli.choices import (
+    LOSS_OPTIONS,
+    READ_OPTIONS,
+    data_source,
+    describe_data,
+    is_given,
+    loss_spec,
+    parse_choices,
+    print_result,
+    refuse_options,
+)
+from vae_builder.cli.options import allow_drift_option, data_options, force_option, model_options
+from vae_builder.cli.progress import shown_progress
+from vae_builder.cli.tensorflow import import_tensorflow
+from vae_builder.config import TrainConfig
+from vae_builder.data import Dataset
+from vae_runtime.cli.options import debug_option, names, quiet_option
+from vae_runtime.errors import OptionError
+
+if TYPE_CHECKING:
+    from vae_builder.run.runs import Source
+    from vae_builder.training.train import Trained
+    from vae_export import Exported
+
+
+@click.command("export")
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--run",
+    "run_folder",
+    type=click.Path(path_type=Path),
+    help="Export this run of build-vae train instead of training first.",
+)
+@click.option(
+    "--encoder",
+    type=click.Path(path_type=Path),
+    help="Export this Keras model of yours (.keras) instead of training; with --decoder.",
+)
+@click.option("--decoder", type=click.Path(path_type=Path), help="The decoder that goes with it.")
+@click.option(
+    "--keep-sigmoid",
+    is_flag=True,
+    help="Leave the last sigmoid of --decoder on: bce is then computed on its probabilities.",
+)
+@data_options
+@model_options
+@click.option(
+    "--input-dtype",
+    type=click.Choice(["float32", "uint8"]),
+    default="float32",
+    show_default=True,
+    help="What the graphs take; uint8: raw pixels.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    callback=names,
+    metavar="NAME,...",
+    help="Add variants of the graphs: float16, int8; float32 is always there.",
+)
+@allow_drift_option
+@click.option("--name", help="Name of the model [default: the folder's].")
+@click.option(
+    "--opset", type=click.IntRange(17, 18), default=18, show_default=True, help="ONNX operator set."
+)
+@force_option
+@quiet_option
+@debug_option
+@click.pass_context
+def export_command(
+    ctx: click.Context,
+    /,
+    output: Path,
+    run_folder: Path | None,
+    encoder: Path | None,
+    decoder: Path | None,
+    keep_sigmoid: bool,
+    input_dtype: str,
+    precisions: tuple[str, ...],
+    allow_drift: tuple[str, ...],
+    name: str | None,
+    opset: int,
+    force: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Train a VAE and export it as the bundle OUTPUT: SavedModel, ONNX and proof.
+
+    \b
+    Example:
+        build-vae export digits-vae
+        build-vae export faces-vae --data faces/ --image-size 64x64 --preset conv --loss mse
+        build-vae export digits-vae --run digits-run --force
+        build-vae export digits-vae --precision float16,int8
+        build-vae export my-vae --encoder enc.keras --decoder dec.keras --data x.npy
+    """
+    if run_folder:
+        refused = {**options, "encoder": encoder, "decoder": decoder}
+        refuse_options(ctx, refused, "--run: the run has its own choices")
+        lowered = "--run, which does not read the data: use build-vae quantize afterwards"
+        refuse_options(ctx, ["precisions", "allow_drift"], lowered)
+    if keep_sigmoid and not (encoder and decoder and options["reconstruction"] == "bce"):
+        raise OptionError("--keep-sigmoid needs --encoder, --decoder and --loss bce: leave it out")
+    if encoder or decoder:
+        _check_own_models(ctx, options, encoder, decoder)
+    import_tensorflow()
+    from vae_builder.adopted import export_models
+    from vae_builder.build import export_trained, plan_variants
+    from vae_builder.run.runs import load_run
+    from vae_export.bundle import check_name
+    from vae_export.publish import check_target
+
+    check_target(output, force=force)
+    check_name(output, name)
+    write: Callable[..., Exported]
+    plan = None
+    if run_folder:
+        write = partial(export_trained, load_run(run_folder), output)
+    else:
+        config = None if encoder else parse_choices(options)[1]  # refused before the data is read
+        dataset = _load(data_source(options), quiet=quiet)
+        if precisions or allow_drift:
+            plan = plan_variants(dataset, precisions, allow_drift=allow_drift)
+        if config:
+            write = partial(export_trained, _train(dataset, config, quiet=quiet), output)
+        else:
+            write = partial(
+                export_models,
+                encoder,
+                decoder,
+                dataset,
+                output,
+                loss=replace(loss_spec(options), decoder="probabilities")
+                if keep_sigmoid
+                else loss_spec(options),
+                standardization=dataset.standardization() if options["standardize"] else None,
+            )
+    with _spoken_steps(quiet) as on_step:
+        exported = write(
+            input_dtype=input_dtype,
+            variants=plan,
+            name=name,
+            opset=opset,
+            force=force,
+            on_step=on_step,
+        )
+    click.echo(str(exported.report))
+    for outcome in exported.variants:
+        click.echo(outcome.verdict)
+    size = sum(entry.size for entry in exported.manifest.files.values())
+    click.echo(f"wrote {output} ({size / 1e6:.1f} MB); next: build-vae verify {output}")
+
+
+def _train(dataset: Dataset, config: TrainConfig, *, quiet: bool) -> Trained:
+    from vae_builder.training.train import train
+
+    with shown_progress(quiet) as on_progress:
+        trained = train(dataset, config, on_progress=on_progress)
+    print_result(trained)
+    return trained
+
+
+def _load(source: Source, *, quiet: bool) -> Dataset:
+    dataset = source.load()
+    if not quiet:
+        click.echo(describe_data(dataset), err=True)
+    return dataset
+
+
+def _check_own_models(
+    ctx: click.Context, options: dict[str, Any], encoder: Path | None, decoder: Path | None
+) -> None:
+    if not (encoder and decoder):
+        given, missing = ("--encoder", "--decoder") if encoder else ("--decoder", "--encoder")
+        raise OptionError(f"{given} needs {missing}: give both, each a .keras file")
+    own = (*READ_OPTIONS, *LOSS_OPTIONS, "standardize")
+    training = [name for name in options if name not in own]
+    refuse_options(ctx, training, "--encoder and --decoder: the models were trained already")
+    if options["reconstruction"] == "gaussian" and not isinstance(options["variance"], float):
+        raise OptionError(
+            f"--variance is {options['variance'] or 'left out'}, expected a number with --encoder "
+            "and --decoder: give the one that the models were trained with"
+        )
+    if not is_given(ctx, "data"):
+        raise OptionError("--encoder and --decoder need --data: what the models were trained on")
+
+
+@contextlib.contextmanager
+def _spoken_steps(quiet: bool) -> Iterator[Callable[[str], None] | None]:
+    yield None if quiet else lambda step: click.echo(f"exporting: {step}", err=True)

@@ -1,0 +1,1 @@
+"""The Keras model: architectures, noise and objective."""

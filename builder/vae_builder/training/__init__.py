@@ -1,0 +1,1 @@
+"""Training: from data and choices to a trained model."""

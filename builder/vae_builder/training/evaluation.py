@@ -1,0 +1,76 @@
+"""What a model reaches on samples that it was not trained on, computed by TensorFlow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from vae_builder.data import Samples
+from vae_builder.model.vae import VAE
+from vae_runtime.data.inputs import to_float
+from vae_runtime.errors import TrainingError
+from vae_runtime.latents import Latents, latents
+from vae_runtime.loss import Losses
+
+BATCH_SAMPLES = 500
+BATCH_ELEMENTS = 500 * 784
+"""Samples, and elements of x, computed at once: whichever is fewer bounds memory."""
+
+
+def evaluate(vae: VAE, x: Samples, *, seed: tuple[int, ...]) -> Losses[float]:
+    """The mean losses of a data set, with one z drawn for each sample.
+
+    Args:
+        vae: the model.
+        x: samples, shape `(n, *input_shape)`, uint8 or float32.
+        seed: of the noise; a sample's own does not depend on how many are computed at once.
+
+    Returns:
+        Means over the samples.
+    """
+    rng = np.random.default_rng(seed)
+    parts = []
+    for batch in _batches(x):
+        eps = rng.standard_normal((len(batch), vae.latent_dim), dtype=np.float32)
+        parts.append(vae.test_losses(tf.constant(batch), tf.constant(eps)).numpy())
+    return Losses(*np.concatenate(parts, axis=1)).mean()
+
+
+def describe_latents(vae: VAE, x: Samples) -> Latents:
+    """What the latent dimensions carry.
+
+    Args:
+        vae: the model.
+        x: samples, shape `(n, *input_shape)`, uint8 or float32.
+
+    Returns:
+        Active units and the KL divergence of each dimension.
+    """
+    parts = [vae.encoder(vae.prepared(tf.constant(batch))) for batch in _batches(x)]
+    z_mean, z_log_var = (
+        np.concatenate([part[name].numpy() for part in parts]) for name in ("z_mean", "z_log_var")
+    )
+    return latents(z_mean, z_log_var)
+
+
+def require_finite(means: Losses[float], step: int) -> None:
+    """Checks the mean losses that a step has led to.
+
+    Raises:
+        TrainingError: one of them is not finite.
+    """
+    if not math.isfinite(means.loss):
+        raise TrainingError(
+            f"the loss is {means.loss} at step {step} (reconstruction_loss "
+            f"{means.reconstruction_loss:.6g}, kl_loss {means.kl_loss:.6g}): lower the learning "
+            "rate or scale the data"
+        )
+
+
+def _batches(x: Samples) -> Iterator[NDArray[np.float32]]:
+    size = max(1, min(BATCH_SAMPLES, BATCH_ELEMENTS // math.prod(x.shape[1:])))
+    return (to_float(x[start : start + size]) for start in range(0, len(x), size))

@@ -1,0 +1,1 @@
+"""Keras models that were trained elsewhere, in the form that is exported."""

@@ -1,0 +1,279 @@
+"""A Keras VAE that is there already, brought to the form that `vae_export.export` takes.
+
+    encoder   x -> a dict of z_mean and z_log_var; what draws z from them is left out
+    decoder   z -> logits, probabilities or values, as `LossSpec.decoder` says
+
+New functional models are built on the layers that are there, so they share the weights; the
+models given are not changed. Only a last layer with its own sigmoid is copied, without it. Logits
+are recovered through layers that move elements but keep their values (Reshape, Cropping2D, ...).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+
+from vae_export.adoption.decoder_end import is_graph, producer, with_loss
+from vae_export.adoption.tracing import layer_of, random_nodes
+from vae_runtime.errors import ExportError, InputError
+from vae_runtime.loss import LossSpec
+
+LAYERS = keras.layers
+
+MEAN_NAMES = frozenset({"z_mean", "mean", "z_mu", "mu"})
+LOG_VAR_NAMES = frozenset({"z_log_var", "z_logvar", "log_var", "logvar"})
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """Models in the form that `vae_export.export` takes.
+
+    Attributes:
+        encoder: x, shape `(batch, *input_shape)`, to a dict of z_mean and z_log_var.
+        decoder: z, shape `(batch, latent_dim)`, to what `loss.decoder` says.
+        loss: the loss that was asked for, with what the decoder really gives.
+    """
+
+    encoder: keras.Model
+    decoder: keras.Model
+    loss: LossSpec
+
+
+def adopt(
+    encoder: keras.Model,
+    decoder: keras.Model,
+    loss: LossSpec | None = None,
+    input_shape: Sequence[int] | None = None,
+) -> Adopted:
+    """Brings an encoder and a decoder to the form that is exported.
+
+    Args:
+        encoder: any Keras model of one input that returns z_mean and z_log_var: a dict with these
+            keys, or the two in this order, or the two and a z drawn from them.
+        decoder: any Keras model of z. For bce it ends in logits or in a sigmoid, which is taken
+            off; where it cannot be taken off, the loss becomes that of probabilities. State
+            `LossSpec("bce", decoder="probabilities")` to leave the decoder as it is.
+        loss: which loss; bce with kl_weight 1 where left out.
+        input_shape: shape of one sample of the data. Needed for subclassed models, whose own
+            shape is nowhere written; a channel axis of 1 is added to models without one.
+
+    Returns:
+        Models that share the weights of those given, which stay as they are.
+
+    Raises:
+        ExportError: names the model or the layer that cannot be exported.
+        InputError: the models' shapes do not fit each other or `input_shape`.
+        OptionError: the loss is none.
+    """
+    loss = loss or LossSpec()
+    loss.check()
+    shape = None if input_shape is None else tuple(map(int, input_shape))
+    encoder = _adopt_encoder(_functional(encoder, "encoder", shape))
+    latent = tuple(encoder.output["z_mean"].shape[1:])
+    decoder = _functional(decoder, "decoder", latent)
+    _check_shapes(encoder, decoder)
+    if shape is not None:
+        encoder, decoder = _fit(encoder, decoder, shape)
+    for model in (encoder, decoder):
+        _check_layers(model)
+    decoder, gives = with_loss(decoder, loss)
+    _require_no_noise(decoder, "decoder")
+    return Adopted(encoder, decoder, replace(loss, decoder=gives))
+
+
+def _functional(model: Any, role: str, shape: tuple[int, ...] | None) -> keras.Model:
+    """A functional model of one input; a subclassed one becomes the only layer of it."""
+    if not isinstance(model, keras.Model):
+        raise ExportError(
+            f"{role} is a {type(model).__name__}, expected a Keras model: wrap it in keras.Model"
+        )
+    if not model.built:
+        raise ExportError(
+            f"{role} {model.name!r} has no weights yet: train it, or call it on data, first"
+        )
+    if not is_graph(model):
+        return _wrapped(model, role, shape)
+    inputs = model.inputs
+    if len(inputs) > 1:
+        raise ExportError(
+            f"{role} {model.name!r} has {len(inputs)} inputs ({_names(inputs)}), expected one: "
+            "join them in one tensor, or fix all but one"
+        )
+    _require_static(inputs[0], f"{role} {model.name!r} takes {inputs[0].name!r}")
+    _require_float32(inputs[0], f"{role} {model.name!r} takes {inputs[0].name!r}")
+    return model
+
+
+def _wrapped(model: keras.Model, role: str, shape: tuple[int, ...] | None) -> keras.Model:
+    if shape is None:
+        raise ExportError(
+            f"{role} {model.name!r} is a subclassed model, whose input shape is not written "
+            "anywhere: give input_shape"
+        )
+    x = keras.Input(shape)
+    try:
+        return keras.Model(x, model(x, training=False), name=role)
+    except Exception as error:  # whatever its `call` raises
+        raise ExportError(
+            f"{role} {model.name!r} does not take an input of shape {shape}: "
+            f"{' '.join(str(error).split())[:300]}"
+        ) from error
+
+
+def _adopt_encoder(model: keras.Model) -> keras.Model:
+    """The part of an encoder that ends in z_mean and z_log_var."""
+    z_mean, z_log_var = _moments(model)
+    for name, tensor in (("z_mean", z_mean), ("z_log_var", z_log_var)):
+        where = f"encoder {model.name!r} gives {name}"
+        _require_static(tensor, where)
+        _require_float32(tensor, where)
+        if len(tensor.shape) != 2:
+            raise InputError(
+                f"{where} of shape {_shape(tensor)}, expected (batch, latent_dim): add a Flatten"
+            )
+    if z_mean.shape != z_log_var.shape:
+        raise InputError(
+            f"encoder {model.name!r} gives z_mean of shape {_shape(z_mean)} and z_log_var of shape "
+            f"{_shape(z_log_var)}, expected the same: give both latent_dim units"
+        )
+    outputs = {"z_mean": z_mean, "z_log_var": z_log_var}
+    encoder = keras.Model(model.inputs[0], outputs, name="encoder")
+    _require_no_noise(encoder, "encoder")
+    return encoder
+
+
+def _moments(model: keras.Model) -> tuple[Any, Any]:
+    """The tensors z_mean and z_log_var among the outputs of an encoder."""
+    outputs = model.outputs if isinstance(model, keras.Sequential) else model.output
+    if isinstance(outputs, Mapping):
+        mean, log_var = (
+            [key for key in outputs if key.lower() in names]
+            for names in (MEAN_NAMES, LOG_VAR_NAMES)
+        )
+        if len(mean) == len(log_var) == 1:
+            return outputs[mean[0]], outputs[log_var[0]]
+        raise _unclear(model, list(outputs), "give them the keys z_mean and z_log_var")
+    tensors = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+    names = [producer(tensor).name for tensor in tensors]
+    remedy = "return them in this order, or as a dict with the keys z_mean and z_log_var"
+    if len(tensors) not in (2, 3):
+        raise _unclear(model, names, remedy)
+    if names[0].lower() in LOG_VAR_NAMES or names[1].lower() in MEAN_NAMES:
+        raise _unclear(model, names, remedy)
+    if len(tensors) == 3 and not random_nodes(keras.Model(model.inputs[0], tensors[2])):
+        raise _unclear(model, names, f"{names[2]!r} draws nothing, so it is no sample: {remedy}")
+    return tensors[0], tensors[1]
+
+
+def _unclear(model: keras.Model, names: list[str], remedy: str) -> ExportError:
+    return ExportError(
+        f"encoder {model.name!r} gives {', '.join(names)}, expected z_mean and z_log_var, or the "
+        f"two and a z drawn from them: {remedy}"
+    )
+
+
+def _one_output(model: keras.Model) -> Any:
+    outputs = list(model.outputs)
+    if len(outputs) != 1:
+        raise ExportError(
+            f"decoder {model.name!r} has {len(outputs)} outputs ({_names(outputs)}), expected one: "
+            "build a keras.Model that ends in the reconstruction"
+        )
+    _require_static(outputs[0], f"decoder {model.name!r} gives {producer(outputs[0]).name!r}")
+    _require_float32(outputs[0], f"decoder {model.name!r} gives {producer(outputs[0]).name!r}")
+    return outputs[0]
+
+
+def _check_shapes(encoder: keras.Model, decoder: keras.Model) -> None:
+    latent, z = encoder.output["z_mean"], decoder.inputs[0]
+    if tuple(z.shape[1:]) != tuple(latent.shape[1:]):
+        raise InputError(
+            f"encoder gives z_mean of shape {_shape(latent)}, decoder takes {_shape(z)}: the two "
+            "are not of one model"
+        )
+    x, output = encoder.inputs[0], _one_output(decoder)
+    if tuple(output.shape[1:]) != tuple(x.shape[1:]):
+        raise InputError(
+            f"encoder takes samples of shape {_shape(x)}, decoder gives {_shape(output)}: end the "
+            "decoder in a Reshape to the encoder's shape"
+        )
+
+
+def _fit(
+    encoder: keras.Model, decoder: keras.Model, shape: tuple[int, ...]
+) -> tuple[keras.Model, keras.Model]:
+    """Adds a channel axis of 1 where the data has it and the models do not."""
+    has = tuple(encoder.inputs[0].shape[1:])
+    if has == shape:
+        return encoder, decoder
+    if (*has, 1) != shape or len(has) != 2:
+        raise InputError(
+            f"the models take samples of shape {has}, the data has {shape}: give the data the "
+            "models' shape, or put a Reshape at the start of the encoder and the end of the decoder"
+        )
+    x = keras.Input(shape, name="x")
+    code = encoder(LAYERS.Reshape(has)(x))
+    image = LAYERS.Reshape(shape)(_one_output(decoder))
+    return (
+        keras.Model(x, code, name="encoder"),
+        keras.Model(decoder.inputs[0], image, name="decoder"),
+    )
+
+
+def _check_layers(model: keras.Model) -> None:
+    """Refuses layers that are known to become graphs that no runtime loads."""
+    for layer in _layers(model):
+        if isinstance(layer, LAYERS.Normalization):
+            raise ExportError(
+                f"layer {layer.name!r} is a Normalization, whose statistics do not get into an "
+                "ONNX graph: use Rescaling with scale 1 / std and offset -mean / std"
+            )
+        if isinstance(layer, LAYERS.Conv2DTranspose) and any(
+            stride > size for stride, size in zip(layer.strides, layer.kernel_size, strict=True)
+        ):
+            raise ExportError(
+                f"layer {layer.name!r} is a Conv2DTranspose with strides {tuple(layer.strides)} "
+                f"larger than its kernel_size {tuple(layer.kernel_size)}, which no ONNX runtime "
+                "loads: give it a kernel as large as its strides, or use UpSampling2D and Conv2D"
+            )
+
+
+def _require_no_noise(model: keras.Model, role: str) -> None:
+    nodes = random_nodes(model)
+    if nodes:
+        layer = layer_of(nodes[0], [layer.name for layer in _layers(model)])
+        raise ExportError(
+            f"{role}: layer {layer!r} draws random numbers at inference ({nodes[0]}), which no "
+            "runtime reproduces: leave it out, or let it draw only if training is true"
+        )
+
+
+def _require_static(tensor: Any, what: str) -> None:
+    if None in tensor.shape[1:]:
+        raise ExportError(
+            f"{what} of shape {_shape(tensor)}, expected fixed sizes behind the batch: build the "
+            "model with keras.Input of a fixed shape"
+        )
+
+
+def _require_float32(tensor: Any, what: str) -> None:
+    if tensor.dtype != "float32":
+        raise ExportError(
+            f"{what} as {tensor.dtype}, expected float32: build the model under "
+            'keras.config.set_dtype_policy("float32") and load its weights'
+        )
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    yield from model._flatten_layers(include_self=False)
+
+
+def _names(tensors: list[Any]) -> str:
+    return ", ".join(repr(tensor.name) for tensor in tensors)
+
+
+def _shape(tensor: Any) -> str:
+    return f"({', '.join(['batch', *map(str, tensor.shape[1:])])})"

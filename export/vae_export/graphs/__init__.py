@@ -1,0 +1,1 @@
+"""From Keras functions to checked ONNX graphs, also in lower precision."""

@@ -1,0 +1,1 @@
+"""Time, throughput, memory and cold start on this machine."""

@@ -1,0 +1,92 @@
+"""A bundle's manifest as text for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vae_runtime.bundle.manifest import GraphSpec, Manifest, Option, TensorSpec, Variant
+
+COLUMNS = 12
+"""Names of a table's columns that are shown."""
+
+
+def describe(manifest: Manifest, *, sha256: str) -> str:
+    """Describes a bundle in a few lines.
+
+    Args:
+        manifest: what the bundle says of itself.
+        sha256: the bundle's digest.
+
+    Returns:
+        Aligned text, one fact a line.
+    """
+    m = manifest
+    variance = f", variance {m.loss.variance:.4g}" if m.loss.variance else ""
+    standardized = ", standardised in the graphs" if m.input.standardization else ""
+    values = f"in [{m.input.range[0]:g}, {m.input.range[1]:g}]" if m.input.range else "any finite"
+    facts = {
+        "name": m.name,
+        "created": f"{m.created}, format {m.format_version}",
+        "input": f"{_shape(m.input.shape)} {m.input.dtype}, {values}{standardized}",
+        "latent_dim": str(m.latent_dim),
+        "loss": f"{m.loss.reconstruction} of {m.loss.decoder}{variance} + "
+        f"{m.loss.kl_weight:g} * kl, {m.loss.elements} over elements, "
+        f"{m.loss.samples} over samples",
+        "encoder": _graph(m.graphs.encoder),
+        "decoder": _graph(m.graphs.decoder),
+        "loss graph": _graph(m.graphs.loss),
+        "parity": f"{m.parity.samples} samples, mean loss {m.parity.mean.loss:.4f} by TensorFlow",
+    }
+    facts |= {name: _variant(variant) for name, variant in m.variants.items()}
+    if m.data:
+        facts["data"] = (
+            f"{m.data.name}: {m.data.train} train, {m.data.validation} validation, "
+            f"{m.data.test} test"
+        )
+        if columns := m.data.columns:
+            more = f", ... ({len(columns)} in all)" if len(columns) > COLUMNS else ""
+            facts["columns"] = ", ".join(columns[:COLUMNS]) + more
+    if t := m.training:
+        options = ", ".join(f"{name} {value}" for name, value in given(t.options).items())
+        facts["training"] = f"{options}; {t.parameters:,} weights, {t.seconds:.0f} s"
+        facts["test loss"] = (
+            f"{t.test.loss:.2f} = {t.test.reconstruction_loss:.2f} reconstruction + "
+            f"{t.test.kl_loss:.2f} KL, {t.latents.active_units} active units"
+        )
+    facts["made with"] = ", ".join(f"{name} {version}" for name, version in m.versions.items())
+    facts["sha256"] = sha256
+    if m.packed_from:
+        facts["packed from"] = m.packed_from
+    facts["files"] = f"{len(m.files)}, {sum(f.size for f in m.files.values()) / 1e6:.1f} MB"
+    lines = [f"{name:12}{fact}" for name, fact in facts.items()]
+    return "\n".join([*lines, *(f"  {f.size:>10,}  {name}" for name, f in m.files.items())])
+
+
+def given(options: Mapping[str, Option]) -> dict[str, str]:
+    """Options that say something, as text: those that are off (None or 0) are left out."""
+    return {
+        name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        for name, value in options.items()
+        if value or name == "seed"
+    }
+
+
+def _graph(graph: GraphSpec) -> str:
+    inputs, outputs = (", ".join(map(_tensor, specs)) for specs in (graph.inputs, graph.outputs))
+    return f"{inputs} -> {outputs}  ({graph.file}, opset {graph.opset})"
+
+
+def _variant(v: Variant) -> str:
+    return (
+        f"{v.method}, {v.size / 1e6:.1f} MB; one sample in {v.latency.batch_1_ratio:.2f} of "
+        f"float32's time, 256 in {v.latency.batch_256_ratio:.2f}; loss drifts by "
+        f"{100 * v.drift.mean:.2g}%, rank correlation {v.drift.rank_correlation:.4f}"
+    )
+
+
+def _tensor(spec: TensorSpec) -> str:
+    return f"{spec.name} {_shape(spec.shape)}"
+
+
+def _shape(shape: tuple[int | str, ...]) -> str:
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"

@@ -1,0 +1,1 @@
+"""The `build-vae` command, and the subcommands that need no TensorFlow."""

@@ -1,0 +1,145 @@
+"""The `build-vae` command. Each subcommand parses, calls the library once, and prints.
+
+Exit status:
+    0     done
+    1     a check failed
+    2     wrong usage of the command line
+    3     unsuitable data, bundle, option or machine; one line says what to do
+    4     a defect of build-vae
+    130   interrupted
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from vae_runtime.cli.bench import bench_command
+from vae_runtime.cli.bundles import inspect_command, pack_command, sign_command
+from vae_runtime.cli.extensions import COMMANDS, command_names, has_tensorflow, load_extension
+from vae_runtime.cli.use import (
+    evaluate_command,
+    reconstruct_command,
+    sample_command,
+    score_command,
+)
+from vae_runtime.cli.verify import verify_command
+from vae_runtime.errors import BuildVaeError
+
+UNFIT = 3
+DEFECT = 4
+INTERRUPTED = 130
+
+REMEDIES = {
+    errno.ENOSPC: "free some space, or write elsewhere",
+    errno.EDQUOT: "free some space, or write elsewhere",
+    errno.EACCES: "change its permissions, or use another place",
+    errno.EPERM: "change its permissions, or use another place",
+    errno.EROFS: "write elsewhere",
+    errno.ENOENT: "check its name",
+}
+"""What to do where the system refuses a file."""
+
+
+class _Commands(click.Group):
+    """The runtime's subcommands and, if TensorFlow is installed, the builder's."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*self.commands, *(command_names() if has_tensorflow() else ())])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = self.commands.get(cmd_name)
+        if own is not None or cmd_name not in command_names():
+            return own
+        command: click.Command = load_extension(COMMANDS, cmd_name, purpose=f"build-vae {cmd_name}")
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="build-vae")
+def build_vae() -> None:
+    """Train a VAE, ship it as SavedModel and ONNX, and prove that the loss stayed the same.
+
+    \b
+    Example:
+        build-vae export digits-vae
+        build-vae verify digits-vae
+    """
+
+
+for command in (
+    verify_command,
+    score_command,
+    evaluate_command,
+    reconstruct_command,
+    sample_command,
+    inspect_command,
+    pack_command,
+    sign_command,
+    bench_command,
+):
+    build_vae.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        arguments: the words behind `build-vae`; those of this process where left out.
+
+    Returns:
+        The exit status.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    state: dict[str, Any] = {
+        "debug": False,
+        "status": 0,
+        "interrupted": "Interrupted: nothing was written.",
+    }
+    try:
+        result = build_vae.main(words, prog_name="build-vae", standalone_mode=False, obj=state)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(state["interrupted"], err=True)
+        return INTERRUPTED
+    except SystemExit:
+        return int(
+            state["status"]
+        )  # click's answer to a pipe whose reader went away, as `head` does
+    except Exception as error:
+        if state["debug"]:
+            traceback.print_exc()
+        else:
+            click.echo(_one_line(error), err=True)
+        return UNFIT if isinstance(error, BuildVaeError | OSError | MemoryError) else DEFECT
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, BuildVaeError):
+        return f"Error: {text}"
+    if isinstance(error, OSError):
+        remedy = REMEDIES.get(error.errno or 0, "check the disk, or use another place")
+        where, what = error.filename or "input or output", error.strerror or text
+        return f"Error: {where}: {what}: {remedy}"
+    if isinstance(error, MemoryError):
+        return f"Error: out of memory ({text}): lower --batch-size"
+    return (
+        f"Error: {type(error).__name__}: {text}: this is a defect of build-vae; run again with "
+        "--debug to see where"
+    )

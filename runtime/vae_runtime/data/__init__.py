@@ -1,0 +1,1 @@
+"""Read files into arrays, and bring arrays to the form that a graph takes."""

@@ -1,0 +1,96 @@
+"""Standardisation: what lies between the values that a device feeds and those that a model sees.
+
+    standardized   (x - mean) / scale
+    restored       values * scale + mean
+
+It is a part of the exported graphs, so that raw values go in and raw reconstructions come out; the
+loss is that of the standardised values. Each function takes an array namespace `xp`, `numpy` or
+`keras.ops`, as in `vae_runtime.loss`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_runtime.bundle.strict_json import Limit
+from vae_runtime.errors import OptionError
+
+MIN_SCALE = 1e-30
+"""Below it float32 has no quotient."""
+
+
+@dataclass(frozen=True)
+class Standardization:
+    """Constants of `(x - mean) / scale`.
+
+    One number for all elements, or one for each entry of the last axis: columns of vectors,
+    channels of images.
+    """
+
+    mean: Annotated[tuple[float, ...], "one number, or one for each entry of the last axis"]
+    scale: Annotated[
+        tuple[Annotated[float, Limit(MIN_SCALE)], ...], "standard deviations, as many as means"
+    ]
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Checks that the constants fit samples of a shape.
+
+        Args:
+            shape: of one sample.
+
+        Raises:
+            OptionError: they do not, or are not finite, or a scale is not positive.
+        """
+        allowed = {1, *shape[-1:]}
+        for name, numbers in (("mean", self.mean), ("scale", self.scale)):
+            if len(numbers) not in allowed:
+                raise OptionError(
+                    f"{name} has {len(numbers)} numbers, expected {' or '.join(map(str, allowed))} "
+                    f"for samples of shape {shape}"
+                )
+            if not all(map(math.isfinite, numbers)):
+                raise OptionError(f"{name} has numbers that are not finite: repair them")
+        if min(self.scale) < MIN_SCALE:
+            raise OptionError(f"scale has {min(self.scale)}, expected {MIN_SCALE:g} or more")
+
+    def constants(self, shape: tuple[int, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and scale of each element of a sample, two arrays of shape `(D,)`."""
+        mean, scale = (
+            np.broadcast_to(np.asarray(numbers, np.float32), shape).reshape(-1)
+            for numbers in (self.mean, self.scale)
+        )
+        return mean, scale
+
+
+def standardize(xp: Any, standardization: Standardization | None, x: Any) -> Any:
+    """What the model sees of raw values.
+
+    Args:
+        xp: array namespace, `numpy` or `keras.ops`.
+        standardization: the constants; None leaves x as it is.
+        x: raw values, shape `(batch, *input_shape)`, float32.
+
+    Returns:
+        `(x - mean) / scale`, shaped as x.
+    """
+    if standardization is None:
+        return x
+    shape = tuple(x.shape[1:])
+    mean, scale = standardization.constants(shape)
+    # Flat: elementwise work on a trailing axis of length 1 costs ONNX Runtime fifty-fold.
+    flat = (xp.reshape(x, (-1, mean.size)) - mean) / scale
+    return xp.reshape(flat, (-1, *shape))
+
+
+def restore(xp: Any, standardization: Standardization | None, values: Any) -> Any:
+    """Raw values from what the decoder gives: the inverse of `standardize`."""
+    if standardization is None:
+        return values
+    shape = tuple(values.shape[1:])
+    mean, scale = standardization.constants(shape)
+    return xp.reshape(xp.reshape(values, (-1, mean.size)) * scale + mean, (-1, *shape))

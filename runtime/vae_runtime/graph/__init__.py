@@ -1,0 +1,1 @@
+"""Checks of an ONNX graph before ONNX Runtime sees it."""

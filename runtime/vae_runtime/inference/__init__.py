@@ -1,0 +1,1 @@
+"""A loaded bundle: sessions, providers, threads, and the `VAERuntime` that users hold."""

@@ -1,0 +1,1 @@
+"""Bundles from others: verification of all precisions, sandbox, signatures."""

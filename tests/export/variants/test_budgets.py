@@ -1,0 +1,33 @@
+"""What a variant may cost, and the tolerances that it is given."""
+
+from dataclasses import replace
+
+import pytest
+
+from vae_export.variants.budgets import BUDGETS, LEAST, with_headroom
+from vae_runtime.bundle.variants import WIDEST, Drift
+from vae_runtime.proof.parity import Difference, VerifyReport
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"mean": 0.02}, "mean 2.00% (at most 0.01)"),
+        ({"p99": 0.06}, "99th percentile 6.00% (at most 0.05)"),
+        ({"rank_correlation": 0.98}, "rank correlation 0.9800 (at least 0.99)"),
+    ],
+)
+def test_each_part_of_the_budget(change, words):
+    good = Drift(100, 0.01, 0.05, 0.99)
+    assert BUDGETS["int8"].excess(good) == ""
+    assert BUDGETS["int8"].excess(replace(good, **change)) == words
+
+
+def test_tolerances_are_twice_what_each_output_needs():
+    def needs(output, share):
+        return Difference("loss", output, 0.0, 0.0, share / WIDEST, True)
+
+    differences = (needs("z", 0.02), needs("loss", 1e-6), needs("loss", 2e-6), needs("logits", 0.4))
+    report = VerifyReport("v", "int8", "cpu", "", 1, (*differences, needs("z", 0.01)), 0, 0, True)
+    found = with_headroom(report)
+    assert found == {"z": 0.04, "loss": LEAST, "logits": WIDEST}

@@ -1,0 +1,310 @@
+import copy
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from vae_runtime.bundle import strict_json
+from vae_runtime.bundle.manifest import (
+    InputSpec,
+    Manifest,
+    graph_tensors,
+    manifest_schema,
+    read_manifest,
+)
+from vae_runtime.errors import BundleError
+from vae_runtime.loss import LossSpec
+
+GOLDEN = Path(__file__).with_name("manifest-1.json")
+TEXT = GOLDEN.read_bytes()
+DATA = json.loads(TEXT)
+
+
+def read(data):
+    return read_manifest(json.dumps(data).encode(), "m.json")
+
+
+def paths(value, path=()):
+    """The path of every value in a tree of JSON, the root included."""
+    yield path
+    items = value.items() if isinstance(value, dict) else ()
+    items = enumerate(value) if isinstance(value, list) else items
+    for key, child in items:
+        yield from paths(child, (*path, key))
+
+
+def at(data, path):
+    for key in path:
+        data = data[key]
+    return data
+
+
+def changed(path, value):
+    """The golden manifest with the value at a path replaced; the path () is the whole."""
+    data = {"all": copy.deepcopy(DATA)}
+    *parents, last = ("all", *path)
+    at(data, parents)[last] = value
+    return data["all"]
+
+
+def parses(data):
+    """Whether the parser takes it, consistent or not."""
+    try:
+        strict_json.parse(Manifest, strict_json.decode(json.dumps(data).encode()))
+    except strict_json.StrictJsonError:
+        return False
+    return True
+
+
+def test_the_golden_manifest_keeps_its_bytes():
+    assert strict_json.encode(read_manifest(TEXT, "m.json")) == TEXT
+
+
+def test_the_golden_manifest_means_what_it_says():
+    m = read_manifest(TEXT, "m.json")
+    assert (m.name, m.latent_dim, m.input.shape, m.input.range) == (
+        "Zwölf Ziffern",
+        2,
+        (4, 3, 1),
+        (0.0, 1.0),
+    )
+    assert m.loss == LossSpec("bce", 0.5)
+    assert m.graphs.loss.inputs[1].name == "eps"
+    assert m.graphs.decoder.outputs[0].shape == ("batch", 4, 3, 1)
+    assert m.parity.mean.loss == 9.0
+    assert m.tolerances.loss_atol == 1e-4
+    assert (m.data.test, m.data.split_seed) == (100, 0)
+    assert (m.training.options["hidden"], m.training.test.loss) == ((8, 6), 9.25)
+    assert m.training.options["patience"] is None
+    assert m.training.latents.active_units == 2
+    assert m.files["saved_model/encoder/saved_model.pb"].size == 74458
+
+
+def test_the_schema_is_a_schema():
+    jsonschema.Draft202012Validator.check_schema(manifest_schema())
+
+
+VALIDATOR = jsonschema.Draft202012Validator(manifest_schema())
+
+MUTATIONS = {
+    "null": lambda old: None,
+    "negative": lambda old: -1,
+    "zero": lambda old: 0,
+    "large": lambda old: 2**53 + 1,
+    "fraction": lambda old: 0.5,
+    "true": lambda old: True,
+    "text": lambda old: "no such word",
+    "empty text": lambda old: "",
+    "long text": lambda old: "x" * 201,
+    "other case": lambda old: old.upper() if isinstance(old, str) else old,
+    "escape": lambda old: "../x",
+    "hidden": lambda old: ".x",
+    "control": lambda old: "a\x1bb",
+    "list": lambda old: [],
+    "doubled": lambda old: old * 2 if isinstance(old, list) else [old],
+    "object": lambda old: {},
+    "unknown key": lambda old: {**old, "unknown": 1} if isinstance(old, dict) else {"a": old},
+    "bad key": lambda old: (
+        {**old, "/root": {"size": 1, "sha256": "0" * 64}} if isinstance(old, dict) else old
+    ),
+}
+
+
+# Of what has one type, one place is enough.
+TWINS = [
+    ("graphs", "decoder"),
+    ("graphs", "loss"),
+    ("saved_models", "decoder"),
+    ("training", "validation"),
+    ("training", "test"),
+    *(("files", name) for name in DATA["files"] if name != "loss.onnx"),
+]
+PLACES = [path for path in paths(DATA) if not any(path[: len(t)] == t and path != t for t in TWINS)]
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_the_schema_agrees_with_the_parser(mutation):
+    for path in PLACES:
+        old = at(DATA, path)
+        new = MUTATIONS[mutation](old)
+        if new != old:
+            data = changed(path, new)
+            assert VALIDATOR.is_valid(data) == parses(data), path
+
+
+def test_the_schema_agrees_with_the_parser_on_missing_keys_and_items():
+    for *parents, last in filter(None, PLACES):
+        data = copy.deepcopy(DATA)
+        del at(data, parents)[last]
+        assert VALIDATOR.is_valid(data) == parses(data), (*parents, last)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("latent_dim",), 2.0),  # to JSON Schema an integer is any number without a fraction
+        (("format_version",), 1.0),
+        (("training", "parameters"), 10**18),  # and has any number of digits
+        (("versions", "a"), "\ud800"),  # nor does it look into escapes
+    ],
+)
+def test_what_the_schema_cannot_say(path, value):
+    assert VALIDATOR.is_valid(changed(path, value))
+    assert not parses(changed(path, value))
+
+
+INCONSISTENT = {
+    "graphs.encoder does not fit": [
+        (("input", "shape"), [4, 3]),
+        (("latent_dim",), 3),
+        (("graphs", "encoder", "inputs", 0, "shape", 1), 5),
+        (("graphs", "encoder", "outputs", 0, "name"), "z_log_var"),
+        (("graphs", "encoder", "outputs"), []),
+        (("graphs", "encoder", "inputs", 0, "shape", 0), 4),
+    ],
+    "graphs.decoder does not fit": [
+        (("graphs", "decoder", "outputs"), DATA["graphs"]["decoder"]["outputs"][::-1]),
+    ],
+    "graphs.loss does not fit": [
+        (("graphs", "loss", "inputs", 1, "shape"), ["batch", 3]),
+        (("graphs", "loss", "outputs", 2, "shape"), ["batch", 1]),
+    ],
+    "graphs.encoder.file 'other.onnx' is not among files": [
+        (("graphs", "encoder", "file"), "other.onnx"),
+    ],
+    "parity.file 'other.npz' is not among files": [(("parity", "file"), "other.npz")],
+    "saved_models.decoder.path 'other' is not among files": [
+        (("saved_models", "decoder", "path"), "other"),
+    ],
+    "files has names that differ in case only": [
+        (("files", "readme.md"), DATA["files"]["parity.npz"]),
+        (("files", "manifest.json"), DATA["files"]["parity.npz"]),
+    ],
+    "loss.decoder is 'logits', the mse loss takes values": [(("loss", "reconstruction"), "mse")],
+    "loss.decoder is 'values', the bce loss takes logits or": [(("loss", "decoder"), "values")],
+    "graphs.decoder does not fit input (4, 3, 1) float32, latent_dim 2 and loss bce of prob": [
+        (("loss", "decoder"), "probabilities"),
+    ],
+    "input.shape is empty": [(("input", "shape"), [])],
+    "input.range is None, the bce loss of float32 needs (0.0, 1.0)": [(("input", "range"), None)],
+    "loss.variance is 0.5, the bce loss has none": [(("loss", "variance"), 0.5)],
+    "input.standardization does not go with the bce loss": [
+        (("input", "standardization"), {"mean": [0.5], "scale": [0.5]}),
+    ],
+    "graphs.encoder does not fit input (4, 3, 1) uint8": [(("input", "dtype"), "uint8")],
+    "data.columns names 2 elements of samples (4, 3, 1)": [(("data", "columns"), ["a", "b"])],
+    "input.range is (0.0, 2.0), the bce loss": [(("input", "range"), [0, 2])],
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [(*case, message) for message, cases in INCONSISTENT.items() for case in cases],
+)
+def test_a_manifest_that_contradicts_itself(path, value, message):
+    data = changed(path, value)
+    assert VALIDATOR.is_valid(data)  # a schema cannot hold one field against another
+    with pytest.raises(BundleError) as caught:
+        read(data)
+    assert str(caught.value).startswith(f"m.json: {message}")
+
+
+def test_an_mse_manifest_has_no_range_and_no_logits():
+    data = changed(("loss", "reconstruction"), "mse")
+    data["loss"]["decoder"] = "values"
+    data["variants"] = {}
+    del data["graphs"]["decoder"]["outputs"][0]
+    with pytest.raises(BundleError, match="the mse loss of float32 needs None"):
+        read(data)
+    data["input"]["range"] = None
+    assert read(data).input.range is None
+
+
+@pytest.mark.parametrize("version", [2, 3, 10**9])
+def test_a_newer_version_says_so_whatever_else_is_in_it(version):
+    message = f"m.json has format version {version}, this build-vae reads up to 1: pip install"
+    for data in ({"format_version": version}, changed(("format_version",), version)):
+        with pytest.raises(BundleError, match=message):
+            read(data)
+
+
+@pytest.mark.parametrize("version", [0, -1, True, "1", "2", 1.5, None, [1]])
+def test_an_unknown_version_is_no_newer_one(version):
+    found = json.dumps(version)
+    with pytest.raises(BundleError, match="format_version: expected 1, found") as caught:
+        read(changed(("format_version",), version))
+    assert f"found {found}: the manifest is damaged" in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [b"", b"junk", b"[]", b"null", b"\xff", TEXT[:-3], TEXT + b"{}"])
+def test_what_is_no_manifest_names_the_file(data):
+    with pytest.raises(BundleError, match=r"^m\.json: .*: the manifest is damaged or was edited"):
+        read_manifest(data, "m.json")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "a",
+        "README.md",
+        "a/b-c_d.e",
+        "saved_model/encoder/variables/variables.data-00000-of-00001",
+        "-x",
+        "a/b/c",
+    ],
+)
+def test_relative_paths(path):
+    assert path in read(changed(("files", path), {"size": 1, "sha256": "0" * 64})).files
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/a",
+        "a/",
+        "a//b",
+        ".",
+        "..",
+        "../a",
+        "a/../b",
+        "a/.b",
+        "a\\b",
+        "C:a",
+        "a b",
+        "é",
+        "a\n",
+        "A",
+        "a/README.md",
+        "~",
+    ],
+)
+def test_paths_that_leave_the_folder_or_hide_are_refused(path):
+    with pytest.raises(BundleError, match="of files: expected text that matches"):
+        read(changed(("files", path), {"size": 1, "sha256": "0" * 64}))
+
+
+@pytest.mark.parametrize("digest", ["", "0" * 63, "0" * 65, "A" * 64, "0" * 64 + "\n", None])
+def test_a_digest_is_64_hexadecimal_digits(digest):
+    with pytest.raises(BundleError, match=r"files\.loss\.onnx\.sha256: expected"):
+        read(changed(("files", "loss.onnx", "sha256"), digest))
+
+
+def test_graph_tensors_of_vectors_and_mse():
+    tensors = graph_tensors(InputSpec((12,)), 4, LossSpec("mse"))
+    found = {
+        name: [[(tensor.name, tensor.shape) for tensor in side] for side in sides]
+        for name, sides in tensors.items()
+    }
+    assert found == {
+        "encoder": [
+            [("x", ("batch", 12))],
+            [("z_mean", ("batch", 4)), ("z_log_var", ("batch", 4))],
+        ],
+        "decoder": [[("z", ("batch", 4))], [("reconstruction", ("batch", 12))]],
+        "loss": [
+            [("x", ("batch", 12)), ("eps", ("batch", 4))],
+            [("reconstruction_loss", ("batch",)), ("kl_loss", ("batch",)), ("loss", ("batch",))],
+        ],
+    }

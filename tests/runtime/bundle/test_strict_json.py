@@ -1,0 +1,263 @@
+import dataclasses
+import json
+import time
+from typing import Annotated, Generic, Literal, TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vae_runtime.bundle import strict_json
+from vae_runtime.bundle.strict_json import Limit, Pattern, StrictJsonError, decode, encode, parse
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair(Generic[T]):
+    first: Annotated[T, "the first"]
+    second: T
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    flag: bool
+    note: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+    word: Annotated[str, "a word", Pattern("[a-z]+")]
+    count: Annotated[int, Limit(0, 9)]
+    ratio: float
+    kind: Literal["a", "b", 3]
+    sizes: tuple[Literal["batch"] | int, ...]
+    span: tuple[float, float] | None
+    inner: Inner
+    pair: Pair[float]
+    table: dict[Annotated[str, Pattern("k[0-9]")], int]
+
+
+GOOD = {
+    "word": "abc",
+    "count": 3,
+    "ratio": 0.5,
+    "kind": "b",
+    "sizes": ["batch", 2, 3],
+    "span": [0, 1.5],
+    "inner": {"flag": True, "note": None},
+    "pair": {"first": 1, "second": 2.5},
+    "table": {"k1": 1, "k2": -2},
+}
+VALUE = Outer(
+    "abc",
+    3,
+    0.5,
+    "b",
+    ("batch", 2, 3),
+    (0.0, 1.5),
+    Inner(True, None),
+    Pair(1.0, 2.5),
+    {"k1": 1, "k2": -2},
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"\xff{}", "is not UTF-8: invalid start byte at byte 0"),
+        (b'"\xed\xa0\x80"', "is not UTF-8"),
+        (b"\xef\xbb\xbf{}", "starts with a byte order mark"),
+        ('{"a": 1}'.encode("utf-16"), "is not UTF-8"),
+        (b"", "is not JSON: Expecting value at line 1, column 1"),
+        (b"{}\n{}", "is not JSON: Extra data at line 2, column 1"),
+        (b'{"a": 1,}', "is not JSON"),
+        (b"{'a': 1}", "is not JSON"),
+        (b'["\x00"]', "is not JSON: Invalid control character"),
+        (b"[01]", "is not JSON"),
+        (b"// hello\n{}", "is not JSON"),
+        (b'{"a": 1, "b": 2, "a": 1}', "has the key 'a' twice"),
+        (b'[{"b": {"a": 1, "a": 2}}]', "has the key 'a' twice"),
+        (b'{"a": 1, "\\u0061": 2}', "has the key 'a' twice"),
+        (b"[NaN]", "has NaN, which is not JSON"),
+        (b"[Infinity]", "has Infinity, which is not JSON"),
+        (b"[-Infinity]", "has -Infinity, which is not JSON"),
+        (b"[1e400]", "has the number 1e400, which is out of range"),
+        (b"[-1e400]", "has the number -1e400, which is out of range"),
+        (b"[" + b"9" * 19 + b"]", "has an integer of 19 digits"),
+        (b"[" + b"9" * 5000 + b"]", "has an integer of 5000 digits"),
+        (b'["\\ud800"]', "half a character"),
+        (b'{"\\udc00": 1}', "half a character"),
+        (b'[["\\ude00\\ud83d"]]', "half a character"),
+        (b"[" * 17 + b"]" * 17, "nested deeper than 16 levels"),
+        (b'{"a":' * 17 + b"1" + b"}" * 17, "nested deeper than 16 levels"),
+        (b"[" * 500_000, "nested deeper than 16 levels"),
+        (b" " * (1 << 20) + b"1", "has 1048577 bytes, at most 1048576 are allowed"),
+    ],
+    ids=range(28),
+)
+def test_decode_refuses(text, message):
+    with pytest.raises(StrictJsonError) as caught:
+        decode(text)
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (b"[" * 16 + b"]" * 16, json.loads("[" * 16 + "]" * 16)),
+        (b" " * ((1 << 20) - 1) + b"1", 1),
+        (b"[" + b"9" * 18 + b"]", [10**18 - 1]),
+        (b'{"a": {"a": 1}, "b": {"a": 2}}', {"a": {"a": 1}, "b": {"a": 2}}),
+        (b'["\\ud83d\\ude00", "\xc3\xa9"]', ["\U0001f600", "é"]),
+    ],
+    ids=["depth", "bytes", "digits", "same key in two objects", "characters"],
+)
+def test_decode_takes_what_is_just_within_the_rules(text, value):
+    assert decode(text) == value
+
+
+def test_decode_finds_a_repeated_key_among_very_many_at_once():
+    keys = ",".join(f'"{i:x}":1' for i in range(90_000))
+    text = f'{{{keys},"z":1,"z":1}}'.encode()
+    start = time.perf_counter()
+    with pytest.raises(StrictJsonError, match="twice"):
+        decode(text)
+    assert time.perf_counter() - start < 2
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(1 - 10**18, 10**18 - 1)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(),
+        lambda child: st.lists(child, max_size=3) | st.dictionaries(st.text(), child, max_size=3),
+        max_leaves=8,
+    )
+)
+def test_decode_agrees_with_json_on_what_is_strict(value):
+    assert decode(json.dumps(value).encode()) == value
+
+
+def test_parse_then_encode_then_decode_is_the_same():
+    assert parse(Outer, GOOD) == VALUE
+    assert parse(Outer, decode(encode(VALUE))) == VALUE
+
+
+def test_encode_is_indented_utf8_in_the_order_of_the_fields():
+    assert encode(Inner(False, "é")) == '{\n  "flag": false,\n  "note": "é"\n}\n'.encode()
+
+
+def test_encode_refuses_what_is_not_json():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        encode(Pair(float("nan"), 0.0))
+
+
+def test_an_integer_stands_for_a_number():
+    ratio = parse(Outer, GOOD | {"ratio": 2}).ratio
+    assert (type(ratio), ratio) == (float, 2.0)
+
+
+REFUSED = [
+    ("word", 1, "word: expected a string, found 1"),
+    ("word", None, "word: expected a string, found null"),
+    ("word", "Abc", 'word: expected text that matches [a-z]+, found "Abc"'),
+    ("word", "abc\n", "word: expected text that matches [a-z]+"),
+    ("word", "", "word: expected text that matches [a-z]+"),
+    ("count", 10, "count: expected a number from 0 to 9, found 10"),
+    ("count", -1, "count: expected a number from 0 to 9, found -1"),
+    ("count", True, "count: expected an integer, found true"),
+    ("count", 3.0, "count: expected an integer, found 3.0"),
+    ("count", "3", 'count: expected an integer, found "3"'),
+    ("ratio", False, "ratio: expected a number, found false"),
+    ("ratio", "0.5", "ratio: expected a number"),
+    ("kind", "c", 'kind: expected "a" or "b" or 3, found "c"'),
+    ("kind", 3.0, 'kind: expected "a" or "b" or 3, found 3.0'),
+    ("sizes", "batch", "sizes: expected a list"),
+    ("sizes", ["batch", "other"], 'sizes[1]: expected an integer, found "other"'),
+    ("sizes", [True], "sizes[0]: expected an integer, found true"),
+    ("span", [0], "span: expected a list of 2, found [0]"),
+    ("span", [0, 1, 2], "span: expected a list of 2"),
+    ("inner", [], "inner: expected an object, found []"),
+    ("inner", {"flag": 1, "note": None}, "inner.flag: expected true or false, found 1"),
+    ("inner", {"flag": True, "note": 1}, "inner.note: expected a string, found 1"),
+    ("inner", {"flag": True}, "inner: key 'note' is missing"),
+    ("inner", {"flag": True, "note": "", "x": 1}, "inner: unknown key 'x'"),
+    ("pair", {"first": True, "second": 1}, "pair.first: expected a number, found true"),
+    ("pair", {"first": 1, "second": "1"}, "pair.second: expected a number"),
+    ("table", [], "table: expected an object, found []"),
+    ("table", {"j1": 1}, "key 'j1' of table: expected text that matches k[0-9]"),
+    ("table", {"k1": 1.5}, "table.k1: expected an integer, found 1.5"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "message"), REFUSED, ids=range(len(REFUSED)))
+def test_parse_refuses_and_names_the_place(key, value, message):
+    with pytest.raises(StrictJsonError) as caught:
+        parse(Outer, GOOD | {key: value})
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("key", GOOD)
+def test_every_key_is_required(key):
+    with pytest.raises(StrictJsonError, match=f"top level: key '{key}' is missing"):
+        parse(Outer, {name: value for name, value in GOOD.items() if name != key})
+
+
+@pytest.mark.parametrize("value", [None, 1, "x", [GOOD]])
+def test_the_top_level_is_an_object(value):
+    with pytest.raises(StrictJsonError, match="top level: expected an object"):
+        parse(Outer, value)
+
+
+def test_messages_stay_short_whatever_is_found():
+    for bad in ({"word": "X" * 9999}, {"x" * 9999: 1}, {"table": {"x" * 9999: 1}}):
+        with pytest.raises(StrictJsonError) as caught:
+            parse(Outer, GOOD | bad)
+        assert len(str(caught.value)) < 200
+
+
+def test_json_schema():
+    schema = strict_json.json_schema(Outer, "the title")
+    properties = schema.pop("properties")
+    assert schema == {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "the title",
+        "type": "object",
+        "required": list(GOOD),
+        "additionalProperties": False,
+    }
+    inner = {"flag": {"type": "boolean"}, "note": {"anyOf": [{"type": "string"}, {"type": "null"}]}}
+    number = {"type": "number"}
+    two = {"type": "array", "prefixItems": [number] * 2, "items": False, "minItems": 2}
+    assert properties == {
+        "word": {"type": "string", "description": "a word", "pattern": "^(?:[a-z]+)$"},
+        "count": {"type": "integer", "minimum": 0, "maximum": 9},
+        "ratio": number,
+        "kind": {"enum": ["a", "b", 3]},
+        "sizes": {
+            "type": "array",
+            "items": {"anyOf": [{"enum": ["batch"]}, {"type": "integer"}]},
+        },
+        "span": {"anyOf": [two, {"type": "null"}]},
+        "inner": {
+            "type": "object",
+            "properties": inner,
+            "required": ["flag", "note"],
+            "additionalProperties": False,
+        },
+        "pair": {
+            "type": "object",
+            "properties": {"first": number | {"description": "the first"}, "second": number},
+            "required": ["first", "second"],
+            "additionalProperties": False,
+        },
+        "table": {
+            "type": "object",
+            "propertyNames": {"type": "string", "pattern": "^(?:k[0-9])$"},
+            "additionalProperties": {"type": "integer"},
+        },
+    }

@@ -1,0 +1,193 @@
+"""`score`, `evaluate`, `reconstruct` and `sample`: what they write and what they refuse."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from messages import one_line
+from vae_runtime import load
+from vae_runtime.cli.outputs import MAX_TILES, write_samples
+from vae_runtime.data import picture_grid as picture
+from vae_runtime.data import png
+from vae_runtime.errors import OptionError
+
+
+def test_evaluate(exported, tmp_path, call):
+    from vae_runtime import evaluate
+
+    x = np.random.default_rng(0).random((5, 8, 8), dtype=np.float32)
+    np.save(tmp_path / "x.npy", x)
+    expected = evaluate(load(exported()), x, draws=4, seed=2)
+    words = ("evaluate", exported(), tmp_path / "x.npy", "-k", "4", "--seed", "2")
+    assert call(*words) == (0, f"{expected}\n", "")
+    status, out, _ = call(*words, "--json")
+    assert status == 0
+    assert json.loads(out)["importance_weighted_loss"] == expected.importance_weighted_loss
+
+
+@pytest.fixture
+def expected(exported, images):
+    losses = load(exported()).loss(images)
+    names = ("reconstruction_loss", "kl_loss", "loss")
+    return {name: getattr(losses, name) for name in names}
+
+
+def summary(expected):
+    mean = {name: array.astype(float).mean() for name, array in expected.items()}
+    return (
+        f"40 samples: mean loss {mean['loss']:.4f} = {mean['reconstruction_loss']:.4f} "
+        f"reconstruction, {mean['kl_loss']:.4f} KL\n"
+    )
+
+
+def read_scores(text):
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [int(row.pop("index")) for row in rows] == [*range(len(rows))]
+    return {name: np.array([np.float32(row[name]) for row in rows]) for name in rows[0]}
+
+
+def test_score_as_csv_on_standard_output(exported, data, expected, call):
+    status, out, err = call("score", exported(), data)
+    assert (status, err) == (0, summary(expected))
+    found = read_scores(out)
+    assert list(found) == list(expected)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array)
+
+
+@pytest.mark.parametrize("batch_size", [(), ("--batch-size", "7")])
+def test_score_into_files(exported, data, expected, batch_size, tmp_path, call):
+    for name in ("scores.csv", "scores.npz"):
+        status, out, err = call("score", exported(), data, "-o", tmp_path / name, *batch_size)
+        assert (status, out, err) == (0, "", summary(expected))
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o644
+    written = read_scores((tmp_path / "scores.csv").read_text())
+    with np.load(tmp_path / "scores.npz") as arrays:
+        assert list(arrays) == list(expected)
+        for name, array in expected.items():
+            np.testing.assert_allclose(arrays[name], array, rtol=1e-6)
+            np.testing.assert_array_equal(written[name], arrays[name])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["images.npy", "scores.csv", "scores.npz"]
+
+
+def test_score_takes_keys_and_pictures(exported, images, tmp_path, call):
+    from PIL import Image
+
+    np.savez(tmp_path / "two.npz", a=images, b=images[:3])
+    status, out, _ = call("score", exported(), tmp_path / "two.npz", "--key", "b")
+    assert status == 0 and len(out.splitlines()) == 4
+    # a colour picture of another size, read as the model takes it
+    Image.new("RGB", (20, 30), (10, 200, 30)).save(tmp_path / "a.png")
+    status, out, _ = call("score", exported(), tmp_path / "a.png", "--image-size", "8x8")
+    assert status == 0 and len(out.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((3, 5, 5), np.uint8), "x has shape (3, 5, 5), expected (batch, 8, 8, 1)"),
+        (np.full((3, 8, 8), 2.0), "sample 0 has values from 2 to 2, expected 0 to 1"),
+        (np.full((3, 8, 8), np.nan), "sample 0 has 64 values that are NaN"),
+    ],
+)
+def test_data_that_does_not_fit_writes_nothing(exported, array, message, tmp_path, call):
+    np.save(tmp_path / "bad.npy", array)
+    output = tmp_path / "scores.csv"
+    output.write_text("old")
+    status, out, err = call("score", exported(), tmp_path / "bad.npy", "-o", output)
+    assert (status, out) == (3, "")
+    assert message in one_line(err)
+    assert output.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("words", "suffixes"),
+    [
+        (("score", "{}", "digits"), ".csv, .npz"),
+        (("reconstruct", "{}", "digits"), ".png, .npz, .npy"),
+        (("sample", "{}"), ".png, .npz, .npy"),
+    ],
+)
+def test_output_is_checked_before_the_work(words, suffixes, exported, tmp_path, call):
+    words = [word.format(exported()) for word in words]
+    status, _, err = call(*words, "-o", tmp_path / "a.jpeg")
+    assert status == 3
+    expected = f"a.jpeg has the suffix '.jpeg', expected one of {suffixes}"
+    assert one_line(err).endswith(expected)
+    status, _, err = call(*words, "-o", tmp_path / "none" / "a.npz")
+    assert status == 3 and one_line(err).endswith("none is not a folder: make it first")
+
+
+def test_output_that_is_a_folder(exported, data, tmp_path, call):
+    (tmp_path / "a.npz").mkdir()
+    status, _, err = call("score", exported(), data, "-o", tmp_path / "a.npz")
+    assert status == 3
+    one_line(err)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "images.npy"]
+
+
+def test_reconstruct(exported, data, images, tmp_path, call):
+    expected = load(exported()).reconstruct(images)
+    for name in ("a.npy", "a.npz", "a.png"):
+        status, out, err = call("reconstruct", exported(), data, "-o", tmp_path / name)
+        assert (status, err) == (0, "")
+        assert out == f"wrote {tmp_path / name}: 40 reconstructions of shape (8, 8, 1)\n"
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), expected)
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert list(arrays) == ["reconstruction"]
+        np.testing.assert_array_equal(arrays["reconstruction"], expected)
+    image = png.decode((tmp_path / "a.png").read_bytes())
+    np.testing.assert_array_equal(image, picture.grid(expected))
+
+
+def test_reconstruct_compares_pair_by_pair(exported, images, tmp_path, call):
+    np.save(tmp_path / "x.npy", images[:4, ..., 0])  # without the channel axis
+    words = ("reconstruct", exported(), tmp_path / "x.npy", "-o", tmp_path / "a.png", "--compare")
+    assert call(*words)[0] == 0
+    image = png.decode((tmp_path / "a.png").read_bytes())
+    assert image.shape == (2 * 16 + 1, 2 * 8 + 1, 1)
+    expected = picture.to_uint8(load(exported()).reconstruct(images[:4]))
+    for i in range(4):
+        top, left = i // 2 * 17, i % 2 * 9
+        np.testing.assert_array_equal(image[top : top + 8, left : left + 8], images[i])
+        np.testing.assert_array_equal(image[top + 8 : top + 16, left : left + 8], expected[i])
+
+
+def test_picture_of_many_samples_shows_the_first(exported, images, tmp_path, call):
+    np.save(tmp_path / "many.npy", np.tile(images, (11, 1, 1, 1)))
+    status, out, _ = call(
+        "reconstruct", exported(), tmp_path / "many.npy", "-o", tmp_path / "a.png"
+    )
+    assert status == 0 and ": the first 400 of 440 reconstructions" in out
+    side = int(MAX_TILES**0.5)
+    assert png.decode((tmp_path / "a.png").read_bytes()).shape == (side * 9 - 1, side * 9 - 1, 1)
+
+
+def test_sample(exported, tmp_path, call):
+    words = ("sample", exported(), "-n", "9", "--seed", "5")
+    for name in ("a.npy", "a.npz", "a.png", "b.npy"):
+        status, out, err = call(*words, "-o", tmp_path / name)
+        assert (status, err) == (0, "")
+        assert out == f"wrote {tmp_path / name}: 9 samples of shape (8, 8, 1), seed 5\n"
+    expected = load(exported()).sample(9, seed=5)
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), expected)
+    assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
+    with np.load(tmp_path / "a.npz") as arrays:
+        np.testing.assert_array_equal(arrays["sample"], expected)
+    image = png.decode((tmp_path / "a.png").read_bytes())
+    np.testing.assert_array_equal(image, picture.grid(expected))
+
+
+def test_vectors_are_no_pictures(tmp_path):
+    rows = np.zeros((4, 5), np.float32)
+    with pytest.raises(OptionError) as caught:
+        write_samples(tmp_path / "a.png", rows, name="sample")
+    assert str(caught.value) == (
+        "samples of shape (5,) are no pictures: write .npz or .npy instead"
+    )
+    assert not [*tmp_path.iterdir()]
+    write_samples(tmp_path / "a.npy", rows, name="sample")
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), rows)

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from vae_runtime.data.inputs import as_batch, check_values, to_float
+from vae_runtime.errors import InputError
+
+UNIT = (0.0, 1.0)
+
+
+def test_uint8_is_divided_by_255():
+    x = to_float(np.arange(256, dtype=np.uint8))
+    assert x.dtype == np.float32
+    assert x.tolist() == [np.float32(i) / np.float32(255) for i in range(256)]
+
+
+def test_bool_becomes_zero_and_one():
+    x = to_float(np.array([False, True]))
+    assert (x.dtype, x.tolist()) == (np.float32, [0.0, 1.0])
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u2", "i4", "i8", "u8", "f2", "f8", "g", ">f4", ">i2"])
+def test_other_numbers_keep_their_value(dtype):
+    x = to_float(np.array([[0, 1], [2, 100]], dtype))
+    assert x.dtype == np.float32
+    assert x.dtype.isnative
+    assert x.tolist() == [[0, 1], [2, 100]]
+
+
+def test_float32_is_not_copied():
+    x = np.ones((2, 3), np.float32)
+    assert to_float(x) is x
+
+
+def test_a_float64_beyond_float32_becomes_infinite_and_is_then_named():
+    x = to_float(np.array([[0.0], [1e300]]))
+    with pytest.raises(InputError, match=r"sample 1 has 1 values that are NaN or infinite"):
+        check_values(x, None)
+
+
+@pytest.mark.parametrize("x", [np.ones(2, complex), np.array(["a"]), np.array([None, 1], object)])
+def test_what_is_not_a_number_is_refused(x):
+    with pytest.raises(InputError, match=f"dtype {x.dtype}, expected uint8 or float"):
+        to_float(x)
+
+
+@pytest.mark.parametrize("dtype", ["M8[s]", "m8[s]", "V4"])
+def test_times_and_raw_bytes_are_refused(dtype):
+    with pytest.raises(InputError, match="dtype"):
+        to_float(np.zeros(2, dtype))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("value_range", [UNIT, None])
+def test_the_first_sample_that_is_not_finite_is_named(bad, value_range):
+    x = np.zeros((5, 2, 2), np.float32)
+    x[3, 0, 1] = x[3, 1, 1] = x[4, 0, 0] = bad
+    with pytest.raises(InputError, match=r"^row 13 has 2 values that are NaN .* \(of 4\)"):
+        check_values(x, value_range, what="row", first=10)
+
+
+@pytest.mark.parametrize("bad", [-1e-6, 1.0000002, 255])
+def test_the_first_sample_out_of_range_is_named(bad):
+    x = np.full((4, 3), 0.5, np.float32)
+    x[2, 1] = bad
+    with pytest.raises(InputError, match=r"^sample 2 has values from .* expected 0 to 1: scale"):
+        check_values(x, UNIT)
+    check_values(x, None)
+
+
+@pytest.mark.parametrize("x", [[[0.0, 1.0]], np.zeros((0, 2))])
+def test_ends_of_the_range_and_no_samples_pass(x):
+    check_values(np.asarray(x), UNIT)
+
+
+@given(
+    hnp.arrays(np.float32, (3, 4), elements=st.floats(-2, 2, width=32) | st.just(np.nan)),
+)
+def test_check_values_law(x):
+    bad = [i for i, row in enumerate(x.tolist()) if not all(0 <= value <= 1 for value in row)]
+    if not bad:
+        check_values(x, UNIT)
+        return
+    with pytest.raises(InputError, match=f"^sample {bad[0]} "):
+        check_values(x, UNIT)
+
+
+def test_a_batch_passes_as_it_is():
+    x = np.zeros((2, 4, 3, 1), np.uint8)
+    assert as_batch(x, (4, 3, 1)) is x
+
+
+def test_the_channel_axis_of_one_channel_may_be_left_out():
+    x = np.arange(24).reshape(2, 4, 3)
+    batch = as_batch(x, (4, 3, 1))
+    assert batch.shape == (2, 4, 3, 1)
+    assert np.shares_memory(batch, x)
+    np.testing.assert_array_equal(batch[..., 0], x)
+
+
+def test_lists_are_taken():
+    assert as_batch([[1, 2], [3, 4]], (2,)).tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(
+    ("found", "shape", "hint"),
+    [
+        ((4, 3, 1), (4, 3, 1), r"add the batch axis, x\[None\]"),
+        ((4, 3), (4, 3, 1), r"add the batch axis, x\[None\]"),
+        ((7,), (7,), r"add the batch axis, x\[None\]"),
+        ((2, 3, 4, 1), (4, 3, 1), "reshape or resize the data"),
+        ((2, 4, 3), (4, 3, 3), "reshape or resize the data"),
+        ((2, 3, 4, 3), (4, 3, 3), "reshape or resize the data"),
+        ((2, 1, 4, 3), (4, 3, 1), "reshape or resize the data"),
+        ((0,), (4, 3, 1), "reshape or resize the data"),
+        ((), (3,), "reshape or resize the data"),
+        ((2, 12), (4, 3, 1), "reshape or resize the data"),
+    ],
+)
+def test_a_wrong_shape_is_named_with_its_remedy(found, shape, hint):
+    expected = ", ".join(map(str, ("batch", *shape)))
+    with pytest.raises(InputError, match=hint) as caught:
+        as_batch(np.zeros(found), shape)
+    assert f"x has shape {found}, expected ({expected})" in str(caught.value)
+
+
+def test_rows_of_different_lengths_are_refused():
+    with pytest.raises(InputError, match="z is not one array: give all samples the same shape"):
+        as_batch([[1, 2], [3]], (2,), name="z")

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+
+from vae_runtime.data import picture_grid as picture
+from vae_runtime.errors import InputError, OptionError
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_to_uint8_clips_and_rounds_a_half_up(dtype):
+    x = np.array([-np.inf, -0.1, 0, 0.25 / 255, 0.75 / 255, 0.5, 1, 1.7, np.inf], dtype)
+    assert picture.to_uint8(x).tolist() == [0, 0, 0, 0, 1, 128, 255, 255, 255]  # 127.5 gives 128
+
+
+def test_to_uint8_does_not_round_up_what_is_below_a_half():
+    x = np.array([0.0019607842, 0.50392157], np.float32)  # 255 x + 0.5 is 1 and 129 in float32
+    assert picture.to_uint8(x).tolist() == [0, 128]
+
+
+def test_to_uint8_undoes_the_division_by_255():
+    pixels = np.arange(256, dtype=np.uint8)
+    assert picture.to_uint8(pixels) is pixels
+    np.testing.assert_array_equal(picture.to_uint8(pixels.astype(np.float32) / 255), pixels)
+
+
+@pytest.mark.parametrize(
+    ("x", "match"),
+    [
+        (np.zeros(2, np.int64), "dtype int64, expected uint8 or float"),
+        (np.array([0, np.nan]), "1 of 2 pixels are NaN"),
+    ],
+)
+def test_to_uint8_refuses(x, match):
+    with pytest.raises(InputError, match=match):
+        picture.to_uint8(x)
+
+
+def test_grid_layout():
+    tiles = np.arange(1, 6, dtype=np.uint8)[:, None, None, None] * np.ones((5, 1, 2, 1), np.uint8)
+    g = picture.GAP
+    expected = [
+        [1, 1, g, 2, 2, g, 3, 3],
+        [g] * 8,
+        [4, 4, g, 5, 5, g, g, g],
+    ]
+    assert picture.grid(tiles)[..., 0].tolist() == expected
+    assert picture.grid(tiles, columns=2, padding=0)[..., 0].tolist() == [
+        [1, 1, 2, 2],
+        [3, 3, 4, 4],
+        [5, 5, g, g],
+    ]
+    assert picture.grid(tiles, columns=9, padding=2).shape == (1, 5 * 2 + 4 * 2, 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("n", "rows_columns"), [(1, (1, 1)), (4, (2, 2)), (7, (3, 3))])
+def test_grid_of_floats_keeps_every_tile(channels, n, rows_columns):
+    images = np.random.default_rng(n).uniform(-0.2, 1.2, (n, 3, 4, channels)).astype(np.float32)
+    picture_of = picture.grid(images)
+    rows_, columns = rows_columns
+    assert picture_of.shape == (rows_ * 4 - 1, columns * 5 - 1, channels)
+    assert picture_of.dtype == np.uint8
+    for i in range(n):
+        top, left = 4 * (i // columns), 5 * (i % columns)
+        tile = picture_of[top : top + 3, left : left + 4]
+        np.testing.assert_array_equal(tile, picture.to_uint8(images[i]))
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "error", "match"),
+    [
+        ((2, 3, 3, 2), {}, InputError, r"images have shape \(2, 3, 3, 2\)"),
+        ((3, 3, 1), {}, InputError, r"images have shape \(3, 3, 1\)"),
+        ((0, 3, 3, 1), {}, InputError, "at least 1 image"),
+        ((2, 3, 3, 1), {"columns": 0}, OptionError, "columns 0, padding 1"),
+        ((2, 3, 3, 1), {"padding": -1}, OptionError, "padding -1"),
+        ((2, 3, 3, 1), {"padding": 10**9}, InputError, "expected 1 to 67108864 pixels"),
+    ],
+)
+def test_grid_refuses(shape, options, error, match):
+    with pytest.raises(error, match=match):
+        picture.grid(np.zeros(shape, np.float32), **options)
+
+
+def test_values_beyond_0_to_1_widen_the_range():
+    x = np.array([-1.0, 0.0, 3.0], np.float32)
+    assert picture.to_unit_range(x).tolist() == [0.0, 0.25, 1.0]
+    assert picture.to_unit_range(x, like=x[1:2]).tolist() == [-1.0, 0.0, 3.0]
+    inside = np.array([0.25, 0.5], np.float32)
+    assert picture.to_unit_range(inside).tolist() == [0.25, 0.5]
+    pixels = np.array([0, 255], np.uint8)
+    assert picture.to_unit_range(pixels) is pixels

@@ -1,0 +1,126 @@
+"""Sessions: opened once, when they are needed; what goes in, comes out, and goes wrong in them."""
+
+import subprocess
+import sys
+
+import numpy as np
+import onnxruntime
+import pytest
+
+import vae_runtime
+from vae_runtime import InputError, OptionError, ProviderError
+from vae_runtime.inference.sessions import Sessions, read_graphs
+
+
+@pytest.fixture
+def vae(exported):
+    return vae_runtime.load(exported(), threads=1)
+
+
+def samples(count):
+    return np.random.default_rng(0).random((count, 8, 8, 1), dtype=np.float32)
+
+
+def test_sessions_open_when_they_are_first_used_and_once(exported, opened):
+    vae = vae_runtime.load(exported(), threads=1)
+    opened.clear()  # an export opens sessions too, to verify
+    for _ in range(2):
+        vae.loss(samples(1))
+    assert [each["where"] for each in opened] == ["loss.onnx"]
+    vae.reconstruct(samples(1))
+    where = [each["where"] for each in opened]
+    assert where == ["loss.onnx", "encoder.onnx", "decoder.onnx"]
+
+
+@pytest.mark.parametrize(("threads", "kinds"), [(1, 1), (2, 2)])
+def test_a_model_is_kept_until_all_its_sessions_are_open(exported, threads, kinds):
+    sessions = vae_runtime.load(exported(), threads=threads)._sessions
+    sessions.session("loss")
+    assert ("loss" in sessions._models) == (kinds == 2)
+    sessions.session("loss", threads=1)
+    assert "loss" not in sessions._models
+
+
+def test_a_model_of_a_provider_with_one_kind_of_session_is_not_kept(exported, monkeypatch):
+    graphs = read_graphs(vae_runtime.Bundle(exported()), "float32")
+    names = ["AnotherExecutionProvider", "CPUExecutionProvider"]
+    sessions = Sessions(graphs, names, threads=4, allow_fallback=True)
+    monkeypatch.setattr(sessions, "_open", lambda graph, threads: object())
+    sessions.session("loss")
+    assert "loss" not in sessions._models
+
+
+def test_a_graph_that_is_not_there(vae):
+    with pytest.raises(
+        OptionError, match=r"^graph is 'los', expected one of encoder, decoder, loss$"
+    ):
+        vae.run("los", {"x": samples(1)})
+
+
+def test_lists_go_in_as_arrays_do(vae):
+    x = samples(2)
+    found = vae.run("encoder", {"x": x.tolist()})
+    np.testing.assert_array_equal(found["z_mean"], vae.encode(x).z_mean)
+
+
+IDLE = """
+import sys, time
+import numpy, vae_runtime
+vae = vae_runtime.load(sys.argv[1], threads=2)
+x = numpy.zeros((64, 64, 64, 1), numpy.float32)
+idle = 0
+for _ in range(10):
+    vae.loss(x)
+    before = time.process_time()
+    time.sleep(0.1)
+    idle += time.process_time() - before
+print(idle)
+"""
+
+
+def test_no_thread_spins_while_there_is_nothing_to_do(exported):
+    """Processor time of ten idle moments; a thread that spins takes some 40 ms of each."""
+    path = exported(shape=(64, 64, 1))
+    result = subprocess.run(
+        [sys.executable, "-c", IDLE, path], capture_output=True, text=True, check=True
+    )
+    assert float(result.stdout) < 0.1
+
+
+def values(**arrays):
+    """`OrtValue`s on the one device that is everywhere."""
+    make = onnxruntime.OrtValue.ortvalue_from_numpy
+    return {name: make(array, "cpu", 0) for name, array in arrays.items()}
+
+
+def test_ort_values_go_in_and_come_out(vae):
+    x, eps = samples(5), np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+    found = vae.run("loss", values(x=x, eps=eps))
+    expected = vae.run("loss", {"x": x, "eps": eps})
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        assert isinstance(value, onnxruntime.OrtValue) and value.device_name() == "cpu"
+        np.testing.assert_array_equal(value.numpy(), expected[name])
+    z_mean = vae.run("encoder", values(x=x))["z_mean"]  # from one graph into the next
+    np.testing.assert_array_equal(
+        vae.run("decoder", {"z": z_mean})["reconstruction"].numpy(), vae.reconstruct(x)
+    )
+
+
+def test_ort_values_and_arrays_do_not_mix(vae):
+    x, eps = samples(2), np.zeros((2, 3), np.float32)
+    with pytest.raises(InputError, match="some inputs are OrtValues, some are arrays: make all"):
+        vae.run("loss", {"x": x, **values(eps=eps)})
+
+
+def test_ort_values_that_do_not_fit_are_one_line(vae):
+    with pytest.raises(ProviderError, match=r"encoder\.onnx fails on cpu: .*imension") as caught:
+        vae.run("encoder", values(x=samples(2)[:, :, :5].copy()))
+    assert "\n" not in str(caught.value)
+
+
+def test_what_fails_in_onnx_runtime_is_one_line(vae):
+    """A graph may pass every check and still not fit what it is given."""
+    with pytest.raises(ProviderError, match=r"^encoder\.onnx fails on cpu: .*lower") as caught:
+        vae.run("encoder", {"x": samples(2)[:, :, :5]})
+    assert "\n" not in str(caught.value)
