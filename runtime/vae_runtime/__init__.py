@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.manifest import Manifest, manifest_schema
 from vae_runtime.bundle.packing import Packed, pack
-from vae_runtime.data.sources import load_array
 from vae_runtime.errors import (
     BuildVaeError,
     BundleError,
@@ -35,8 +34,14 @@ from vae_runtime.trust.verification import BundleReport, verify_bundle
 if TYPE_CHECKING:
     from vae_runtime.benchmark.bench import Peer, bench
     from vae_runtime.benchmark.report import BenchReport
+    from vae_runtime.data.sources import load_array
 
-_LATER = {"BenchReport": "benchmark.report", "Peer": "benchmark.bench", "bench": "benchmark.bench"}
+_LATER = {
+    "load_array": "data.sources",
+    "BenchReport": "benchmark.report",
+    "Peer": "benchmark.bench",
+    "bench": "benchmark.bench",
+}
 
 __all__ = [
     "BenchReport",

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +60,7 @@ for words in (
     "inspect bundle",
     "inspect --schema",
     "score bundle x.npy -o scores.csv",
-    "sample bundle -n 2 -o samples.png",
-    "reconstruct bundle x.npy -o out.png --compare",
+    "sample bundle -n 2 -o samples.npy",
     "reconstruct bundle x.npy -o out.npz",
     "--help",
     "export --help",
@@ -97,30 +97,63 @@ def test_the_check_sees_a_heavy_import(folder):
     assert heavy_modules_after("import onnx", cwd=folder) == "['onnx']"
 
 
-def imported(file):
-    """The top-level packages that a module imports, wherever in it."""
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+PACKAGES = {
+    "vae_runtime": ROOT / "runtime",
+    "vae_export": ROOT / "export",
+    "vae_builder": ROOT / "builder",
+}
+
+
+def imported(file, *, when_loaded=False):
+    """The modules that a file imports, wherever in it, or only those that loading it imports."""
+    tree = ast.parse(file.read_text("utf-8"))
+    for node in tree.body if when_loaded else ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file} has a relative import"
-            yield node.module.split(".")[0]
+            # "from package import module" may name a module or a thing in it
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def packages_of(files, **options):
+    modules = (name for file in files for name in imported(file, **options))
+    return {module.partition(".")[0] for module in modules}
 
 
 @pytest.mark.parametrize(
-    ("folder", "forbidden"),
+    ("package", "forbidden"),
     [
-        ("runtime", {"vae_export", "vae_builder", *HEAVY}),
-        ("export", {"vae_builder"}),
+        ("vae_runtime", {"vae_export", "vae_builder", *HEAVY} - {"PIL"}),
+        ("vae_export", {"vae_builder"}),
     ],
 )
-def test_imports_run_one_way(folder, forbidden):
-    files = sorted((ROOT / folder).rglob("*.py"))
+def test_imports_run_one_way(package, forbidden):
+    files = sorted(PACKAGES[package].rglob("*.py"))
     assert len(files) > 5
-    assert {file.name: found for file in files if (found := forbidden & set(imported(file)))} == {}
+    assert {file.name: bad for file in files if (bad := forbidden & packages_of([file]))} == {}
 
 
-def test_the_runtime_needs_numpy_and_onnx_runtime_only():
-    files = (ROOT / "runtime").rglob("*.py")
-    packages = {name for file in files for name in imported(file)} - set(sys.stdlib_module_names)
-    assert packages == {"numpy", "onnxruntime", "vae_runtime"}
+@pytest.mark.parametrize("package", PACKAGES)
+def test_rooms_have_no_circle(package):
+    """Among the modules and folders directly in a folder, imports run one way as well."""
+    for folder in (PACKAGES[package] / package).rglob("."):
+        if not (folder / "__init__.py").is_file():
+            continue
+        prefix = ".".join(folder.relative_to(PACKAGES[package]).parts) + "."
+        rooms = {}
+        for file in folder.rglob("*.py"):
+            room = file.relative_to(folder).parts[0].removesuffix(".py")
+            inside = (m.removeprefix(prefix) for m in imported(file) if m.startswith(prefix))
+            rooms.setdefault(room, set()).update(name.partition(".")[0] for name in inside)
+        rooms.pop("__init__", None)
+        edges = {room: others & rooms.keys() - {room} for room, others in rooms.items()}
+        assert [*TopologicalSorter(edges).static_order()]  # raises CycleError
+
+
+def test_packages_that_the_runtime_needs():
+    files = sorted((ROOT / "runtime").rglob("*.py"))
+    always = packages_of(files, when_loaded=True) - set(sys.stdlib_module_names)
+    assert always == {"numpy", "click", "vae_runtime"}
+    perhaps = packages_of(files) - always - set(sys.stdlib_module_names)
+    assert perhaps == {"onnxruntime", "PIL", "pyarrow"}

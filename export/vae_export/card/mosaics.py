@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_runtime.data import picture_grid as picture
-from vae_runtime.data import png
 
 Float32 = NDArray[np.float32]
 
@@ -98,4 +97,5 @@ def _write(images: Float32, like: Float32, columns: int, path: Path) -> None:
     zoom = _zoom(images.shape[1:])
     tiles = picture.to_unit_range(shrunk(images, MAX_SIDE), like=like)
     enlarged = np.repeat(np.repeat(tiles, zoom, axis=1), zoom, axis=2)
-    path.write_bytes(png.encode(picture.grid(enlarged, columns=columns, padding=PADDING)))
+    with path.open("wb") as file:
+        picture.write_png(file, picture.grid(enlarged, columns=columns, padding=PADDING))

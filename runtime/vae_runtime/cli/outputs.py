@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from vae_runtime.bundle.atomic_files import replacing
 from vae_runtime.data import picture_grid as picture
-from vae_runtime.data import png
 from vae_runtime.data.inputs import to_float
+from vae_runtime.data.pictures import require_pillow
 from vae_runtime.errors import OptionError
 from vae_runtime.loss import Losses
 
@@ -34,6 +34,8 @@ def check_output(output: Path | None, *suffixes: str) -> None:
         raise OptionError(
             f"{output} has the suffix {output.suffix!r}, expected one of {', '.join(suffixes)}"
         )
+    if output.suffix == ".png":
+        require_pillow("writing a picture")
     if not output.absolute().parent.is_dir():
         raise OptionError(f"{output.absolute().parent} is not a folder: make it first")
 
@@ -98,7 +100,7 @@ def write_samples(
         inputs = to_float(np.asarray(above[:MAX_TILES])).reshape(tiles.shape)
         tiles = np.concatenate([inputs, tiles], axis=1)
     with replacing(output) as file:
-        file.write(png.encode(picture.grid(picture.to_unit_range(tiles))))
+        picture.write_png(file, picture.grid(picture.to_unit_range(tiles)))
 
 
 def described(output: Path, count: int, shape: tuple[int, ...], name: str) -> str:

@@ -1,17 +1,37 @@
-"""From samples to pictures: rounding to uint8, and many images in one."""
+"""Samples as pictures: rounding to uint8, tiling many images into one, writing a PNG file."""
 
 from __future__ import annotations
 
 import math
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.data.png import check_size
+from vae_runtime.data.pictures import require_pillow
 from vae_runtime.errors import InputError, OptionError
 
 GAP = 128
-"""The grey between the tiles of a grid: neither ink nor paper."""
+"""Grey value between the tiles of a grid."""
+
+MAX_PIXELS = 2**26
+"""Largest size of a grid: 8192 x 8192 pixels."""
+
+
+def write_png(file: IO[bytes], pixels: NDArray[np.uint8]) -> None:
+    """Write a picture as PNG. The same pixels and Pillow give the same bytes.
+
+    Args:
+        file: binary file to write to.
+        pixels: shape `(height, width, channels)`, channels 1 or 3.
+
+    Raises:
+        MissingExtraError: Pillow is not installed.
+    """
+    require_pillow("writing a picture")
+    from PIL import Image
+
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
 
 
 def to_uint8(x: NDArray[np.generic]) -> NDArray[np.uint8]:
@@ -89,7 +109,11 @@ def grid(
         )
     step_y, step_x = height + padding, width + padding
     shape = (math.ceil(n / columns) * step_y - padding, columns * step_x - padding, channels)
-    check_size(shape[1], shape[0])
+    if shape[0] * shape[1] > MAX_PIXELS:
+        raise InputError(
+            f"a picture of {shape[1]} x {shape[0]} pixels is larger than {MAX_PIXELS} pixels: "
+            "use fewer samples or columns"
+        )
     picture = np.full(shape, GAP, np.uint8)
     for i, tile in enumerate(to_uint8(images)):
         top, left = i // columns * step_y, i % columns * step_x

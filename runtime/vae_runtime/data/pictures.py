@@ -1,6 +1,6 @@
 """Pictures: a folder of them, or one file, as uint8 pixels of one or three channels.
 
-Conventions, those of `vae_runtime.data.png` where it reads the same picture without Pillow:
+Conventions:
     - Grey if all pictures are grey (a palette too, if its entries are), otherwise RGB.
     - Transparency is composited onto black; of 16 bits the high byte is kept.
     - A photograph stands as its Exif orientation says; a picture of many frames gives its first.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +58,7 @@ def read_folder(
         OptionError: `image_size` below 1, or `channels` not 1 or 3.
     """
     _check_options(image_size, channels)
-    _require_pillow()
+    require_pillow("reading pictures")
     files = _picture_files(folder)
     pixels: NDArray[np.uint8] | None = None
     for i, file in enumerate(files):
@@ -82,7 +81,7 @@ def read_folder(
 def read_picture(
     path: Path, image_size: tuple[int, int] | None = None, channels: int | None = None
 ) -> NDArray[np.uint8]:
-    """Reads one picture as a batch of one; a PNG as it is needs no Pillow.
+    """Read one picture as a batch of one.
 
     Args:
         path: the file.
@@ -94,29 +93,12 @@ def read_picture(
 
     Raises:
         InputError: the picture cannot be read.
-        MissingExtraError: Pillow is needed and not installed.
+        MissingExtraError: Pillow is not installed.
         OptionError: `image_size` below 1, or `channels` not 1 or 3.
     """
     _check_options(image_size, channels)
-    if path.suffix.lower() == ".png" and image_size is None:
-        try:
-            return _with_channels(_read_png(path), channels)
-        except InputError:
-            if find_spec("PIL") is None:
-                raise  # Pillow reads what the light reader does not, such as interlaced pictures
-    _require_pillow()
+    require_pillow("reading a picture")
     return _read(path, image_size, channels)[np.newaxis]
-
-
-def _with_channels(pixels: NDArray[np.uint8], channels: int | None) -> NDArray[np.uint8]:
-    """Grey to RGB by repetition, RGB to grey by ITU-R 601-2 luma, rounded as Pillow does."""
-    have = pixels.shape[-1]
-    if channels in (None, have):
-        return pixels
-    if channels == 3:
-        return np.repeat(pixels, 3, axis=-1)
-    luma = pixels.astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32)
-    return ((luma + 0x8000) >> 16).astype(np.uint8)[..., np.newaxis]
 
 
 def _check_options(image_size: tuple[int, int] | None, channels: int | None) -> None:
@@ -127,11 +109,19 @@ def _check_options(image_size: tuple[int, int] | None, channels: int | None) -> 
         raise OptionError(f"channels is {channels}, expected 1 (grey) or 3 (RGB)")
 
 
-def _require_pillow() -> None:
+def require_pillow(purpose: str) -> None:
+    """Check that Pillow is installed.
+
+    Args:
+        purpose: what it is needed for, for the error message.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
     try:
         import PIL.Image  # noqa: F401
     except ImportError as error:
-        raise MissingExtraError("reading pictures", "pillow", "pictures") from error
+        raise MissingExtraError(purpose, "pillow", "pictures") from error
 
 
 def _picture_files(folder: Path) -> list[Path]:
@@ -186,8 +176,7 @@ def _read(
     with reading(path, "picture"), Image.open(path) as image:
         if channels is None:
             channels = 1 if _is_grey(image) else 3
-        # PNG is left as it is stored, as `vae_runtime.data.png` does.
-        upright = image if image.format == "PNG" else ImageOps.exif_transpose(image)
+        upright = ImageOps.exif_transpose(image)
         picture = _over_black(_to_8_bits(upright, path)).convert(_MODES[channels])
         if image_size is not None:
             height, width = image_size
@@ -218,17 +207,6 @@ def _over_black(image: Image.Image) -> Image.Image:
         return image
     pixels = np.asarray(image.convert("RGBA")).astype(np.uint16)
     return Image.fromarray(((pixels[..., :3] * pixels[..., 3:] + 127) // 255).astype(np.uint8))
-
-
-def _read_png(path: Path) -> NDArray[np.uint8]:
-    from vae_runtime.data import png
-
-    with reading(path, "picture"):
-        data = path.read_bytes()
-    try:
-        return png.decode(data)[np.newaxis]
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def _size(picture: NDArray[np.uint8]) -> str:

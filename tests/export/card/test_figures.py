@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from png_files import read_png
 from vae_builder import build_models
 from vae_export import Curve
 from vae_export.card.figure_data import LARGEST, Look
@@ -13,7 +14,6 @@ from vae_export.card.figures import draw_figures
 from vae_export.graphs.functions import exported_functions
 from vae_runtime import Bundle, Latents, Losses, LossSpec, load
 from vae_runtime.bundle.manifest import InputSpec, TrainingSpec
-from vae_runtime.data import png
 from vae_runtime.data.picture_grid import grid, to_unit_range
 
 CURVE = Curve([Losses(3.0, 1.0, 4.0)] * 2, [Losses(3.0, 1.0, 4.0)] * 2)
@@ -82,7 +82,7 @@ def test_samples_are_those_of_the_runtime(exported):
     path = exported()
     assert "`vae.sample(50, seed=0)`" in (path / "README.md").read_text()
     expected = grid(load(path).sample(50, seed=0), columns=10, padding=0)
-    image = png.decode((path / "figures/samples.png").read_bytes())
+    image = read_png(path / "figures/samples.png")
     tiles = [image[top : top + 88 : 11] for top in range(0, image.shape[0], 90)]
     tiles = [row[:, left : left + 88 : 11] for row in tiles for left in range(0, row.shape[1], 90)]
     found = grid(np.stack(tiles), columns=10, padding=0)
@@ -95,7 +95,7 @@ def test_reconstructions_are_those_of_the_model(draw, small_models):
     encoder, decoder = small_models()
     x = samples.astype(np.float32) / 255
     expected = 1 / (1 + np.exp(-decoder(encoder(x)["z_mean"]).numpy()))
-    image = png.decode((folder / "figures/reconstructions.png").read_bytes())
+    image = read_png(folder / "figures/reconstructions.png")
     assert image.shape == (2 * 88 + 2, 3 * 88 + 4, 1)
     for i in range(3):
         tile = image[90::11, i * 90 : i * 90 + 88 : 11].astype(float)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from png_files import read_png
 from vae_export.card.mosaics import draw_reconstructions, draw_samples, layout, shrunk
-from vae_runtime.data import png
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -13,7 +13,7 @@ def test_reconstructions_are_below_their_inputs(channels, n, columns, tmp_path):
     x = np.random.default_rng(0).random((n, 28, 20, channels), dtype=np.float32)
     path = tmp_path / "pairs.png"
     draw_reconstructions(x, 1 - x, path)
-    image = png.decode(path.read_bytes())
+    image = read_png(path)
     assert image.shape == (2 * 84 + 2, columns * 60 + (columns - 1) * 2, channels)
     pixels = np.floor(x.astype(float) * 255 + 0.5).astype(np.uint8)
     for i in range(columns):
@@ -26,7 +26,7 @@ def test_reconstructions_are_below_their_inputs(channels, n, columns, tmp_path):
 def test_values_outside_0_to_1_are_scaled_to_what_the_inputs_span(tmp_path):
     x = np.array([-2.0, 0.0, 1.0, 3.0], np.float32).reshape(1, 2, 2, 1)
     draw_reconstructions(x, np.full_like(x, 50), tmp_path / "pairs.png")
-    image = png.decode((tmp_path / "pairs.png").read_bytes())
+    image = read_png(tmp_path / "pairs.png")
     assert image.shape == (2 * 84 + 2, 84, 1)
     assert image[[0, 0, 83, 83], [0, 83, 0, 83], 0].tolist() == [0, 102, 153, 255]
     assert (image[86:] == 255).all()
@@ -34,13 +34,13 @@ def test_values_outside_0_to_1_are_scaled_to_what_the_inputs_span(tmp_path):
 
 def test_large_pictures_are_not_enlarged(tmp_path):
     draw_reconstructions(*np.zeros((2, 1, 100, 90, 1), np.float32), tmp_path / "pairs.png")
-    assert png.decode((tmp_path / "pairs.png").read_bytes()).shape == (202, 90, 1)
+    assert read_png(tmp_path / "pairs.png").shape == (202, 90, 1)
 
 
 def test_large_pictures_are_shrunk(tmp_path):
     x = np.random.default_rng(0).random((3, 2000, 1500, 3), dtype=np.float32)
     draw_reconstructions(x, x, tmp_path / "a.png")
-    height, width, _ = png.decode((tmp_path / "a.png").read_bytes()).shape
+    height, width, _ = read_png(tmp_path / "a.png").shape
     assert height == 2 * 250 + 2 and width == 3 * 187 + 4
 
 
@@ -60,14 +60,14 @@ def test_samples_fill_a_card_whatever_their_size(shape, rows, columns, tmp_path)
     assert layout(shape) == (rows, columns)
     samples = np.random.default_rng(0).random((rows * columns, *shape), dtype=np.float32)
     draw_samples(samples, samples[:1], tmp_path / "samples.png")
-    height, width, channels = png.decode((tmp_path / "samples.png").read_bytes()).shape
+    height, width, channels = read_png(tmp_path / "samples.png").shape
     assert width <= 1080 and height <= 580 and channels == shape[-1]
 
 
 def test_samples_are_in_rows_from_the_top(tmp_path):
     samples = np.linspace(0, 1, 50, dtype=np.float32).reshape(50, 1, 1, 1)
     draw_samples(np.broadcast_to(samples, (50, 28, 28, 1)), samples, tmp_path / "samples.png")
-    image = png.decode((tmp_path / "samples.png").read_bytes())
+    image = read_png(tmp_path / "samples.png")
     assert image.shape == (5 * 86 - 2, 10 * 86 - 2, 1)
     middles = image[42::86, 42::86, 0].ravel()
     np.testing.assert_array_equal(middles, np.floor(np.linspace(0, 1, 50) * 255 + 0.5))
@@ -76,7 +76,7 @@ def test_samples_are_in_rows_from_the_top(tmp_path):
 def test_samples_have_the_range_of_the_data(tmp_path):
     like = np.array([-1.0, 3.0], np.float32).reshape(2, 1, 1, 1)
     draw_samples(np.ones((1, 28, 28, 1), np.float32), like, tmp_path / "samples.png")
-    assert np.unique(png.decode((tmp_path / "samples.png").read_bytes())).tolist() == [128]
+    assert np.unique(read_png(tmp_path / "samples.png")).tolist() == [128]
 
 
 @pytest.mark.parametrize(

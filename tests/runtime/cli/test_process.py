@@ -57,7 +57,7 @@ def test_commands_that_use_a_bundle_never_import_tensorflow(exported, data, tmp_
     for words in (
         ("verify", exported()),
         ("score", exported(), data, "-o", tmp_path / "a.csv"),
-        ("sample", exported(), "-o", tmp_path / "a.png"),
+        ("sample", exported(), "-o", tmp_path / "a.npy"),
     ):
         result = process(*words, before=light)
         assert result.returncode == 0, result.stderr
@@ -80,6 +80,16 @@ def test_missing_onnxruntime(exported):
     assert result.returncode == 3
     assert one_line(result.stderr).endswith(
         'needs ONNX Runtime, which is not installed: pip install "build-vae[cpu]"'
+    )
+
+
+def test_pictures_need_pillow(exported, tmp_path):
+    """What is missing is said before the work is done."""
+    result = process("sample", exported(), "-o", tmp_path / "a.png", before=blocked("PIL"))
+    assert (result.returncode, result.stdout) == (3, "")
+    assert one_line(result.stderr) == (
+        "Error: writing a picture needs pillow, which is not installed: "
+        'pip install "build-vae[pictures]"'
     )
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from messages import one_line
+from png_files import read_png
 from vae_runtime import load
 from vae_runtime.cli.outputs import MAX_TILES, write_samples
 from vae_runtime.data import picture_grid as picture
-from vae_runtime.data import png
 from vae_runtime.errors import OptionError
 
 
@@ -139,7 +139,7 @@ def test_reconstruct(exported, data, images, tmp_path, call):
     with np.load(tmp_path / "a.npz") as arrays:
         assert list(arrays) == ["reconstruction"]
         np.testing.assert_array_equal(arrays["reconstruction"], expected)
-    image = png.decode((tmp_path / "a.png").read_bytes())
+    image = read_png(tmp_path / "a.png")
     np.testing.assert_array_equal(image, picture.grid(expected))
 
 
@@ -147,7 +147,7 @@ def test_reconstruct_compares_pair_by_pair(exported, images, tmp_path, call):
     np.save(tmp_path / "x.npy", images[:4, ..., 0])  # without the channel axis
     words = ("reconstruct", exported(), tmp_path / "x.npy", "-o", tmp_path / "a.png", "--compare")
     assert call(*words)[0] == 0
-    image = png.decode((tmp_path / "a.png").read_bytes())
+    image = read_png(tmp_path / "a.png")
     assert image.shape == (2 * 16 + 1, 2 * 8 + 1, 1)
     expected = picture.to_uint8(load(exported()).reconstruct(images[:4]))
     for i in range(4):
@@ -163,7 +163,7 @@ def test_picture_of_many_samples_shows_the_first(exported, images, tmp_path, cal
     )
     assert status == 0 and ": the first 400 of 440 reconstructions" in out
     side = int(MAX_TILES**0.5)
-    assert png.decode((tmp_path / "a.png").read_bytes()).shape == (side * 9 - 1, side * 9 - 1, 1)
+    assert read_png(tmp_path / "a.png").shape == (side * 9 - 1, side * 9 - 1, 1)
 
 
 def test_sample(exported, tmp_path, call):
@@ -177,7 +177,7 @@ def test_sample(exported, tmp_path, call):
     assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
     with np.load(tmp_path / "a.npz") as arrays:
         np.testing.assert_array_equal(arrays["sample"], expected)
-    image = png.decode((tmp_path / "a.png").read_bytes())
+    image = read_png(tmp_path / "a.png")
     np.testing.assert_array_equal(image, picture.grid(expected))
 
 

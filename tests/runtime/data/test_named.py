@@ -21,7 +21,7 @@ SHA256 = {
 def test_embedded_digits_are_the_bytes_that_origin_md_states():
     from importlib import resources
 
-    folder = resources.files("vae_builder.data") / "digits"
+    folder = resources.files("vae_runtime.data") / "digits"
     with (folder / "digits.npz").open("rb") as stream, np.load(stream) as arrays:
         found = {name: hashlib.sha256(x.tobytes()).hexdigest() for name, x in arrays.items()}
         assert arrays["x_train"].shape == (10_000, 28, 28)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from png_files import read_png
 from vae_runtime.data import picture_grid as picture
 from vae_runtime.errors import InputError, OptionError
 
@@ -73,12 +74,22 @@ def test_grid_of_floats_keeps_every_tile(channels, n, rows_columns):
         ((0, 3, 3, 1), {}, InputError, "at least 1 image"),
         ((2, 3, 3, 1), {"columns": 0}, OptionError, "columns 0, padding 1"),
         ((2, 3, 3, 1), {"padding": -1}, OptionError, "padding -1"),
-        ((2, 3, 3, 1), {"padding": 10**9}, InputError, "expected 1 to 67108864 pixels"),
+        ((2, 3, 3, 1), {"padding": 10**9}, InputError, "larger than 67108864 pixels"),
     ],
 )
 def test_grid_refuses(shape, options, error, match):
     with pytest.raises(error, match=match):
         picture.grid(np.zeros(shape, np.float32), **options)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_written_picture_is_read_back(channels, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, channels)).astype(np.uint8)
+    for name in ("a.png", "b.png"):
+        with (tmp_path / name).open("wb") as file:
+            picture.write_png(file, pixels)
+    np.testing.assert_array_equal(read_png(tmp_path / "a.png"), pixels)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_values_beyond_0_to_1_widen_the_range():
