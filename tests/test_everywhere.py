@@ -17,7 +17,7 @@ from peers import web
 from peers.runtime import LOSS_NAMES, NotHereError, Peer, batches
 from peers.runtimes import PEERS
 from vae_runtime import Bundle
-from vae_runtime.bundle.manifest import Tolerances
+from vae_runtime.bundle.fields import Tolerances
 
 TOLERANCES = Tolerances(1e-5, 1e-5, loss_atol=1e-5, loss_rtol=1e-6)
 NODE_MODULES = Path(__file__).parent.parent / "node_modules"

@@ -12,7 +12,7 @@ from vae_builder.data import Dataset
 from vae_builder.training.train import Trained
 from vae_export import Curve, Exported, ExportOptions, Provenance, VariantPlan, export
 from vae_export.variants.quantize import CALIBRATION, HELD_OUT
-from vae_runtime.bundle.manifest import TrainingSpec
+from vae_runtime.bundle.fields import TrainingSpec
 
 
 def export_trained(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import TypedDict, get_type_hints
+from typing import TypedDict
 
 import keras
 import numpy as np
@@ -26,12 +26,11 @@ from vae_export.reference import parity_inputs, reference_values
 from vae_export.saved_models import SIGNATURE, weights_sha256, write_saved_model
 from vae_export.tolerances import TOLERANCES, verdict, with_headroom
 from vae_export.variants.quantize import VariantOutcome, VariantPlan, add_variants
-from vae_runtime.bundle import strict_json
+from vae_runtime import strict_json
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.manifest import (
-    FORMAT,
+from vae_runtime.bundle.fields import (
     FORMAT_VERSION,
-    MANIFEST,
+    NAME,
     DataSpec,
     Dtype,
     Graphs,
@@ -42,8 +41,8 @@ from vae_runtime.bundle.manifest import (
     SavedModels,
     SavedModelSpec,
     TrainingSpec,
-    graph_tensors,
 )
+from vae_runtime.bundle.manifest import FORMAT, MANIFEST, graph_tensors
 from vae_runtime.bundle.npz import npz_bytes
 from vae_runtime.data.inputs import as_batch, to_input
 from vae_runtime.data.standardization import Standardization
@@ -206,17 +205,12 @@ def check_name(path: Path, name: str | None) -> str:
         OptionError: a manifest cannot hold it.
     """
     name = path.absolute().name if name is None else name
-    if not re.fullmatch(_name_pattern(), name):
+    if not re.fullmatch(NAME, name):
         raise OptionError(
             f"name is {name!r}, expected 1 to 200 characters, none of them a slash or a control "
             "character: give another name"
         )
     return name
-
-
-def _name_pattern() -> str:
-    notes = get_type_hints(Manifest, include_extras=True)["name"].__metadata__
-    return next(note.regex for note in notes if isinstance(note, strict_json.Pattern))
 
 
 class _Job:

@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vae_runtime.bundle.atomic_files import is_gone, owner
-from vae_runtime.bundle.manifest import MANIFEST, FileEntry
+from vae_runtime.bundle.fields import FileEntry
+from vae_runtime.bundle.manifest import MANIFEST
 from vae_runtime.errors import ExportError
 
 _AT_FDCWD = -100

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from vae_export.graphs.functions import loss_outputs, prepared
 from vae_export.saved_models import read_saved_model
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.manifest import InputSpec, decoder_outputs
+from vae_runtime.bundle.fields import InputSpec
+from vae_runtime.bundle.manifest import decoder_outputs
 from vae_runtime.data.inputs import to_float
 from vae_runtime.data.standardization import restore
 from vae_runtime.errors import BundleError, ExportError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vae_runtime.bundle.manifest import Tolerances
+from vae_runtime.bundle.fields import Tolerances
 from vae_runtime.loss import LossSpec
 from vae_runtime.proof.parity import VerifyReport
 
@@ -44,7 +44,10 @@ def with_headroom(report: VerifyReport, spec: LossSpec) -> Tolerances:
 
     tensor = factor(of_losses=False, widest=WIDEST)
     ill_conditioned = spec.decoder == "probabilities"
-    loss = factor(of_losses=True, widest=WIDEST_OF_PROBABILITIES if ill_conditioned else WIDEST)
+    loss = factor(
+        of_losses=True,
+        widest=WIDEST_OF_PROBABILITIES if ill_conditioned else WIDEST,
+    )
     return Tolerances(
         tensor_atol=_three_digits(TOLERANCES.tensor_atol * tensor),
         tensor_rtol=_three_digits(TOLERANCES.tensor_rtol * tensor),

@@ -10,7 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.manifest import Manifest, manifest_schema
+from vae_runtime.bundle.fields import Manifest
+from vae_runtime.bundle.manifest import manifest_schema
 from vae_runtime.bundle.packing import Packed, pack
 from vae_runtime.errors import (
     BuildVaeError,

@@ -13,8 +13,8 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.bundle.strict_json import Limit
 from vae_runtime.loss import kl_terms
+from vae_runtime.strict_json import meta
 
 ACTIVE_VARIANCE = 0.01
 """Variance of z_mean over the data above which a latent dimension counts as active."""
@@ -27,9 +27,9 @@ COLLAPSED_KL = 0.1
 class Latents:
     """What the latent dimensions carry, over a data set."""
 
-    active_units: Annotated[int, "dimensions whose z_mean varies by more than 0.01", Limit(0)]
+    active_units: Annotated[int, meta("dimensions whose z_mean varies by more than 0.01", ge=0)]
     kl_per_dimension: Annotated[
-        tuple[float, ...], "mean KL divergence of each latent dimension, in nats"
+        tuple[float, ...], meta("mean KL divergence of each latent dimension, in nats")
     ]
 
     def warning(self) -> str | None:

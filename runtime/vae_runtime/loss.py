@@ -40,9 +40,9 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.bundle.strict_json import Limit
 from vae_runtime.data.inputs import UNIT_RANGE
 from vae_runtime.errors import OptionError
+from vae_runtime.strict_json import meta
 
 T = TypeVar("T")
 
@@ -71,9 +71,9 @@ MANY = 4096
 class Losses(Generic[T]):
     """The loss in its parts: per sample with shape `(batch,)`, or as means over samples."""
 
-    reconstruction_loss: Annotated[T, "summed over the elements"]
-    kl_loss: Annotated[T, "KL divergence from N(0, I), summed over the latent dimensions, in nats"]
-    loss: Annotated[T, "reconstruction_loss + kl_weight * kl_loss"]
+    reconstruction_loss: Annotated[T, meta("summed over the elements")]
+    kl_loss: Annotated[T, meta("KL divergence from N(0, I), summed over the latents, in nats")]
+    loss: Annotated[T, meta("reconstruction_loss + kl_weight * kl_loss")]
 
     def __iter__(self) -> Iterator[T]:
         return iter(vars(self).values())
@@ -102,17 +102,18 @@ class LossSpec:
 
     reconstruction: Annotated[
         Reconstruction,
-        "bce: binary cross-entropy; mse: squared error; gaussian: negative log-likelihood",
+        meta("binary cross-entropy, squared error, or gaussian negative log-likelihood"),
     ] = "bce"
-    kl_weight: Annotated[float, "factor of kl_loss in loss", Limit(0)] = 1.0
-    elements: Annotated[Literal["sum"], "reduction over the elements of a sample"] = "sum"
-    samples: Annotated[Literal["mean"], "reduction over the samples of a data set"] = "mean"
+    kl_weight: Annotated[float, meta("factor of kl_loss in loss", ge=0)] = 1.0
+    elements: Annotated[Literal["sum"], meta("reduction over the elements of a sample")] = "sum"
+    samples: Annotated[Literal["mean"], meta("reduction over the samples of a data set")] = "mean"
     decoder: Annotated[
-        Decoder, "what the decoder ends in; bce: logits or probabilities, mse, gaussian: values"
+        Decoder,
+        meta("output of the decoder; bce: logits or probabilities, mse, gaussian: values"),
     ] = None  # type: ignore[assignment]  # what is usual for the reconstruction, set below
     variance: Annotated[
-        Annotated[float, Limit(MIN_VARIANCE, MAX_VARIANCE)] | None,
-        "of the gaussian likelihood, one for all elements; null for other losses",
+        Annotated[float, meta(ge=MIN_VARIANCE, le=MAX_VARIANCE)] | None,
+        meta("of the gaussian likelihood, one for all elements; null: other loss"),
     ] = None
 
     def __post_init__(self) -> None:

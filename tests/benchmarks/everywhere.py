@@ -30,7 +30,7 @@ from peers.runtime import LOSS_NAMES, Arrays, NotHereError, Peer, batches
 from peers.runtimes import PEERS
 from peers.web import peers as web_peers
 from vae_runtime import Bundle
-from vae_runtime.bundle.manifest import Tolerances
+from vae_runtime.bundle.fields import Tolerances
 from vae_runtime.proof.parity import read_reference
 
 RTOL = 2e-6

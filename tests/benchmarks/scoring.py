@@ -153,7 +153,7 @@ def keras_loss(preset: str) -> Callable[[Any, Any], list[Any]]:
     """The loss of x and eps in its parts, as a function that TensorFlow traces."""
     from vae_export.graphs.functions import exported_functions
     from vae_runtime import LossSpec
-    from vae_runtime.bundle.manifest import InputSpec
+    from vae_runtime.bundle.fields import InputSpec
 
     functions = exported_functions(*models(preset), LossSpec(), InputSpec(SHAPE))
     compute = functions["loss"].python_function

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from vae_runtime import BundleError
-from vae_runtime.bundle.manifest import Graphs
-from vae_runtime.bundle.strict_json import parse
+from vae_runtime.bundle.fields import Graphs
 from vae_runtime.graph.check import check_graph
+from vae_runtime.strict_json import parse
 
 FOLDER = Path(__file__).parent
 CORPUS = FOLDER / "corpus"

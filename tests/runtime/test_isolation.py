@@ -154,6 +154,6 @@ def test_rooms_have_no_circle(package):
 def test_packages_that_the_runtime_needs():
     files = sorted((ROOT / "runtime").rglob("*.py"))
     always = packages_of(files, when_loaded=True) - set(sys.stdlib_module_names)
-    assert always == {"numpy", "click", "vae_runtime"}
+    assert always == {"numpy", "msgspec", "click", "vae_runtime"}
     perhaps = packages_of(files) - always - set(sys.stdlib_module_names)
     assert perhaps == {"onnxruntime", "PIL", "pyarrow"}

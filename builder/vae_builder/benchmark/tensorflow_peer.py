@@ -17,9 +17,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from vae_runtime import strict_json
 from vae_runtime.benchmark.cold_start import child_environment, last_line
 from vae_runtime.benchmark.timing import Seconds
-from vae_runtime.bundle import strict_json
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.errors import MeasurementError
 

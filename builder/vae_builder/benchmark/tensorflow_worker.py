@@ -22,10 +22,11 @@ import tensorflow as tf
 
 from vae_runtime.benchmark.cold_start import resident_bytes
 from vae_runtime.benchmark.timing import noise_samples, timed_calls
-from vae_runtime.bundle.manifest import Manifest, decoder_outputs
-from vae_runtime.bundle.strict_json import decode, parse
+from vae_runtime.bundle.fields import Manifest
+from vae_runtime.bundle.manifest import decoder_outputs
 from vae_runtime.data.standardization import standardize
 from vae_runtime.loss import losses
+from vae_runtime.strict_json import decode, parse
 
 NAMESPACE = SimpleNamespace(
     abs=tf.abs,

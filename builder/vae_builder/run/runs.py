@@ -41,9 +41,9 @@ from vae_builder.training.checkpoint import (
 from vae_builder.training.loop import Progress
 from vae_builder.training.train import Trained, data_spec, train
 from vae_export.saved_models import as_os_error
-from vae_runtime.bundle import strict_json
+from vae_runtime import strict_json
 from vae_runtime.bundle.atomic_files import remove_debris, replacing, replacing_by_name
-from vae_runtime.bundle.manifest import DataSpec
+from vae_runtime.bundle.fields import DataSpec
 from vae_runtime.data.standardization import Standardization
 from vae_runtime.errors import ExportError, InputError
 from vae_runtime.latents import Latents

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.bundle import strict_json
+from vae_runtime import strict_json
 from vae_runtime.bundle.atomic_files import replacing
 from vae_runtime.errors import InputError
 from vae_runtime.loss import LOSS_NAMES, Losses

@@ -14,7 +14,7 @@ from vae_builder.model.vae import VAE
 from vae_builder.training.checkpoint import Checkpoint, Epoch
 from vae_builder.training.evaluation import describe_latents, evaluate, require_finite
 from vae_builder.training.loop import TEST_NOISE, Progress, Trainer
-from vae_runtime.bundle.manifest import DataSpec
+from vae_runtime.bundle.fields import DataSpec
 from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses
 

@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vae_runtime.bundle.manifest import InputSpec, decoder_outputs
+from vae_runtime.bundle.fields import InputSpec
+from vae_runtime.bundle.manifest import decoder_outputs
 from vae_runtime.data.inputs import to_float
 from vae_runtime.data.standardization import standardize
 from vae_runtime.loss import LossSpec, numpy_losses

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from vae_export.card import mosaics, plots
 from vae_export.card.figure_data import HeldOut, Look
 from vae_export.card.latent_plane import draw_plane
-from vae_runtime.bundle.manifest import Manifest
+from vae_runtime.bundle.fields import Manifest
 from vae_runtime.latents import latents
 
 FOLDER = "figures"

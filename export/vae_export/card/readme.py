@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from vae_export.card.figures import TRAINING, CardFigure
 from vae_runtime.bundle.describe import given
-from vae_runtime.bundle.manifest import Manifest
+from vae_runtime.bundle.fields import Manifest
 from vae_runtime.loss import CLIP
 
 VARIANTS = "## Variants"

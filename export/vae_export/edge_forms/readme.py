@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vae_runtime.bundle.manifest import Manifest, TensorSpec
+from vae_runtime.bundle.fields import Manifest, TensorSpec
 from vae_runtime.bundle.variants import FLOAT32
 
 _MEANING = {

@@ -34,7 +34,7 @@ from vae_export.edge_forms.readme import edge_readme
 from vae_export.graphs.lowering import quietly
 from vae_export.publish import publishing_folder
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.manifest import Graphs, GraphSpec
+from vae_runtime.bundle.fields import Graphs, GraphSpec
 from vae_runtime.bundle.variants import FLOAT32
 from vae_runtime.errors import ExportError, OptionError
 from vae_runtime.inference.loading import check_precision

@@ -21,7 +21,7 @@ import tf2onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
 from vae_export.graphs.rewrites import group_logarithms
-from vae_runtime.bundle.manifest import GraphSpec, TensorSpec
+from vae_runtime.bundle.fields import GraphSpec, TensorSpec
 from vae_runtime.errors import BundleError, ExportError
 from vae_runtime.graph.check import check_graph
 from vae_runtime.graph.operators import OPERATORS

@@ -16,7 +16,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from vae_runtime.bundle.manifest import InputSpec, TensorSpec, decoder_outputs, graph_tensors
+from vae_runtime.bundle.fields import InputSpec, TensorSpec
+from vae_runtime.bundle.manifest import decoder_outputs, graph_tensors
 from vae_runtime.data.standardization import restore, standardize
 from vae_runtime.loss import LossSpec, draw, losses
 

@@ -31,7 +31,7 @@ from onnxruntime import quantization
 from onnxruntime.quantization import CalibrationDataReader, QuantType
 
 from vae_export.graphs.convert import DOMAINS, canonicalize, check
-from vae_runtime.bundle.manifest import GraphSpec
+from vae_runtime.bundle.fields import GraphSpec
 from vae_runtime.errors import ExportError
 
 Method = Literal["weights", "dynamic", "static"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vae_runtime.bundle.manifest import Variant
-from vae_runtime.bundle.variants import WIDEST, Drift
+from vae_runtime.bundle.fields import Variant
+from vae_runtime.bundle.variants import MAX_RELATIVE_TOLERANCE, Drift
 from vae_runtime.proof.parity import VerifyReport
 
 HEADROOM = 2
@@ -57,9 +57,9 @@ def with_headroom(report: VerifyReport) -> dict[str, float]:
     """
     needed: dict[str, float] = {}
     for d in report.differences:  # the losses twice: by the graph, and by NumPy
-        needed[d.output] = max(needed.get(d.output, 0.0), d.of_tolerance * WIDEST)
+        needed[d.output] = max(needed.get(d.output, 0.0), d.of_tolerance * MAX_RELATIVE_TOLERANCE)
     return {
-        name: float(f"{min(WIDEST, max(LEAST, HEADROOM * share)):.3g}")
+        name: float(f"{min(MAX_RELATIVE_TOLERANCE, max(LEAST, HEADROOM * share)):.3g}")
         for name, share in needed.items()
     }
 

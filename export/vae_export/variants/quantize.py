@@ -25,10 +25,11 @@ from vae_export.graphs.lowering import METHODS, Feeds, Method, lower
 from vae_export.publish import file_entries, publishing
 from vae_export.variants.budgets import BUDGETS, WORTH, verdict, with_headroom
 from vae_export.variants.measure import drift, latencies
-from vae_runtime.bundle import strict_json
+from vae_runtime import strict_json
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.manifest import MANIFEST, Graphs, GraphSpec, Manifest, Variant
-from vae_runtime.bundle.variants import PRECISIONS, WIDEST, Drift, Latency
+from vae_runtime.bundle.fields import Graphs, GraphSpec, Manifest, Variant
+from vae_runtime.bundle.manifest import MANIFEST
+from vae_runtime.bundle.variants import MAX_RELATIVE_TOLERANCE, PRECISIONS, Drift, Latency
 from vae_runtime.data.inputs import as_batch, to_input
 from vae_runtime.errors import BundleError, ExportError, InputError, OptionError
 from vae_runtime.inference.loading import load
@@ -239,7 +240,7 @@ class _Job:
             within_budget=within_budget,
             latency=best.latency,
             worth_it=share <= WORTH,
-            tolerances=dict.fromkeys(_outputs(self.base.manifest), WIDEST),
+            tolerances=dict.fromkeys(_outputs(self.base.manifest), MAX_RELATIVE_TOLERANCE),
         )
         _write_manifest(self.folder, {precision: variant})
         variant = replace(variant, tolerances=with_headroom(self._verified(precision)))

@@ -27,7 +27,7 @@ from vae_runtime.benchmark.report import BenchReport, recommend
 from vae_runtime.benchmark.rounds import Subject, run_rounds
 from vae_runtime.benchmark.timing import Seconds, noise_samples, timed_calls
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.manifest import InputSpec
+from vae_runtime.bundle.fields import InputSpec
 from vae_runtime.errors import OptionError
 from vae_runtime.inference.loading import check_precision, load
 from vae_runtime.inference.processors import usable_processors

@@ -12,10 +12,11 @@ import os
 import re
 from pathlib import Path
 
-from vae_runtime.bundle.manifest import MANIFEST, Manifest, read_manifest
+from vae_runtime.bundle.fields import Manifest
+from vae_runtime.bundle.manifest import MANIFEST, read_manifest
 from vae_runtime.bundle.storage import open_storage
-from vae_runtime.bundle.strict_json import MAX_BYTES
 from vae_runtime.errors import BundleError, OptionError
+from vae_runtime.strict_json import MAX_BYTES
 
 
 class Bundle:

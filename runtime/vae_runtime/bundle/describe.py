@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vae_runtime.bundle.manifest import GraphSpec, Manifest, Option, TensorSpec, Variant
+from vae_runtime.bundle.fields import GraphSpec, Manifest, Option, TensorSpec, Variant
 
 COLUMNS = 12
 """Names of a table's columns that are shown."""

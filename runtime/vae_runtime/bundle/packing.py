@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from vae_runtime.bundle import archive, strict_json
+from vae_runtime import strict_json
+from vae_runtime.bundle import archive
 from vae_runtime.bundle.atomic_files import replacing
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.manifest import MANIFEST, Graphs, Manifest
+from vae_runtime.bundle.fields import Graphs, Manifest
+from vae_runtime.bundle.manifest import MANIFEST
 from vae_runtime.errors import BundleError, ExportError
 
 

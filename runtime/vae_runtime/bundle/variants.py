@@ -1,8 +1,7 @@
-"""Variants of a bundle's graphs in lower precision: what each costs, brings, and is held to.
+"""Variants of a bundle's graphs in lower precision: drift, latency and tolerances.
 
-`float32` is the bundle itself. Drift and latency are what the exporting machine measured; the
-tolerances, one for each output, are checked on every machine, against TensorFlow's values, like
-those of float32.
+`float32` is the bundle itself. Drift and latency were measured on the exporting machine. The
+tolerances, one for each output, are checked on every machine against TensorFlow's values.
 """
 
 from __future__ import annotations
@@ -13,47 +12,45 @@ from typing import Annotated, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.bundle.strict_json import Limit
+from vae_runtime.strict_json import meta
 
 FLOAT32: Final = "float32"
 PRECISIONS: Final[tuple[str, ...]] = ("float16", "int8")
 """Precisions that a variant may have."""
 
+MAX_RELATIVE_TOLERANCE: Final = 0.5
+RelativeTolerance = Annotated[float, meta(ge=0, le=MAX_RELATIVE_TOLERANCE)]
+"""Largest allowed difference from TensorFlow, as a share; `allowed` says of what."""
+
 
 @dataclass(frozen=True)
 class Drift:
-    """How far a variant's losses are from float32's, at z = z_mean."""
+    """Difference of a variant's losses from float32's, at z = z_mean."""
 
-    samples: Annotated[int, "held-out samples", Limit(2, 2**53)]
-    mean: Annotated[float, "mean relative difference from float32's loss", Limit(0)]
-    p99: Annotated[float, "its 99th percentile", Limit(0)]
+    samples: Annotated[int, meta("held-out samples", ge=2, le=2**53)]
+    mean: Annotated[float, meta("mean relative difference", ge=0)]
+    p99: Annotated[float, meta("99th percentile of the relative difference", ge=0)]
     rank_correlation: Annotated[
-        float, "Spearman's, of the losses; 0 where all of one are the same", Limit(-1, 1)
+        float, meta("Spearman's, of the losses; 0 if all of one are equal", ge=-1, le=1)
     ]
 
 
 @dataclass(frozen=True)
 class Latency:
-    """The loss graph's time on the exporting machine: CPU, one thread, median."""
+    """Median time of the loss graph on the exporting machine: CPU, one thread."""
 
-    batch_1_ms: Annotated[float, "one sample, in milliseconds", Limit(0)]
-    batch_1_ratio: Annotated[float, "the same over float32's in the same run", Limit(0)]
-    batch_256_ms: Annotated[float, "256 samples in one call, in milliseconds", Limit(0)]
-    batch_256_ratio: Annotated[float, "the same over float32's in the same run", Limit(0)]
-
-
-WIDEST: Final = 0.5
-
-Share = Annotated[float, Limit(0, WIDEST)]
-"""Largest difference of an output from TensorFlow's: see `allowed`."""
+    batch_1_ms: Annotated[float, meta("one sample, in milliseconds", ge=0)]
+    batch_1_ratio: Annotated[float, meta("the same over float32's in the same run", ge=0)]
+    batch_256_ms: Annotated[float, meta("256 samples in one call, in milliseconds", ge=0)]
+    batch_256_ratio: Annotated[float, meta("the same over float32's in the same run", ge=0)]
 
 
 def allowed(share: float, reference: NDArray[np.float64], *, is_loss: bool) -> Any:
-    """Largest difference of a variant from TensorFlow's values, for each element of an output.
+    """Return the largest allowed difference of a variant for each element of an output.
 
     Args:
-        share: of the output's largest value, signs aside; of a loss, one number a sample: of the
-            sample's, or of the median where that is larger.
+        share: tolerance. For a tensor it is relative to the largest absolute value of the output;
+            for a loss, to the sample's loss or the median loss, whichever is larger.
         reference: TensorFlow's values.
         is_loss: whether the output is a loss.
     """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from vae_runtime.bundle import strict_json
+from vae_runtime import strict_json
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.describe import describe
 from vae_runtime.bundle.manifest import manifest_schema

@@ -17,8 +17,8 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.bundle.strict_json import Limit
 from vae_runtime.errors import OptionError
+from vae_runtime.strict_json import meta
 
 MIN_SCALE = 1e-30
 """Below it float32 has no quotient."""
@@ -32,9 +32,10 @@ class Standardization:
     channels of images.
     """
 
-    mean: Annotated[tuple[float, ...], "one number, or one for each entry of the last axis"]
+    mean: Annotated[tuple[float, ...], meta("one number, or one for each entry of the last axis")]
     scale: Annotated[
-        tuple[Annotated[float, Limit(MIN_SCALE)], ...], "standard deviations, as many as means"
+        tuple[Annotated[float, meta(ge=MIN_SCALE)], ...],
+        meta("standard deviations, as many as means"),
     ]
 
     def check(self, shape: tuple[int, ...]) -> None:

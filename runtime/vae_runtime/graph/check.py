@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from vae_runtime.bundle.manifest import GraphSpec, TensorSpec
+from vae_runtime.bundle.fields import GraphSpec, TensorSpec
 from vae_runtime.errors import BundleError
 from vae_runtime.graph import operators as fmt
 from vae_runtime.graph.convolutions import check_windows

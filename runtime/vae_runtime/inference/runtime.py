@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.manifest import Manifest
+from vae_runtime.bundle.fields import Manifest
 from vae_runtime.data.inputs import as_batch, check_values, to_float32, to_input
 from vae_runtime.errors import InputError, OptionError
 from vae_runtime.inference.parallel import Parts

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.manifest import Graphs, GraphSpec, TensorSpec
+from vae_runtime.bundle.fields import Graphs, GraphSpec, TensorSpec
 from vae_runtime.errors import BundleError, InputError, OptionError, ProviderError
 from vae_runtime.graph.check import check_graph
 from vae_runtime.inference.parallel import Team, worthwhile

@@ -23,13 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from vae_runtime.bundle import strict_json
+from vae_runtime import strict_json
 from vae_runtime.bundle.atomic_files import replacing
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.strict_json import Limit, StrictJsonError
 from vae_runtime.errors import ExportError, OptionError
 from vae_runtime.inference.processors import processor_name, usable_processors
 from vae_runtime.inference.providers import onnxruntime, short_name
+from vae_runtime.strict_json import StrictJsonError, meta
 
 CHUNK_SAMPLES = 256
 CHUNK_ELEMENTS = 256 * 784
@@ -40,28 +40,28 @@ CHUNK_ELEMENTS = 256 * 784
 class Tuning:
     """How a bundle is run."""
 
-    threads: Annotated[int, "threads that may compute at once", Limit(1, 4096)]
-    batch_size: Annotated[int, "samples in one run of a graph", Limit(1, 1 << 16)]
+    threads: Annotated[int, meta("threads that may compute at once", ge=1, le=4096)]
+    batch_size: Annotated[int, meta("samples in one run of a graph", ge=1, le=1 << 16)]
 
 
 @dataclass(frozen=True)
 class Place:
     """Where a tuning holds."""
 
-    bundle: Annotated[str, "SHA-256 of the bundle's manifest"]
-    onnxruntime: Annotated[str, "version of ONNX Runtime"]
-    providers: Annotated[tuple[str, ...], "execution providers, by short name"]
-    processor: Annotated[str, "what the system calls the processor"]
-    processors: Annotated[int, "how many of them the process may use"]
+    bundle: Annotated[str, meta("SHA-256 of the bundle's manifest")]
+    onnxruntime: Annotated[str, meta("version of ONNX Runtime")]
+    providers: Annotated[tuple[str, ...], meta("execution providers, by short name")]
+    processor: Annotated[str, meta("what the system calls the processor")]
+    processors: Annotated[int, meta("how many of them the process may use")]
 
 
 @dataclass(frozen=True)
 class Saved:
     """The content of a file of tunings."""
 
-    place: Annotated[Place, "where it holds"]
-    precision: Annotated[str, "of the graphs that it holds for"]
-    tuning: Annotated[Tuning, "what was fastest there"]
+    place: Annotated[Place, meta("where it holds")]
+    precision: Annotated[str, meta("of the graphs that it holds for")]
+    tuning: Annotated[Tuning, meta("what was fastest there")]
 
 
 def check_counts(**counts: int | None) -> None:

@@ -29,7 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.manifest import Manifest, TensorSpec, decoder_outputs, graph_tensors
+from vae_runtime.bundle.fields import Manifest, TensorSpec
+from vae_runtime.bundle.manifest import decoder_outputs, graph_tensors
 from vae_runtime.bundle.npz import NpzError, read_npz
 from vae_runtime.bundle.variants import FLOAT32
 from vae_runtime.data.inputs import to_float

@@ -9,7 +9,7 @@ import pytest
 from vae_export.card.figures import SAMPLES, TRAINING, CardFigure
 from vae_export.card.readme import model_card
 from vae_runtime import Bundle, Latents, Losses
-from vae_runtime.bundle.manifest import DataSpec, TrainingSpec
+from vae_runtime.bundle.fields import DataSpec, TrainingSpec
 
 
 @pytest.fixture

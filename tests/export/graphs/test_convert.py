@@ -15,7 +15,8 @@ from vae_builder import build_models
 from vae_export.graphs.convert import canonicalize, check, convert
 from vae_export.graphs.functions import exported_functions
 from vae_runtime import LossSpec
-from vae_runtime.bundle.manifest import GraphSpec, InputSpec, TensorSpec, graph_tensors
+from vae_runtime.bundle.fields import GraphSpec, InputSpec, TensorSpec
+from vae_runtime.bundle.manifest import graph_tensors
 from vae_runtime.errors import ExportError
 
 X = TensorSpec("x", "float32", ("batch", 4))
@@ -165,7 +166,8 @@ from vae_builder import build_models
 from vae_export.graphs.functions import exported_functions
 from vae_export.graphs.convert import canonicalize, check, convert
 from vae_runtime import LossSpec
-from vae_runtime.bundle.manifest import InputSpec, graph_tensors
+from vae_runtime.bundle.fields import InputSpec
+from vae_runtime.bundle.manifest import graph_tensors
 digests = {}
 for preset in ("conv", "dense"):
     models = build_models(preset, (9, 7, 3), 3, (8, 6), seed=1)

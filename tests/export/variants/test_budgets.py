@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from vae_export.variants.budgets import BUDGETS, LEAST, with_headroom
-from vae_runtime.bundle.variants import WIDEST, Drift
+from vae_runtime.bundle.variants import MAX_RELATIVE_TOLERANCE, Drift
 from vae_runtime.proof.parity import Difference, VerifyReport
 
 
@@ -25,9 +25,9 @@ def test_each_part_of_the_budget(change, words):
 
 def test_tolerances_are_twice_what_each_output_needs():
     def needs(output, share):
-        return Difference("loss", output, 0.0, 0.0, share / WIDEST, True)
+        return Difference("loss", output, 0.0, 0.0, share / MAX_RELATIVE_TOLERANCE, True)
 
     differences = (needs("z", 0.02), needs("loss", 1e-6), needs("loss", 2e-6), needs("logits", 0.4))
     report = VerifyReport("v", "int8", "cpu", "", 1, (*differences, needs("z", 0.01)), 0, 0, True)
     found = with_headroom(report)
-    assert found == {"z": 0.04, "loss": LEAST, "logits": WIDEST}
+    assert found == {"z": 0.04, "loss": LEAST, "logits": MAX_RELATIVE_TOLERANCE}

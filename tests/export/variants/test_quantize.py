@@ -17,7 +17,7 @@ from vae_export.graphs.lowering import Feeds, lower, weighted_nodes
 from vae_export.variants import budgets, measure
 from vae_export.variants import quantize as variants
 from vae_runtime import Bundle, BundleError, ExportError, InputError, LossSpec, OptionError
-from vae_runtime.bundle.manifest import GraphSpec, TensorSpec
+from vae_runtime.bundle.fields import GraphSpec, TensorSpec
 from vae_runtime.bundle.variants import Drift
 from vae_runtime.proof.parity import read_reference
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from vae_runtime import strict_json
 from vae_runtime.benchmark.cold_start import ColdStart
 from vae_runtime.benchmark.report import BenchReport, recommend
 from vae_runtime.benchmark.timing import Timing
-from vae_runtime.bundle import strict_json
 from vae_runtime.errors import MeasurementError
 from vae_runtime.inference.tuning import Place, Tuning, find
 

@@ -5,14 +5,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from vae_runtime.bundle import strict_json
-from vae_runtime.bundle.manifest import (
-    InputSpec,
-    Manifest,
-    graph_tensors,
-    manifest_schema,
-    read_manifest,
-)
+from vae_runtime import strict_json
+from vae_runtime.bundle.fields import InputSpec, Manifest
+from vae_runtime.bundle.manifest import graph_tensors, manifest_schema, read_manifest
 from vae_runtime.errors import BundleError
 from vae_runtime.loss import LossSpec
 
@@ -231,10 +226,11 @@ def test_a_newer_version_says_so_whatever_else_is_in_it(version):
 
 @pytest.mark.parametrize("version", [0, -1, True, "1", "2", 1.5, None, [1]])
 def test_an_unknown_version_is_no_newer_one(version):
-    found = json.dumps(version)
-    with pytest.raises(BundleError, match="format_version: expected 1, found") as caught:
+    found = (
+        r"\$\.format_version: (Invalid enum value|Expected int, got) .*: the manifest is damaged"
+    )
+    with pytest.raises(BundleError, match=found):
         read(changed(("format_version",), version))
-    assert f"found {found}: the manifest is damaged" in str(caught.value)
 
 
 @pytest.mark.parametrize("data", [b"", b"junk", b"[]", b"null", b"\xff", TEXT[:-3], TEXT + b"{}"])
@@ -281,13 +277,13 @@ def test_relative_paths(path):
     ],
 )
 def test_paths_that_leave_the_folder_or_hide_are_refused(path):
-    with pytest.raises(BundleError, match="of files: expected text that matches"):
+    with pytest.raises(BundleError, match=r"key in \$\.files: Expected str matching"):
         read(changed(("files", path), {"size": 1, "sha256": "0" * 64}))
 
 
 @pytest.mark.parametrize("digest", ["", "0" * 63, "0" * 65, "A" * 64, "0" * 64 + "\n", None])
 def test_a_digest_is_64_hexadecimal_digits(digest):
-    with pytest.raises(BundleError, match=r"files\.loss\.onnx\.sha256: expected"):
+    with pytest.raises(BundleError, match=r"\$\.files\[\.\.\.\]\.sha256: Expected str"):
         read(changed(("files", "loss.onnx", "sha256"), digest))
 
 

@@ -7,8 +7,20 @@ from vae_runtime import manifest_schema
 README = Path(__file__).parents[3] / "README.md"
 
 
+SCHEMA = manifest_schema()
+
+
+def resolved(schema):
+    """A schema with its reference followed; what stands beside the reference stays."""
+    if "$ref" not in schema:
+        return schema
+    name = schema["$ref"].removeprefix("#/$defs/")
+    return SCHEMA["$defs"][name] | {key: schema[key] for key in schema if key != "$ref"}
+
+
 def kind(schema):
     """A schema's type in a few words."""
+    schema = resolved(schema)
     if "anyOf" in schema:
         return " or ".join(kind(option) for option in schema["anyOf"])
     if "enum" in schema:
@@ -22,11 +34,12 @@ def kind(schema):
 
 def rows(schema, path, known):
     """One row a field; objects of the same shape are spelled out once."""
-    for name, field in schema["properties"].items():
+    for name, field in resolved(schema)["properties"].items():
         yield f"| `{path}{name}` | {kind(field)} | {field.get('description', '')} |"
         for child, step in children(field):
-            if str(child["properties"]) not in known:
-                known.add(str(child["properties"]))
+            title = resolved(child)["title"]
+            if title not in known:
+                known.add(title)
                 yield from rows(child, f"{path}{name}{step}.", known)
 
 
@@ -38,12 +51,12 @@ def children(field):
             ("[]", option.get("items")),
             (".*", option.get("additionalProperties")),
         ):
-            if isinstance(child, dict) and "properties" in child:
+            if isinstance(child, dict) and "properties" in resolved(child):
                 yield child, step
 
 
 def table():
-    lines = rows(manifest_schema(), "", set())
+    lines = rows(SCHEMA, "", set())
     return "\n".join(["| field | type | meaning |", "|---|---|---|", *lines])
 
 

@@ -12,8 +12,7 @@ import onnxruntime
 import pytest
 
 import vae_runtime
-from vae_runtime import Bundle, ExportError
-from vae_runtime.bundle import strict_json
+from vae_runtime import Bundle, ExportError, strict_json
 from vae_runtime.inference import tuning
 from vae_runtime.inference.parallel import Team
 from vae_runtime.inference.processors import usable_processors
@@ -77,9 +76,9 @@ GOOD = strict_json.encode(tuning.Saved(HERE, "float32", FOUND))
         (b"", "is not JSON"),
         (GOOD[:-20], "is not JSON"),
         (b"\xff" + GOOD, "is not UTF-8"),
-        (GOOD.replace(b'"threads": 3', b'"threads": 0'), "tuning.threads: expected a number from"),
-        (GOOD.replace(b'"threads": 3', b'"threads": "3"'), "expected an integer"),
-        (GOOD.replace(b": 64", b": 10000000000"), "tuning.batch_size: expected a number from"),
+        (GOOD.replace(b'"threads": 3', b'"threads": 0'), "tuning.threads: Expected int >= 1"),
+        (GOOD.replace(b'"threads": 3', b'"threads": "3"'), "Expected int, got str"),
+        (GOOD.replace(b": 64", b": 10000000000"), "tuning.batch_size: Expected int <= 65536"),
         (GOOD.replace(b'"threads": 3', b'"threads": 3, "more": 1'), "unknown key 'more'"),
         (GOOD.replace(b"Fast", b"Slow"), "is of another bundle or machine than its name says"),
         (GOOD.replace(b"float32", b"float16"), "is of another bundle or machine than its name"),

@@ -1,0 +1,261 @@
+"""Fields of the manifest. Parser, JSON Schema and the table in the README follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_runtime.bundle.archive import PATH
+from vae_runtime.bundle.variants import (
+    FLOAT32,
+    PRECISIONS,
+    Drift,
+    Latency,
+    RelativeTolerance,
+    allowed,
+)
+from vae_runtime.data.standardization import Standardization
+from vae_runtime.errors import OptionError
+from vae_runtime.latents import Latents
+from vae_runtime.loss import Losses, LossSpec
+from vae_runtime.strict_json import meta
+
+FORMAT_VERSION: Final = 1
+NAME = "[^\x00-\x1f\x7f-\x9f/]{1,200}"
+"""Regular expression of a model's name."""
+
+Text = Annotated[str, meta(pattern="[^\x00-\x1f\x7f-\x9f]{0,1000}")]
+RelativePath = Annotated[str, meta(pattern=PATH)]
+Digest = Annotated[str, meta(pattern="[0-9a-f]{64}")]
+Size = Annotated[int, meta(ge=1, le=2**31)]
+Count = Annotated[int, meta(ge=0, le=2**53)]
+Precision = Annotated[str, meta(pattern="|".join(PRECISIONS))]
+Dtype = Literal["float32", "uint8"]
+
+Option = None | bool | int | float | Text | tuple[int, ...]
+"""Value of one of the builder's options."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output of a graph."""
+
+    name: Annotated[str, meta("name of the tensor in the graph", pattern="[a-z][a-z0-9_]*")]
+    dtype: Annotated[Dtype, meta("element type")]
+    shape: Annotated[tuple[Literal["batch"] | Size, ...], meta("`batch`: any number of samples")]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """Shape, dtype and range of a sample."""
+
+    shape: Annotated[tuple[Size, ...], meta("(height, width, channels), or (D,) for vectors")]
+    dtype: Annotated[
+        Dtype, meta("float32: divide pixels by 255 before; uint8: the graph divides them")
+    ] = "float32"
+    range: Annotated[
+        tuple[float, float] | None, meta("lowest and highest value; null: any finite value")
+    ] = None
+    standardization: Annotated[
+        Standardization | None, meta("the graphs compute with (x - mean) / scale; null: with x")
+    ] = None
+
+    def faults(self, loss: LossSpec) -> Iterator[str]:
+        """Yield what contradicts a loss, or itself."""
+        expected = None if self.dtype == "uint8" else loss.value_range
+        if self.range != expected:
+            yield (
+                f"input.range is {self.range}, the {loss.reconstruction} loss of {self.dtype} "
+                f"needs {expected}"
+            )
+        if self.standardization:
+            if loss.value_range:
+                yield f"input.standardization does not go with the {loss.reconstruction} loss"
+            try:
+                self.standardization.check(self.shape)
+            except OptionError as error:
+                yield f"input.standardization: {error}"
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """One ONNX graph."""
+
+    file: Annotated[RelativePath, meta("the ONNX file")]
+    opset: Annotated[int, meta("version of the ONNX operator set", ge=13, le=30)]
+    inputs: Annotated[tuple[TensorSpec, ...], meta("in the order of the graph")]
+    outputs: Annotated[tuple[TensorSpec, ...], meta("in the order of the graph")]
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """The three ONNX graphs."""
+
+    encoder: Annotated[GraphSpec, meta("x to z_mean and z_log_var")]
+    decoder: Annotated[GraphSpec, meta("z to the loss's input (logits, values) and reconstruction")]
+    loss: Annotated[GraphSpec, meta("x and eps to the parts of the loss")]
+
+
+@dataclass(frozen=True)
+class SavedModelSpec:
+    """One TensorFlow SavedModel."""
+
+    path: Annotated[RelativePath, meta("its folder")]
+    signature: Annotated[Literal["serving_default"], meta("same tensor names as in the graph")]
+    weights_sha256: Annotated[
+        Digest, meta("digest of its variables (dtype, shape, bytes), in the Keras model's order")
+    ]
+
+
+@dataclass(frozen=True)
+class SavedModels:
+    """Encoder and decoder as TensorFlow SavedModels."""
+
+    encoder: Annotated[SavedModelSpec, meta("x to z_mean and z_log_var")]
+    decoder: Annotated[SavedModelSpec, meta("z to logits (if there are any) and reconstruction")]
+
+
+@dataclass(frozen=True)
+class ParitySpec:
+    """The reference inputs, and TensorFlow's values for them."""
+
+    file: Annotated[RelativePath, meta("npz with x, eps and every tensor that TensorFlow computed")]
+    samples: Annotated[int, meta("number of samples", ge=1, le=2**31)]
+    mean: Annotated[Losses[float], meta("means of TensorFlow's losses over these samples")]
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """Largest allowed differences from TensorFlow: `|a - ref| <= atol + rtol * |ref|`."""
+
+    tensor_atol: Annotated[float, meta("absolute, for z_mean, z_log_var, z, ...", ge=0, le=1e-3)]
+    tensor_rtol: Annotated[float, meta("relative, for the same", ge=0, le=1e-3)]
+    loss_atol: Annotated[float, meta("absolute, for each loss of each sample", ge=0, le=1e-2)]
+    loss_rtol: Annotated[float, meta("relative, for the same", ge=0, le=1e-2)]
+
+    def allowed(self, reference: NDArray[np.float64], *, is_loss: bool) -> Any:
+        """Return the largest allowed difference for each element of an output.
+
+        Args:
+            reference: TensorFlow's values.
+            is_loss: whether the output is a loss, one number per sample.
+        """
+        if is_loss:
+            return self.loss_atol + self.loss_rtol * np.abs(reference)
+        return self.tensor_atol + self.tensor_rtol * np.abs(reference)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The graphs in a lower precision."""
+
+    method: Annotated[
+        Literal["weights", "static", "dynamic"],
+        meta("weights: float16 weights; static, dynamic: int8 with calibrated or dynamic ranges"),
+    ]
+    graphs: Annotated[Graphs, meta("same inputs and outputs as in float32")]
+    size: Annotated[int, meta("bytes of these graphs", ge=1, le=2**53)]
+    drift: Annotated[Drift, meta("difference of its losses from float32's")]
+    within_budget: Annotated[
+        bool, meta("the drift is within this precision's budget; false: published on request")
+    ]
+    latency: Annotated[Latency, meta("time of the loss graph on the exporting machine")]
+    worth_it: Annotated[
+        bool, meta("int8: at most 0.6 of float32's time for one sample; float16: of its size")
+    ]
+    tolerances: Annotated[
+        dict[str, RelativeTolerance],
+        meta("largest allowed difference by output, relative to its largest value; see verify"),
+    ]
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """The data that the model was trained on."""
+
+    name: Annotated[Text, meta("name of the data set, or of the file")]
+    sha256: Annotated[Digest, meta("digest of the three splits: dtype, shape and bytes")]
+    train: Annotated[Count, meta("number of training samples")]
+    validation: Annotated[Count, meta("number of validation samples")]
+    test: Annotated[Count, meta("number of test samples")]
+    split_seed: Annotated[int | None, meta("seed of the splits; null: the source has its own")]
+    columns: Annotated[
+        tuple[Text, ...] | None, meta("names of a table's columns, in order; null: no names")
+    ]
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """How the model was trained, and the losses that it reached."""
+
+    options: Annotated[
+        dict[Text, Option], meta("the builder's options by name: preset, hidden, epochs, ...")
+    ]
+    parameters: Annotated[int, meta("trainable weights of encoder and decoder", ge=0)]
+    seconds: Annotated[float, meta("wall time of training", ge=0)]
+    validation: Annotated[Losses[float], meta("means over the validation samples, one z each")]
+    test: Annotated[Losses[float], meta("means over the test samples, one z each")]
+    latents: Annotated[Latents, meta("use of the latent dimensions, over the test samples")]
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file of the bundle."""
+
+    size: Annotated[int, meta("bytes; less than 2 GiB, ONNX's limit", ge=0, le=2**31 - 1)]
+    sha256: Annotated[Digest, meta("digest of its bytes")]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Description of a bundle: model, loss, graphs, proof, origin and files."""
+
+    format: Annotated[Literal["build-vae"], meta("always `build-vae`")]
+    format_version: Annotated[Literal[1], meta("version of this format")]
+    name: Annotated[str, meta("name of the model", pattern=NAME)]
+    created: Annotated[Text, meta("time of export, UTC, ISO 8601")]
+    input: Annotated[InputSpec, meta("a sample")]
+    latent_dim: Annotated[int, meta("length L of z", ge=1, le=2**31)]
+    loss: Annotated[LossSpec, meta("the loss, completely specified")]
+    graphs: Annotated[Graphs, meta("the ONNX graphs")]
+    saved_models: Annotated[
+        SavedModels | None, meta("the TensorFlow SavedModels; null: left out of a pack")
+    ]
+    parity: Annotated[ParitySpec, meta("the proof")]
+    tolerances: Annotated[Tolerances, meta("largest allowed differences from TensorFlow's values")]
+    variants: Annotated[dict[Precision, Variant], meta("the graphs in lower precision, by name")]
+    data: Annotated[DataSpec | None, meta("training data; null: not known")]
+    training: Annotated[TrainingSpec | None, meta("training; null: not known")]
+    versions: Annotated[dict[Text, Text], meta("versions of the libraries that made the bundle")]
+    packed_from: Annotated[
+        Digest | None, meta("digest of the bundle that this pack was made from; null: no pack")
+    ]
+    files: Annotated[dict[RelativePath, FileEntry], meta("every file except the manifest itself")]
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Precisions that the bundle can be loaded in, float32 first."""
+        return (FLOAT32, *self.variants)
+
+    def graphs_of(self, precision: str) -> Graphs:
+        """Return the graphs of one of `precisions`."""
+        return self.graphs if precision == FLOAT32 else self.variants[precision].graphs
+
+    def allowed(
+        self, precision: str, output: str, reference: NDArray[np.float64], *, is_loss: bool
+    ) -> Any:
+        """Return the largest allowed difference for each element of an output.
+
+        Args:
+            precision: one of `precisions`.
+            output: name of the output.
+            reference: TensorFlow's values.
+            is_loss: whether the output is a loss.
+        """
+        if precision == FLOAT32:
+            return self.tolerances.allowed(reference, is_loss=is_loss)
+        return allowed(self.variants[precision].tolerances[output], reference, is_loss=is_loss)

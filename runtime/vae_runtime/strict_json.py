@@ -1,0 +1,186 @@
+"""Strict JSON, to and from frozen dataclasses.
+
+msgspec checks types, limits and patterns, and writes the JSON Schema. It accepts three things that
+a manifest must not have: repeated keys, keys that the dataclass lacks, and missing keys that have a
+default. This module refuses them. It also bounds size and depth before anything is converted, and
+refuses byte order marks, NaN, very long integers and lone surrogates.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 16
+MAX_DIGITS = 18
+
+_END_OF_TEXT = r"(?![\s\S])"
+_SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character, left by an escape
+
+D = TypeVar("D")
+
+
+class StrictJsonError(ValueError):
+    """The text is not strict JSON, or does not fit the dataclass."""
+
+
+def meta(
+    description: str | None = None,
+    *,
+    ge: float | None = None,
+    le: float | None = None,
+    pattern: str | None = None,
+) -> msgspec.Meta:
+    """Describe and constrain a field, inside `Annotated`.
+
+    Args:
+        description: for the JSON Schema.
+        ge: lowest value.
+        le: highest value.
+        pattern: regular expression that a whole string must match.
+    """
+    if pattern is not None:  # `$` alone would let a line break through at the end
+        pattern = f"^(?:{pattern}){_END_OF_TEXT}"
+    limits: Any = {"ge": ge, "le": le, "pattern": pattern}
+    return msgspec.Meta(description=description, **limits)
+
+
+def decode(data: bytes) -> Any:
+    """Parse strict JSON.
+
+    Raises:
+        StrictJsonError: names the rule that the text breaks.
+    """
+    if len(data) > MAX_BYTES:
+        raise StrictJsonError(f"has {len(data)} bytes, at most {MAX_BYTES} are allowed")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise StrictJsonError(f"is not UTF-8: {error.reason} at byte {error.start}") from None
+    if text.startswith("\ufeff"):
+        raise StrictJsonError("starts with a byte order mark")
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_unique_keys,
+            parse_constant=_no_constant,
+            parse_int=_bounded_int,
+            parse_float=_finite_float,
+        )
+    except json.JSONDecodeError as error:
+        raise StrictJsonError(
+            f"is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        ) from None
+    except RecursionError:
+        raise StrictJsonError(f"is nested deeper than {MAX_DEPTH} levels") from None
+    _check_tree(value, 1)
+    return value
+
+
+def parse(cls: type[D], value: Any) -> D:
+    """Build a dataclass from parsed JSON.
+
+    Args:
+        cls: a dataclass.
+        value: what `decode` returned.
+
+    Raises:
+        StrictJsonError: names the place, what was expected and what was found.
+    """
+    try:
+        parsed = msgspec.convert(value, cls)
+    except msgspec.ValidationError as error:
+        text = str(error).replace("`", "").replace(_END_OF_TEXT.replace("\\", r"\\"), "")
+        reason, _, place = text.partition(" - at ")
+        raise StrictJsonError(f"{place or '$'}: {_short(reason, 120)}") from None
+    _check_keys(value, parsed, "$")
+    return parsed
+
+
+def encode(value: Any) -> bytes:
+    """Return a dataclass as JSON text: indented, keys in the order of the fields."""
+    text = json.dumps(dataclasses.asdict(value), indent=2, allow_nan=False, ensure_ascii=False)
+    return text.encode() + b"\n"
+
+
+def json_schema(cls: type[Any], title: str) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a dataclass: all keys required, no others allowed.
+
+    Args:
+        cls: a dataclass.
+        title: title of the schema.
+    """
+    schema = msgspec.json.schema(cls)
+    for component in schema["$defs"].values():
+        component["required"] = [*component["properties"]]
+        component["additionalProperties"] = False
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **schema}
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise StrictJsonError(f"has the key {_short(repr(key))} twice")
+        result[key] = value
+    return result
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise StrictJsonError(f"has {name}, which is not JSON")
+
+
+def _bounded_int(digits: str) -> int:
+    count = len(digits.lstrip("-"))
+    if count > MAX_DIGITS:
+        raise StrictJsonError(f"has an integer of {count} digits")
+    return int(digits)
+
+
+def _finite_float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise StrictJsonError(f"has the number {text[:20]}, which is out of range")
+    return number
+
+
+def _check_tree(value: Any, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise StrictJsonError(f"is nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, str) and _SURROGATE.search(value):
+        raise StrictJsonError(f"has the text {_short(ascii(value))}, which is half a character")
+    if isinstance(value, dict):
+        for key in value:
+            _check_tree(key, depth)
+    if isinstance(value, dict | list):
+        for child in value.values() if isinstance(value, dict) else value:
+            _check_tree(child, depth + 1)
+
+
+def _check_keys(given: Any, parsed: Any, place: str) -> None:
+    """Refuse keys that the conversion passed over, or filled in by a default."""
+    if dataclasses.is_dataclass(parsed):
+        names = [field.name for field in dataclasses.fields(parsed)]
+        for key in given:
+            if key not in names:
+                raise StrictJsonError(f"{place}: unknown key {_short(repr(key))}")
+        for name in names:
+            if name not in given:
+                raise StrictJsonError(f"{place}: key {name!r} is missing")
+            _check_keys(given[name], getattr(parsed, name), f"{place}.{name}")
+    elif isinstance(parsed, dict):
+        for key, child in parsed.items():
+            _check_keys(given[key], child, f"{place}.{key}")
+    elif isinstance(parsed, tuple):
+        for i, child in enumerate(parsed):
+            _check_keys(given[i], child, f"{place}[{i}]")
+
+
+def _short(text: str, length: int = 60) -> str:
+    return text if len(text) <= length else f"{text[: length - 3]}..."
