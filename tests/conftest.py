@@ -1,4 +1,4 @@
-"""Fixtures that the tests of all packages share: small models, exported once a session."""
+"""Fixtures for the tests of all packages: small models, exported once per session."""
 
 import os
 
@@ -12,7 +12,7 @@ import pytest
 
 
 def pytest_addoption(parser):
-    parser.addoption("--full", action="store_true", help="run the tests that take minutes, too")
+    parser.addoption("--full", action="store_true", help="also run the tests that take minutes")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -32,14 +32,14 @@ def same_weights_every_time():
 
 @pytest.fixture(scope="session")
 def small_models():
-    """A function that builds a small encoder and decoder with random weights, always the same."""
+    """Return a function that builds a small encoder and decoder with fixed random weights."""
 
     def make(preset="dense", shape=(8, 8, 1), latent_dim=3):
         from vae_builder import build_models
 
         encoder, decoder = build_models(preset, shape, latent_dim, (8, 6), seed=1)
         rng = np.random.default_rng(3)
-        for weight in (*encoder.weights, *decoder.weights):  # biases of zero hide mistakes
+        for weight in (*encoder.weights, *decoder.weights):  # zero biases would hide mistakes
             weight.assign(weight + 0.1 * rng.standard_normal(weight.shape).astype(np.float32))
         return encoder, decoder
 
@@ -48,9 +48,9 @@ def small_models():
 
 @pytest.fixture(scope="session")
 def exported(small_models, tmp_path_factory):
-    """A function that exports a small model with random weights, once for each kind.
+    """Return a function that exports a small model with random weights, once per configuration.
 
-    `exported("conv", "mse", (9, 7, 3))` is the path of its bundle, which no test may change.
+    `exported("conv", "mse", (9, 7, 3))` returns the path of its bundle. Tests must not change it.
     """
     known: dict[tuple, Path] = {}
 
@@ -83,7 +83,7 @@ def exported(small_models, tmp_path_factory):
 
 @pytest.fixture
 def tunings(tmp_path, monkeypatch):
-    """The folder where `bench --save` writes and `load` looks, for one test."""
+    """Redirect the folder of saved tunings to a temporary one, and return it."""
     from vae_runtime.inference import tuning
 
     path = tmp_path / "tunings"
@@ -93,13 +93,13 @@ def tunings(tmp_path, monkeypatch):
 
 @pytest.fixture
 def bundle(exported, tmp_path):
-    """A copy of a small dense bce bundle, free to be changed."""
+    """Return a copy of a small dense bce bundle that the test may change."""
     return Path(shutil.copytree(exported(), tmp_path / "small-vae"))
 
 
 @pytest.fixture
 def call(capsys):
-    """A function that runs a command; returns exit status, standard output and standard error."""
+    """Return a function from words to exit status, standard output and standard error."""
     from vae_runtime.cli.main import run
 
     def call(*words):
@@ -112,13 +112,13 @@ def call(capsys):
 
 @pytest.fixture(scope="module")
 def images():
-    """Small grey pictures, shape (40, 8, 8, 1), uint8."""
+    """Return small grey pictures, shape (40, 8, 8, 1), uint8."""
     return np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1)).astype(np.uint8)
 
 
 @pytest.fixture
 def data(images, tmp_path):
-    """The pictures as an .npy file."""
+    """Return the path of an .npy file with the pictures."""
     path = tmp_path / "images.npy"
     np.save(path, images)
     return path

@@ -1,42 +1,94 @@
-"""The documents keep up with the code: commands, exported names, version."""
+"""The documents keep up with the code: commands, options, exported names, and code that runs."""
 
 import importlib
 import re
+import shlex
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
+import click
+import numpy as np
 import pytest
 
 from vae_builder import PRESETS
-from vae_runtime.cli.main import build_vae
+from vae_runtime.cli.main import build_vae, run
+from vae_runtime.data import named
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+READMES = {
+    name: (ROOT / name).read_text(encoding="utf-8")
+    for name in (
+        "README.md",
+        *("builder/README.md", "export/README.md", "runtime/README.md", "tests/README.md"),
+    )
+}
+ALL = "\n".join(READMES.values())
 PACKAGES = ("vae_builder", "vae_export", "vae_runtime")
 
+CONTEXT = click.Context(build_vae)
+COMMANDS = {name: build_vae.get_command(CONTEXT, name) for name in build_vae.list_commands(CONTEXT)}
 
-@pytest.mark.parametrize("command", sorted(build_vae.commands))
+
+def blocks(text):
+    """The code blocks of a document, as pairs of language and code."""
+    return re.findall(r"^```(\w*)\n(.*?)^```$", text, re.S | re.M)
+
+
+def commands(text):
+    """The lines of shell blocks, without prompts, comments, and what commands print."""
+    for language, code in blocks(text):
+        if language in ("sh", "console"):
+            for line in code.splitlines():
+                if language == "sh" or line.startswith("$ "):
+                    yield line.removeprefix("$ ")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_readme_has_every_command(command):
-    assert re.search(rf"\bbuild-vae {command}\b", README), f"README.md: no `build-vae {command}`"
+    pattern = rf"^\| `build-vae {command}\b"
+    assert re.search(pattern, READMES["README.md"], re.M), f"README.md: no `build-vae {command}`"
 
 
-def test_readme_has_no_other_command():
-    """In code, that is; `build-vae` in a sentence is the name of the project."""
-    code = re.findall(r"```.*?```|`[^`\n]+`", README, re.S)
+def test_readmes_have_no_other_command():
+    """Only code counts; in a sentence `build-vae` is the name of the project."""
+    code = re.findall(r"```.*?```|`[^`\n]+`", ALL, re.S)
     used = {word for text in code for word in re.findall(r"(?:^|[\n`$] ?)build-vae ([a-z]+)", text)}
-    assert used <= set(build_vae.commands)
+    assert used <= COMMANDS.keys()
 
 
-def test_readme_names_only_options_that_exist():
+def test_readmes_name_only_options_that_exist():
     options = {
         flag
-        for command in (build_vae, *build_vae.commands.values())
+        for command in (build_vae, *COMMANDS.values())
         for parameter in command.params
         for flag in (*parameter.opts, *parameter.secondary_opts)
     } | {"--help", "--version"}
-    lines = [line for line in README.splitlines() if re.match(r"\s*(\$ )?build-vae [a-z]", line)]
+    lines = [line for line in commands(ALL) if line.startswith("build-vae ")]
     used = {flag for line in lines for flag in re.findall(r"(?<=\s)--[a-z-]+", line)}
     assert used <= options
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_links_lead_somewhere(name):
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", READMES[name]):
+        path, _, heading = target.partition("#")
+        file = (ROOT / name).parent / path if path else ROOT / name
+        assert file.exists(), f"{name}: {target}"
+        if heading:
+            titles = re.findall(r"^#+ (.+)$", file.read_text("utf-8"), re.M)
+            anchors = {re.sub(r"[^\w\- ]", "", t).lower().replace(" ", "-") for t in titles}
+            assert heading in anchors, f"{name}: {target}"
+
+
+def test_readmes_name_only_scripts_that_exist():
+    for path in re.findall(r"`(?:python|pytest) (tests/[\w/]+(?:\.py)?)", ALL):
+        assert (ROOT / path).exists(), path
+
+
+def test_the_main_readme_is_short():
+    assert len(READMES["README.md"].splitlines()) <= 200
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -49,17 +101,11 @@ def test_every_exported_name_exists(package):
         assert value.__doc__, f"{package}.{name} has no docstring"
 
 
-def test_readme_imports_only_names_that_exist():
-    for package, names in re.findall(r"^from (vae_\w+(?:\.\w+)*) import ([\w, ]+)", README, re.M):
-        module = importlib.import_module(package)
-        for name in names.split(","):
-            assert hasattr(module, name.strip()), f"README.md: {package}.{name.strip()}"
-
-
 @pytest.mark.parametrize("preset", PRESETS)
 def test_readme_states_what_a_preset_chooses(preset):
-    heading = re.search(r"^\| `--preset` \| layers \| (.+) \|$", README, re.M)[1]
-    row = re.search(rf"^\| `{preset}`[^|]*\|[^|]*\| (.+) \|$", README, re.M)[1]
+    text = READMES["builder/README.md"]
+    heading = re.search(r"^\| `--preset` \| layers \| (.+) \|$", text, re.M)[1]
+    row = re.search(rf"^\| `{preset}`[^|]*\|[^|]*\| (.+) \|$", text, re.M)[1]
     for flag, value in zip(heading.split(" | "), row.split(" | "), strict=True):
         choice = getattr(PRESETS[preset], flag.strip("`-").replace("-", "_"))
         assert value == (",".join(map(str, choice)) if flag == "`--hidden`" else f"{choice:g}")
@@ -69,3 +115,55 @@ def test_changelog_has_the_version():
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     headings = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.M)
     assert headings[0] == version
+
+
+@pytest.fixture(scope="module")
+def few_digits():
+    """The embedded digits, but fewer of them, so that a document's lines run in seconds."""
+    read = named.read_digits
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vae_runtime.data.sources.read_digits", lambda split: read(split)[:1000])
+        yield
+
+
+@pytest.fixture(scope="module")
+def prepared(few_digits, tmp_path_factory):
+    """A folder with the files that the documents speak of, and a bundle of the digits."""
+    from PIL import Image
+
+    from vae_builder import build_models
+
+    folder = tmp_path_factory.mktemp("docs")
+    rng = np.random.default_rng(0)
+    for name, model in zip(("enc", "dec"), build_models("dense", (8, 8, 1), 3), strict=True):
+        model.save(folder / f"{name}.keras")
+    np.save(folder / "x.npy", rng.random((80, 8, 8, 1), dtype=np.float32))
+    table = rng.normal(100.0, 5.0, (200, 4))
+    np.savetxt(folder / "sensors.csv", table, delimiter=",", header="a,b,c,d", comments="")
+    (folder / "pictures").mkdir()
+    for i, pixels in enumerate(rng.integers(0, 256, (40, 8, 8), dtype=np.uint8)):
+        Image.fromarray(pixels).save(folder / "pictures" / f"{i}.png")
+    assert run(["export", str(folder / "digits-vae"), "--epochs", "1", "-q"]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("name", [name for name, text in READMES.items() if name[0] != "t"])
+def test_code_blocks_run(name, prepared, tmp_path, monkeypatch):
+    """All Python and shell blocks of a document, in order, with one epoch and few digits."""
+    folder = shutil.copytree(prepared, tmp_path / "docs")
+    monkeypatch.chdir(folder)
+    namespace = {}
+    for language, code in blocks(READMES[name]):
+        if language == "python":
+            exec(re.sub(r"\bepochs=\d+", "epochs=1", code), namespace)
+        for line in commands(f"```{language}\n{code}```\n"):
+            words = shlex.split(re.sub(r"--epochs \d+", "", line))
+            if words[0] == "openssl":
+                subprocess.run(words, check=True, capture_output=True)
+            elif words[0] == "build-vae":
+                trains = words[1] in ("export", "train") and not {"--run", "--encoder"} & {*words}
+                shorter = ["--epochs", "1"] * trains
+                again = ["--force"] * (words[1] == "export")
+                assert run([*words[1:], *shorter, *again]) == 0, line
+            else:
+                assert words[:3] == ["python3", "-m", "venv"], line  # .ci/run runs these

@@ -1,4 +1,4 @@
-"""The comparison of runtimes: that it finds what differs, and that those installed here agree."""
+"""The comparison of runtimes finds differences, and the runtimes installed here agree."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ import everywhere
 import vae_runtime
 from everywhere import Difference, Row, compare, difference, table
 from peers import web
-from peers.runtime import LOSS_NAMES, NotHereError, Peer, batches
+from peers.runtime import LOSS_NAMES, NotAvailableError, Peer, batches
 from peers.runtimes import PEERS
 from vae_runtime import Bundle
 from vae_runtime.bundle.fields import Tolerances
@@ -29,37 +29,37 @@ def score(bundle, inputs):
 
 
 def score_wrongly(bundle, inputs):
-    """The last sample, when it is alone, is off by 1e-5 of its loss."""
+    """Change the loss of the last sample by 1e-5 of its value if it is scored alone."""
     version, found = score(bundle, inputs)
     return version, [*found[:-1], {**found[-1], "loss": found[-1]["loss"] * np.float32(1.00001)}]
 
 
-def not_here(bundle, inputs):
-    raise NotHereError("pip install it")
+def unavailable(bundle, inputs):
+    raise NotAvailableError("pip install it")
 
 
 def broken(bundle, inputs):
     raise RuntimeError("no such operator")
 
 
-RIGHT, WRONG = Peer("right", "nothing", score), Peer("wrong", "x", score_wrongly)
+RIGHT, WRONG = Peer("right", "none", score), Peer("wrong", "x", score_wrongly)
 
 
 @pytest.mark.parametrize("preset", ["dense", "conv"])
 @pytest.mark.parametrize("peer", [*PEERS, *web.peers(NODE_MODULES)], ids=lambda peer: peer.name)
-def test_runtimes_that_are_here_agree(exported, peer, preset):
+def test_installed_runtimes_agree(exported, peer, preset):
     row = compare(peer, [Bundle(exported(preset))])
     if row.missing:
         pytest.skip(f"{peer.name}: {row.missing}")
     assert not row.error
-    if peer.held:
+    if peer.must_agree:
         reconstruction, kl, loss = row.differences[0]
         assert max(reconstruction.relative, loss.relative) <= everywhere.RTOL
         assert kl.agrees and not row.failed
 
 
-def test_onnx_runtime_and_tensorflow_lite_are_here(exported):
-    """What the tests have installed must not be skipped."""
+def test_onnx_runtime_and_tensorflow_lite_are_not_skipped(exported):
+    """Both are installed with the tests."""
     bundle = Bundle(exported())
     ran = {peer.name for peer in PEERS if not compare(peer, [bundle]).missing}
     assert ran >= {"ONNX Runtime, CPU", "TensorFlow's tf.lite"}
@@ -89,13 +89,13 @@ def test_difference_is_relative_and_the_largest():
     ("value", "expected", "cell"),
     [
         (1000.003, 1000, "**3.0e-06**"),
-        (0.100009, 0.1, "9.0e-05 *"),  # within the bundle's 1e-5
+        (0.100009, 0.1, "9.0e-05 *"),  # within the bundle's tolerance of 1e-5
         (np.nan, 1, "**nan**"),
         (0, 0, "0.0e+00"),
         (1, 0, "**inf**"),
     ],
 )
-def test_what_is_beyond_is_marked(value, expected, cell):
+def test_differences_beyond_the_tolerance_are_marked(value, expected, cell):
     assert str(difference([np.float32([value])], [np.float32([expected])], TOLERANCES)) == cell
 
 
@@ -104,11 +104,11 @@ def test_another_shape_is_an_error():
         difference([np.zeros(2)], [np.zeros(1)], TOLERANCES)
 
 
-def test_a_single_sample_that_differs_is_found(exported):
+def test_one_different_sample_is_found(exported):
     row = compare(WRONG, [Bundle(exported())])
     assert [part.agrees for part in row.differences[0]] == [True, True, False]
     assert row.failed
-    assert not dataclasses.replace(row, peer=dataclasses.replace(WRONG, held=False)).failed
+    assert not dataclasses.replace(row, peer=dataclasses.replace(WRONG, must_agree=False)).failed
 
 
 @pytest.mark.parametrize(
@@ -116,9 +116,9 @@ def test_a_single_sample_that_differs_is_found(exported):
     [
         (RIGHT, 0, "| right (1.0) | "),
         (WRONG, 1, "DIFFERS: wrong"),
-        (Peer("absent", "x", not_here), 0, "skipped: absent: pip install it"),
+        (Peer("absent", "x", unavailable), 0, "skipped: absent: pip install it"),
         (Peer("broken", "x", broken), 1, "FAILED: broken: RuntimeError: no such operator"),
-        (Peer("shown", "x", score_wrongly, held=False), 0, "| shown for comparison |"),
+        (Peer("shown", "x", score_wrongly, must_agree=False), 0, "| shown for comparison |"),
     ],
 )
 def test_the_command(exported, monkeypatch, capsys, peer, status, line):
@@ -162,7 +162,7 @@ urllib.request.urlopen(urllib.request.Request(url + "results", json.dumps(answer
 
 @pytest.fixture
 def browser(tmp_path):
-    """A function that writes a program which does in Python what the page does in a browser."""
+    """Return a function that writes a Python program which acts as the page in a browser."""
     dist = tmp_path / "onnxruntime-web" / "dist"
     dist.mkdir(parents=True)
     (dist / "ort.mjs").write_text("ort")
@@ -177,19 +177,19 @@ def browser(tmp_path):
     return make
 
 
-def test_a_page_gets_its_job_and_hands_back_the_losses(exported, browser):
+def test_a_page_receives_its_job_and_returns_the_losses(exported, browser):
     row = compare(browser('{"batches": batches, "version": "B 7"}'), [Bundle(exported())])
     assert (row.version, row.error) == ("1.2.3, B 7", "")
     assert not row.failed
 
 
-def test_what_a_page_reports_as_an_error_is_one(exported, browser):
+def test_an_error_that_a_page_reports_is_shown(exported, browser):
     row = compare(browser('{"error": "no WebAssembly"}'), [Bundle(exported())])
     assert row.failed and row.error == "WebError: no WebAssembly"
 
 
 @pytest.mark.parametrize("path", ["nothing", "../README.md", "files/../secret", "files/", "files"])
-def test_nothing_else_is_served(tmp_path, path):
+def test_other_paths_are_not_served(tmp_path, path):
     (tmp_path / "files").mkdir()
     (tmp_path / "secret").write_text("x")
     with web.Server({"/": b"page", "/files/": tmp_path / "files"}) as server:
@@ -198,7 +198,7 @@ def test_nothing_else_is_served(tmp_path, path):
         caught.value.close()
 
 
-def test_what_is_missing_is_named(tmp_path, exported, monkeypatch):
+def test_missing_runtimes_are_named(tmp_path, exported, monkeypatch):
     bundle, absent = Bundle(exported()), web.peers(tmp_path)
     for peer in absent:
         assert "npm install --no-save onnxruntime-web" in compare(peer, [bundle]).missing

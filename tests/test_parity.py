@@ -1,7 +1,7 @@
-"""The promise of the whole: ONNX Runtime's losses are TensorFlow's, sample by sample.
+"""ONNX Runtime's losses equal TensorFlow's, sample by sample.
 
 TensorFlow's side is computed here from the SavedModels on disk with the loss of `vae_runtime.loss`
-over `keras.ops`; nothing of `vae_export.reference` or of the stored values is used.
+over `keras.ops`. Neither `vae_export.reference` nor the stored values are used.
 """
 
 import keras
@@ -18,29 +18,29 @@ from vae_runtime.loss import losses
 RTOL = 2e-6
 MODELS = ("encoder", "decoder")
 OUTPUTS = ("logits", "values", "reconstruction")
-"""What the loss is computed from: the first of these that the decoder gives."""
+"""The loss is computed from the first of these outputs that the decoder has."""
 
 
-def tensorflow_values(path, spec, x, eps, seen):
+def tensorflow_values(path, spec, x, eps, target):
     encoder, decoder = (tf.saved_model.load(str(path / "saved_model" / m)) for m in MODELS)
     code = encoder.signatures["serving_default"](x=tf.constant(x))
     z = code["z_mean"] + tf.exp(code["z_log_var"] * 0.5) * eps
     decoded = decoder.signatures["serving_default"](z=z)
     output = next(decoded[name] for name in OUTPUTS if name in decoded)
-    parts = losses(keras.ops, spec, tf.constant(seen), output, code["z_mean"], code["z_log_var"])
+    parts = losses(keras.ops, spec, tf.constant(target), output, code["z_mean"], code["z_log_var"])
     return {
         name: value.numpy().astype(np.float64) for name, value in {**vars(parts), **code}.items()
     }
 
 
-def largest_differences(path, x, eps, kl_scale=lambda reference: reference["kl_loss"], seen=None):
-    """Largest relative difference of each part of the loss, over the samples.
+def largest_differences(path, x, eps, kl_scale=lambda reference: reference["kl_loss"], target=None):
+    """Return the largest relative difference of each part of the loss, over the samples.
 
-    `seen` is what the model sees of x, where the graphs do something to it first.
+    `target` is x as the graphs convert or standardize it, by default x itself.
     """
     vae = load(path)
-    seen = x if seen is None else seen
-    found, reference = vae.loss(x, eps), tensorflow_values(path, vae.manifest.loss, x, eps, seen)
+    target = x if target is None else target
+    found, reference = vae.loss(x, eps), tensorflow_values(path, vae.manifest.loss, x, eps, target)
     result = {}
     for name in ("reconstruction_loss", "kl_loss", "loss"):
         value = getattr(found, name).astype(np.float64)
@@ -50,11 +50,11 @@ def largest_differences(path, x, eps, kl_scale=lambda reference: reference["kl_l
     return result
 
 
-def summands(reference):
-    """The size of what kl_loss adds up: in a model that is not trained, nearly all of it cancels.
+def kl_summands(reference):
+    """Return the total size of kl_loss's summands, which nearly cancel in an untrained model.
 
-    A kl_loss of 0.01 out of summands of 1 has a relative rounding error of 1e-5 in float32, in
-    TensorFlow as in ONNX Runtime; no order of the operations in float32 could be held to 2e-6.
+    A kl_loss of 0.01 from summands of size 1 has a relative rounding error of 1e-5 in float32, in
+    TensorFlow and in ONNX Runtime. No order of float32 operations could stay within 2e-6.
     """
     mean, log_var = reference["z_mean"], reference["z_log_var"]
     return 0.5 * (1 + np.abs(log_var) + mean**2 + np.exp(log_var)).sum(axis=1)
@@ -73,7 +73,7 @@ def inputs(shape, latent_dim, batch):
 @pytest.mark.parametrize("preset", ["dense", "conv"])
 def test_random_weights(exported, preset, reconstruction, shape, batch):
     path = exported(preset, reconstruction, shape)
-    differences = largest_differences(path, *inputs(shape, 3, batch), summands)
+    differences = largest_differences(path, *inputs(shape, 3, batch), kl_summands)
     assert max(differences.values()) <= RTOL, differences
 
 
@@ -101,17 +101,17 @@ def test_raw_values(exported, preset, loss, dtype, constants, batch):
     x, eps = inputs((9, 7, 3), 3, batch)
     if dtype == "uint8":
         x = np.round(255 * x).astype(np.uint8)
-    seen = x / np.float32(255) if dtype == "uint8" else x
+    target = x / np.float32(255) if dtype == "uint8" else x
     if constants:
         mean, scale = (np.array(c, np.float32) for c in (constants.mean, constants.scale))
-        seen = (seen - mean) / scale
-    differences = largest_differences(path, x, eps, summands, seen)
+        target = (target - mean) / scale
+    differences = largest_differences(path, x, eps, kl_summands, target)
     assert max(differences.values()) <= RTOL, differences
 
 
 @pytest.mark.parametrize("reconstruction", ["bce", "mse"])
 def test_many_elements(exported, reconstruction):
-    """Sums of 196,608 float32 terms, against float64."""
+    """Sums of 196,608 float32 terms agree with float64."""
     shape = (256, 256, 3)
     path = exported("conv", reconstruction, shape)
     vae = load(path)
@@ -129,7 +129,7 @@ def test_many_elements(exported, reconstruction):
 
 def test_another_kl_weight(exported):
     path = exported("dense", "bce", kl_weight=0.5)
-    differences = largest_differences(path, *inputs((8, 8, 1), 3, 64), summands)
+    differences = largest_differences(path, *inputs((8, 8, 1), 3, 64), kl_summands)
     assert max(differences.values()) <= RTOL, differences
 
 
@@ -146,4 +146,4 @@ def test_trained_on_digits(tmp_path):
         differences = largest_differences(path, x[:batch], eps[:batch])
         assert max(differences.values()) <= RTOL, (batch, differences)
     mean = load(path).loss(few.test, eps).mean()
-    assert mean.loss == pytest.approx(trained.test.loss, rel=0.02)  # other eps, the same model
+    assert mean.loss == pytest.approx(trained.test.loss, rel=0.02)  # the same model with other eps

@@ -1,4 +1,4 @@
-"""The builder of build-vae: data, model, training, and the `build-vae` command.
+"""The builder of build-vae: data, model, training, and export.
 
 ```python
 from vae_builder import TrainConfig, export_trained, load_dataset, train
@@ -8,7 +8,8 @@ exported = export_trained(trained, "digits-vae")
 print(exported.report)
 ```
 
-TensorFlow is imported by the first name that needs it, not by `import vae_builder`.
+`import vae_builder` does not import TensorFlow. It is imported when you first use a name that needs
+it.
 """
 
 from __future__ import annotations
@@ -23,34 +24,28 @@ from vae_runtime.errors import MissingExtraError
 from vae_runtime.loss import LossSpec
 
 if TYPE_CHECKING:
-    from vae_builder.adopted import export_models, load_model
     from vae_builder.build import export_trained, plan_variants
     from vae_builder.model.architectures import build_models
     from vae_builder.model.vae import VAE
+    from vae_builder.own_models import export_models, load_model
     from vae_builder.run.runs import Source, load_run, resume_run, train_run
     from vae_builder.training.checkpoint import Checkpoint, Epoch
     from vae_builder.training.evaluation import evaluate
     from vae_builder.training.loop import Progress
     from vae_builder.training.train import Trained, train
 
-_NEEDS_TENSORFLOW = {
-    "build_models": "model.architectures",
-    "VAE": "model.vae",
-    "Checkpoint": "training.checkpoint",
-    "Epoch": "training.checkpoint",
-    "Progress": "training.loop",
-    "Trained": "training.train",
-    "evaluate": "training.evaluation",
-    "train": "training.train",
-    "Source": "run.runs",
-    "load_run": "run.runs",
-    "resume_run": "run.runs",
-    "train_run": "run.runs",
-    "export_trained": "build",
-    "plan_variants": "build",
-    "export_models": "adopted",
-    "load_model": "adopted",
+_TENSORFLOW_MODULES = {
+    "own_models": ("export_models", "load_model"),
+    "build": ("export_trained", "plan_variants"),
+    "model.architectures": ("build_models",),
+    "model.vae": ("VAE",),
+    "run.runs": ("Source", "load_run", "resume_run", "train_run"),
+    "training.checkpoint": ("Checkpoint", "Epoch"),
+    "training.evaluation": ("evaluate",),
+    "training.loop": ("Progress",),
+    "training.train": ("Trained", "train"),
 }
+"""Modules that import TensorFlow, and the names that `__getattr__` takes from them."""
 
 __all__ = [
     "PRESETS",
@@ -79,14 +74,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _NEEDS_TENSORFLOW:
+    module = next((m for m, names in _TENSORFLOW_MODULES.items() if name in names), None)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        module = importlib.import_module(f"{__name__}.{_NEEDS_TENSORFLOW[name]}")
+        value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
     except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            "building a model", str(error.name).partition(".")[0], "build"
-        ) from None
-    value = getattr(module, name)
+        missing = str(error.name).partition(".")[0]
+        raise MissingExtraError("building a model", missing, "build") from None
     globals()[name] = value
     return value

@@ -1,4 +1,4 @@
-"""From a trained model to a bundle: the builder's side of the export."""
+"""Export of a model that was trained here."""
 
 from __future__ import annotations
 
@@ -11,29 +11,27 @@ import numpy as np
 from vae_builder.data import Dataset
 from vae_builder.training.train import Trained
 from vae_export import Curve, Exported, ExportOptions, Provenance, VariantPlan, export
-from vae_export.variants.quantize import CALIBRATION, HELD_OUT
+from vae_export.variants.quantize import MAX_CALIBRATION_SAMPLES, MAX_HELD_OUT_SAMPLES
 from vae_runtime.bundle.fields import TrainingSpec
 
 
 def export_trained(
-    trained: Trained,
-    path: str | Path,
-    **options: Unpack[ExportOptions],
+    trained: Trained, path: str | Path, **options: Unpack[ExportOptions]
 ) -> Exported:
-    """Exports a trained model as a bundle.
+    """Export a trained model as a bundle.
 
     Args:
-        trained: from `train` or `load_run`.
+        trained: the model, from `train` or `load_run`.
         path: folder of the bundle.
-        **options: how the bundle is made: `vae_export.ExportOptions`.
+        **options: see `vae_export.ExportOptions`.
 
     Returns:
         The published bundle, verified.
 
     Raises:
         ExportError: as `vae_export.export`.
-        InputError: uint8 graphs of a model whose data is not uint8, or too few held-out samples
-            for variants.
+        InputError: `input_dtype` is uint8 but the model's data is not, or there are too few
+            held-out samples for variants.
         OptionError: an unknown opset or precision.
     """
     return export(
@@ -51,15 +49,15 @@ def export_trained(
 def plan_variants(
     dataset: Dataset, precisions: Sequence[str], *, allow_drift: Sequence[str] = ()
 ) -> VariantPlan:
-    """Plans variants in lower precision: calibrated on training samples, measured on test samples.
+    """Plan variants in lower precision, calibrated on training and measured on test samples.
 
     Args:
-        dataset: what the model was trained on.
-        precisions: of `float16` and `int8`.
-        allow_drift: those to publish even where their drift is over the budget.
+        dataset: the data that the model was trained on.
+        precisions: `float16`, `int8` or both.
+        allow_drift: precisions to publish even if their drift is over the budget.
 
     Returns:
-        What `export_trained`, `export_models` and `vae_export.quantize` take.
+        The plan, for `export_trained`, `export_models` and `vae_export.quantize`.
 
     Raises:
         OptionError: an unknown precision.
@@ -67,8 +65,8 @@ def plan_variants(
     """
     plan = VariantPlan(
         precisions=tuple(precisions),
-        calibration=np.asarray(dataset.train[:CALIBRATION]),
-        held_out=np.asarray(dataset.test[:HELD_OUT]),
+        calibration=np.asarray(dataset.train[:MAX_CALIBRATION_SAMPLES]),
+        held_out=np.asarray(dataset.test[:MAX_HELD_OUT_SAMPLES]),
         allow_drift=tuple(allow_drift),
     )
     plan.check()
@@ -76,9 +74,8 @@ def plan_variants(
 
 
 def _provenance(trained: Trained) -> Provenance:
-    config = trained.config
     training = TrainingSpec(
-        options={name: value for name, value in vars(config).items() if name != "loss"},
+        options={name: value for name, value in vars(trained.config).items() if name != "loss"},
         parameters=trained.vae.count_params(),
         seconds=round(trained.seconds, 2),
         validation=trained.validation,

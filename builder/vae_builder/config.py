@@ -1,4 +1,4 @@
-"""How to train: every choice with its default, checked before anything is computed."""
+"""Training options, with their defaults and their validation."""
 
 from __future__ import annotations
 
@@ -10,25 +10,15 @@ from vae_runtime.errors import OptionError
 from vae_runtime.loss import LossSpec
 
 Variance = Literal["fixed", "optimal", "learned"]
-"""Where the variance of the Gaussian likelihood comes from while training."""
+"""How training finds the variance of the Gaussian likelihood."""
 
 Schedule = Literal["cosine", "constant"]
-"""What the learning rate does after its warm-up."""
+"""Learning-rate schedule after warm-up."""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """An architecture, and the choices that it is trained with unless others are made.
-
-    Attributes:
-        hidden: sizes of the encoder's hidden layers; the decoder has them in reverse.
-        latent_dim: length of z.
-        epochs: passes over the training samples.
-        batch_size: samples per step.
-        learning_rate: peak of Adam's.
-        kl_warmup: epochs in which the KL term rises from 0.
-        input_dropout: share of a sample's elements that the encoder does not see in a step.
-    """
+    """An architecture with options that suit it. `TrainConfig` describes the options."""
 
     hidden: tuple[int, ...]
     latent_dim: int = 20
@@ -52,26 +42,18 @@ PRESETS = {
         input_dropout=0.15,
     ),
 }
-"""By name: `dense`, good in a minute; `conv`, small, for images; `deep`, the best in 15 minutes."""
+"""Presets by name. `dense`: good results in a minute. `conv`: small, for images. `deep`: the best
+results, in 15 minutes."""
 
-OF_PRESET: Any = None
-"""Default of the choices that a preset makes."""
-
-
-def find_preset(name: str) -> Preset:
-    """The preset of that name.
-
-    Raises:
-        OptionError: there is none.
-    """
-    if name not in PRESETS:
-        raise OptionError(f"preset {name!r} is unknown: choose one of {', '.join(PRESETS)}")
-    return PRESETS[name]
+DEFAULT_OF_PRESET: Any = None
+"""Default of a `TrainConfig` option that takes the preset's value if you do not set it."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Choices of a training run; those that a preset makes are its own where left out.
+    """Options of a training run.
+
+    The options that `Preset` has too default to the values of the chosen preset.
 
     Attributes:
         preset: a name in `PRESETS`.
@@ -79,38 +61,38 @@ class TrainConfig:
         latent_dim: length of z.
         loss: reconstruction loss and KL weight.
         epochs: passes over the training samples.
-        batch_size: samples per step; what is left over at an epoch's end waits for the next.
-        learning_rate: peak of Adam's, reached after a warm-up and followed by a cosine decay.
-        schedule: of the learning rate after its warm-up: `cosine` decay to 0, or `constant`.
-        seed: of the weights, the noise and the order of samples.
-        kl_warmup: epochs in which the KL term rises from 0 to its weight.
-        input_dropout: share of a sample's elements that the encoder does not see in a step; the
-            loss is that of the whole sample.
-        free_bits: nats of KL divergence that each latent dimension may have at no cost.
-        clip_norm: bound of the gradient's norm over all weights; None for no bound.
-        ema_momentum: of an exponential moving average of the trainable weights, which is what is
-            evaluated and exported: the share of it that stays after a step; None for the weights
-            themselves. `vae_builder.training.averaging` states it.
-        patience: epochs without a better validation loss after which training ends, with the
-            best weights; None to train all epochs and keep the last.
-        variance: of the gaussian loss: `fixed` at the loss's own; `optimal`, the mean squared
-            error of each batch; or `learned` like a weight. `optimal` where left out; None with
-            other losses, which have none.
-        standardize: train on (x - mean) / scale, with means and standard deviations of the
-            training samples by column or channel.
+        batch_size: samples per step. An epoch skips the samples that do not fill its last batch.
+        learning_rate: peak learning rate of Adam, reached after a warm-up.
+        schedule: learning-rate schedule after warm-up: `cosine` decay to 0, or `constant`.
+        seed: seed of the initial weights, the noise and the order of samples.
+        kl_warmup: epochs in which the weight of the KL term rises from 0 to `loss.kl_weight`.
+        input_dropout: fraction of a sample's elements that is hidden from the encoder in each
+            step. The loss covers the whole sample.
+        free_bits: KL divergence that each latent dimension may have at no cost, in nats.
+        clip_norm: maximum norm of the gradient over all weights; None for no maximum.
+        ema_momentum: momentum of the exponential moving average (EMA) of the trainable weights.
+            The averaged weights are evaluated and exported. None to use the weights themselves.
+            See `vae_builder.training.averaging`.
+        patience: epochs without a better validation loss after which training stops and keeps the
+            best weights. None to train all epochs and keep the last weights.
+        variance: variance of the gaussian loss: `fixed` at `loss.variance`; `optimal`, the mean
+            squared error of each batch; or `learned` like a weight. Defaults to `optimal` with the
+            gaussian loss and to None, the only valid value, with other losses.
+        standardize: train on (x - mean) / scale, with the mean and the standard deviation of each
+            column or channel of the training samples.
     """
 
     preset: str = "dense"
-    hidden: tuple[int, ...] = OF_PRESET
-    latent_dim: int = OF_PRESET
+    hidden: tuple[int, ...] = DEFAULT_OF_PRESET
+    latent_dim: int = DEFAULT_OF_PRESET
     loss: LossSpec = field(default_factory=LossSpec)
-    epochs: int = OF_PRESET
-    batch_size: int = OF_PRESET
-    learning_rate: float = OF_PRESET
+    epochs: int = DEFAULT_OF_PRESET
+    batch_size: int = DEFAULT_OF_PRESET
+    learning_rate: float = DEFAULT_OF_PRESET
     schedule: Schedule = "cosine"
     seed: int = 0
-    kl_warmup: float = OF_PRESET
-    input_dropout: float = OF_PRESET
+    kl_warmup: float = DEFAULT_OF_PRESET
+    input_dropout: float = DEFAULT_OF_PRESET
     free_bits: float = 0.0
     clip_norm: float | None = None
     ema_momentum: float | None = None
@@ -119,42 +101,24 @@ class TrainConfig:
     standardize: bool = False
 
     def __post_init__(self) -> None:
-        """Makes the choices that are left out, and refuses what cannot train.
+        """Fill in the preset's values and validate all options.
 
         Raises:
             OptionError: names the option, its value and what is expected.
         """
-        for name, choice in vars(find_preset(self.preset)).items():
-            if getattr(self, name) is OF_PRESET:
-                object.__setattr__(self, name, choice)
+        if self.preset not in PRESETS:
+            raise OptionError(
+                f"preset {self.preset!r} is unknown: choose one of {', '.join(PRESETS)}"
+            )
+        for name, value in vars(PRESETS[self.preset]).items():
+            if getattr(self, name) is DEFAULT_OF_PRESET:
+                object.__setattr__(self, name, value)
         self.loss.check()
-        for name in ("latent_dim", "epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"{name} is {getattr(self, name)}, expected 1 or more")
-        if not self.hidden or min(self.hidden) < 1:
-            raise OptionError(f"hidden is {self.hidden}, expected sizes of 1 or more")
-        if not 0 < self.learning_rate <= 1:
-            raise OptionError(f"learning_rate is {self.learning_rate}, expected 0 < rate <= 1")
-        if not 0 <= self.seed < 2**31:
-            raise OptionError(f"seed is {self.seed}, expected 0 to 2147483647")
-        for name, value in (
-            ("kl_warmup", self.kl_warmup),
-            ("free_bits", self.free_bits),
-        ):
-            if not 0 <= value < math.inf:
-                raise OptionError(f"{name} is {value}, expected 0 or more")
-        if not 0 <= self.input_dropout < 1:
-            raise OptionError(f"input_dropout is {self.input_dropout}, expected 0 <= share < 1")
-        if self.schedule not in get_args(Schedule):
-            choices = ", ".join(get_args(Schedule))
-            raise OptionError(f"schedule is {self.schedule!r}, expected one of {choices}")
-        if self.clip_norm is not None and not 0 < self.clip_norm < math.inf:
-            raise OptionError(f"clip_norm is {self.clip_norm}, expected more than 0")
-        if self.ema_momentum is not None and not 0 < self.ema_momentum < 1:
-            raise OptionError(f"ema_momentum is {self.ema_momentum}, expected 0 < momentum < 1")
-        if self.variance not in (None, *get_args(Variance)):
-            choices = ", ".join(get_args(Variance))
-            raise OptionError(f"variance is {self.variance!r}, expected one of {choices}")
+        self._check_numbers()
+        for name, choices in (("schedule", get_args(Schedule)), ("variance", get_args(Variance))):
+            value = getattr(self, name)
+            if value not in choices and (name, value) != ("variance", None):
+                raise OptionError(f"{name} is {value!r}, expected one of {', '.join(choices)}")
         if self.variance and self.loss.variance is None:
             raise OptionError(
                 f"variance is {self.variance!r} with the {self.loss.reconstruction} loss, which "
@@ -167,5 +131,22 @@ class TrainConfig:
                 f"standardize does not go with the {self.loss.reconstruction} loss, which needs "
                 f"values in {list(self.loss.value_range)}: use the mse or the gaussian loss"
             )
-        if self.patience is not None and self.patience < 1:
-            raise OptionError(f"patience is {self.patience}, expected 1 or more")
+
+    def _check_numbers(self) -> None:
+        clip_norm, momentum, patience = self.clip_norm, self.ema_momentum, self.patience
+        for name, is_valid, expected in (
+            ("latent_dim", self.latent_dim >= 1, "1 or more"),
+            ("epochs", self.epochs >= 1, "1 or more"),
+            ("batch_size", self.batch_size >= 1, "1 or more"),
+            ("hidden", self.hidden and min(self.hidden) >= 1, "sizes of 1 or more"),
+            ("learning_rate", 0 < self.learning_rate <= 1, "0 < rate <= 1"),
+            ("seed", 0 <= self.seed < 2**31, "0 to 2147483647"),
+            ("kl_warmup", 0 <= self.kl_warmup < math.inf, "0 or more"),
+            ("free_bits", 0 <= self.free_bits < math.inf, "0 or more"),
+            ("input_dropout", 0 <= self.input_dropout < 1, "0 <= share < 1"),
+            ("clip_norm", clip_norm is None or 0 < clip_norm < math.inf, "more than 0"),
+            ("ema_momentum", momentum is None or 0 < momentum < 1, "0 < momentum < 1"),
+            ("patience", patience is None or patience >= 1, "1 or more"),
+        ):
+            if not is_valid:
+                raise OptionError(f"{name} is {getattr(self, name)}, expected {expected}")

@@ -1,4 +1,4 @@
-"""Exports an encoder and a decoder as a bundle: SavedModel, ONNX, reference values, manifest."""
+"""Export of an encoder and a decoder as a bundle: SavedModel, ONNX, reference values, manifest."""
 
 from vae_export.adoption.adopt import Adopted, adopt
 from vae_export.bundle import Exported, ExportOptions, Provenance, export

@@ -1,7 +1,7 @@
-"""Publishing a folder so that a reader sees the old one, the new one, or none: never a mixture.
+"""Atomic publication of a folder: a reader sees the old one, the new one or none, never a mixture.
 
-The new folder is written beside its target under a temporary name, flushed to disk, and renamed.
-An existing bundle is exchanged in one step where the system can do that (Linux, macOS).
+The new folder is written beside its target under a temporary name, flushed to disk and renamed.
+An existing bundle is exchanged in one step if the system can do that (Linux, macOS).
 """
 
 from __future__ import annotations
@@ -16,46 +16,38 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from vae_runtime.bundle.atomic_files import is_gone, owner
+from vae_runtime.bundle.atomic_files import writer_is_gone, writer_tag
 from vae_runtime.bundle.fields import FileEntry
-from vae_runtime.bundle.manifest import MANIFEST
+from vae_runtime.bundle.manifest import MANIFEST_FILE
 from vae_runtime.errors import ExportError
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _RENAME_SWAP = 2
-_TEMPORARY = ".{}.building-"
-_ASIDE = "-old"
+_MOVED_ASIDE = "-old"
+"""Suffix of an old bundle that was renamed to make room for the new one."""
 
 
 def check_target(target: Path, *, force: bool) -> None:
-    """Checks that a bundle can be published here, before any work is done for it.
+    """Raise `ExportError` unless a bundle can be published at `target`; call it before the work.
 
-    Args:
-        target: folder of the bundle.
-        force: replace a bundle that is there.
-
-    Raises:
-        ExportError: something is in the way, or the folder cannot be written.
+    `force` allows an existing bundle to be replaced, but never any other file or folder.
     """
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise ExportError(f"{target} exists and is not a folder: choose another name")
-    if target.exists() and any(target.iterdir()):
-        if not (target / MANIFEST).is_file():
-            raise ExportError(f"{target} exists and has no {MANIFEST}: choose another name")
+    if _is_filled(target):
+        if not (target / MANIFEST_FILE).is_file():
+            raise ExportError(f"{target} exists and has no {MANIFEST_FILE}: choose another name")
         if not force:
             raise ExportError(f"{target} exists: give --force to replace it, or another name")
     check_parent(target)
 
 
 def check_parent(target: Path) -> None:
-    """Checks that the folder around `target` can be written; makes it if need be.
-
-    Raises:
-        ExportError: it cannot.
-    """
+    """Create the parent folder of `target`; raise `ExportError` if it cannot be written."""
     parent = target.absolute().parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -67,44 +59,34 @@ def check_parent(target: Path) -> None:
         ) from None
 
 
-@contextlib.contextmanager
-def publishing_folder(target: Path) -> Iterator[Path]:
-    """As `publishing`, for a folder that is no bundle: one that holds something stays.
+def publishing_new_folder(target: Path) -> AbstractContextManager[Path]:
+    """Publish a folder that is not a bundle, as `publishing` does, but replace nothing.
 
-    Raises:
-        ExportError: something is there, or the target cannot be written.
+    It raises `ExportError` if `target` is anything but an empty folder.
     """
-    if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
+    if target.is_symlink() or (target.exists() and (not target.is_dir() or _is_filled(target))):
         raise ExportError(f"{target} exists: choose another name, or remove it first")
-    with publishing(target, force=False) as folder:
-        yield folder
+    return publishing(target, force=False)
 
 
 @contextlib.contextmanager
 def publishing(target: Path, *, force: bool) -> Iterator[Path]:
-    """Gives a temporary folder to fill; publishes it where the block ends without an error.
+    """Yield a temporary folder to fill, and publish it if the block ends without an error.
 
-    Args:
-        target: folder of the bundle.
-        force: replace a bundle that is there.
-
-    Yields:
-        The folder to write into. It is removed if the block raises.
-
-    Raises:
-        ExportError: the target cannot be written, or the disk is full.
+    The temporary folder is removed if the block raises. `force` is that of `check_target`. An
+    `ExportError` says that the target cannot be written or that the disk is full.
     """
     check_target(target, force=force)
     parent = target.absolute().parent
-    prefix = _TEMPORARY.format(target.name)
+    prefix = f".{target.name}.building-"
     folder: Path | None = None
     try:
         _remove_debris(target.absolute(), prefix)
-        folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{owner()}-", dir=parent))
+        folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{writer_tag()}-", dir=parent))
         yield folder
         folder.chmod(0o777 & ~_umask())
         _flush(folder)
-        check_target(target, force=force)  # the world may have changed meanwhile
+        check_target(target, force=force)  # again: the target may have changed meanwhile
         _move(folder, target.absolute())
     except OSError as error:
         raise ExportError(
@@ -115,22 +97,21 @@ def publishing(target: Path, *, force: bool) -> Iterator[Path]:
     finally:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
-    _flush_published(target, parent)
+    try:
+        _flush_folder(parent)  # makes the rename durable; the new folder is there even if it fails
+    except OSError as error:
+        raise ExportError(
+            f"{target} was written, but {parent} cannot be flushed to disk: {error.strerror}: "
+            "check the disk before you rely on it"
+        ) from error
 
 
 def file_entries(folder: Path) -> dict[str, FileEntry]:
-    """Sizes and digests of a bundle's files, for its manifest.
-
-    Args:
-        folder: the bundle's.
-
-    Returns:
-        By relative path, in order; the manifest itself is left out.
-    """
+    """Return size and digest of each file but the manifest, by relative path, in sorted order."""
     entries = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and name != MANIFEST:
+        if path.is_file() and name != MANIFEST_FILE:
             data = path.read_bytes()
             entries[name] = FileEntry(len(data), hashlib.sha256(data).hexdigest())
     return entries
@@ -142,26 +123,15 @@ def _umask() -> int:
     return mask
 
 
-def _flush_published(target: Path, parent: Path) -> None:
-    """Makes the rename itself durable; whether it succeeds or not, the new folder is there."""
-    try:
-        _flush_folder(parent)
-    except OSError as error:
-        raise ExportError(
-            f"{target} was written, but {parent} cannot be flushed to disk: {error.strerror}: "
-            "check the disk before you rely on it"
-        ) from error
-
-
 def _move(folder: Path, target: Path) -> None:
-    if not _holds_something(target):
+    if not _is_filled(target):
         folder.rename(target)  # replaces an empty folder too
     elif not _exchange(folder, target):
         _swap_in_two_steps(folder, target)
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Exchanges two folders in one step; False where the system cannot."""
+    """Exchange two folders in one step; return False if the system cannot do that."""
     if os.name != "posix":
         return False
     libc = ctypes.CDLL(None, use_errno=True)
@@ -174,14 +144,15 @@ def _exchange(first: Path, second: Path) -> bool:
         return False
     if status == 0:
         return True
-    if ctypes.get_errno() in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
-        return False  # a file system without it, such as NFS
-    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(second))
+    code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+        return False  # a file system without this call, such as NFS
+    raise OSError(code, os.strerror(code), str(second))
 
 
 def _swap_in_two_steps(folder: Path, target: Path) -> None:
-    """For systems without an exchange: for a moment between two renames the target is absent."""
-    aside = folder.with_name(folder.name + _ASIDE)
+    """Swap by two renames, for systems without an exchange; between them the target is absent."""
+    aside = folder.with_name(folder.name + _MOVED_ASIDE)
     target.rename(aside)
     try:
         folder.rename(target)
@@ -192,17 +163,17 @@ def _swap_in_two_steps(folder: Path, target: Path) -> None:
 
 
 def _remove_debris(target: Path, prefix: str) -> None:
-    """Removes what exports that were killed left behind; brings back a bundle moved aside."""
+    """Remove what killed exports left behind; restore a bundle that one of them moved aside."""
     for folder in target.parent.glob(f"{glob.escape(prefix)}*"):
-        if not is_gone("-".join(folder.name.removeprefix(prefix).split("-")[:2])):
+        if not writer_is_gone("-".join(folder.name.removeprefix(prefix).split("-")[:2])):
             continue
-        if folder.name.endswith(_ASIDE) and not _holds_something(target):
+        if folder.name.endswith(_MOVED_ASIDE) and not _is_filled(target):
             folder.rename(target)
         else:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _holds_something(folder: Path) -> bool:
+def _is_filled(folder: Path) -> bool:
     return folder.exists() and any(folder.iterdir())
 
 
@@ -216,7 +187,7 @@ def _flush(folder: Path) -> None:
 
 def _flush_folder(folder: Path) -> None:
     if os.name != "posix":
-        return  # other systems do not open folders
+        return  # other systems cannot open a folder
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

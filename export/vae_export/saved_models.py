@@ -1,7 +1,7 @@
 """SavedModels: written with one named signature, read back from disk, digested by their weights.
 
-A SavedModel's files differ from export to export (the order of its variables does), so what
-identifies one is the digest of its weights.
+The files of a SavedModel differ from export to export because the order of its variables does. The
+digest of the weights identifies it instead.
 """
 
 from __future__ import annotations
@@ -23,34 +23,21 @@ SIGNATURE: Final = "serving_default"
 
 
 def write_saved_model(model: keras.Model, function: Any, path: Path) -> None:
-    """Writes a SavedModel with `function` as its one signature.
+    """Write the SavedModel of `model` to a new folder; raise `OSError` if that fails.
 
-    Args:
-        model: owner of the weights.
-        function: a `tf.function` with an input signature that returns a dict.
-        path: folder to make.
-
-    Raises:
-        OSError: it cannot be written.
+    `function`, a `tf.function` with an input signature that returns a dict, is its only signature.
     """
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint(SIGNATURE, function)
-    with as_os_error(path):
+    with translated_write_errors(path):
         archive.write_out(str(path), verbose=False)
-    shutil.rmtree(path / "assets", ignore_errors=True)  # an empty folder; copies may lose it
+    shutil.rmtree(path / "assets", ignore_errors=True)  # an empty folder, which a copy may lose
 
 
 @contextlib.contextmanager
-def as_os_error(path: Path) -> Iterator[None]:
-    """Raises what TensorFlow says of a file that it cannot write as everybody else does.
-
-    Args:
-        path: what it writes.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+def translated_write_errors(path: Path) -> Iterator[None]:
+    """Raise TensorFlow's errors as an `OSError` that names `path`, the file being written."""
     try:
         yield
     except tf.errors.OpError as error:
@@ -59,11 +46,7 @@ def as_os_error(path: Path) -> Iterator[None]:
 
 
 def read_saved_model(path: Path) -> Any:
-    """Reads a SavedModel.
-
-    Returns:
-        Its signature: called with named tensors, it returns a dict of tensors.
-    """
+    """Return the signature of a SavedModel: call it with named tensors to get a dict of tensors."""
     restored = tf.saved_model.load(str(path))
     signature = restored.signatures[SIGNATURE]
     signature.owner = restored  # the signature holds no reference to the variables that it uses
@@ -71,7 +54,7 @@ def read_saved_model(path: Path) -> Any:
 
 
 def weights_sha256(model: keras.Model) -> str:
-    """Digest of a model's weights: dtype, shape and bytes of each, in the model's order."""
+    """Return the SHA-256 of each weight's dtype, shape and bytes, in the order of the model."""
     digest = hashlib.sha256()
     for weight in model.weights:
         array = np.ascontiguousarray(weight.numpy())

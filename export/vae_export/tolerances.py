@@ -1,4 +1,4 @@
-"""How far ONNX Runtime may be from TensorFlow: where it starts, and what a model needs."""
+"""Tolerances between ONNX Runtime and TensorFlow: the defaults, and what a model needs."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from vae_runtime.loss import LossSpec
 from vae_runtime.proof.parity import VerifyReport
 
 TOLERANCES = Tolerances(tensor_atol=1e-5, tensor_rtol=1e-5, loss_atol=1e-5, loss_rtol=1e-6)
-"""What a difference from TensorFlow may be, where the model leaves room for other processors."""
+"""Default tolerances of a bundle, absolute and relative."""
 
 HEADROOM = 4
-"""How many times what this machine measures must be allowed, for other processors."""
+"""Factor by which a tolerance exceeds this machine's difference: other processors differ more."""
 
-WIDEST = 10
-"""How far `TOLERANCES` may be widened for a model that sums more terms."""
+MAX_WIDENING = 10
+"""Largest factor by which `TOLERANCES` are widened for a model that sums more terms."""
 
-WIDEST_OF_PROBABILITIES = 1000
-"""The same for losses of probabilities: 1 - p of a float32 p next to 1 has few digits left."""
+MAX_WIDENING_OF_PROBABILITIES = 1000
+"""The same for losses of probabilities: 1 - p has few digits if the float32 p is close to 1."""
 
 
-def verdict(report: VerifyReport, loss: LossSpec) -> str:
-    """Why a report did not pass."""
+def failure_message(report: VerifyReport, loss: LossSpec) -> str:
+    """Say which output of a failed report is worst, and the probable cause."""
     worst = max(report.differences, key=lambda d: d.of_tolerance)
     cause = "a layer is converted wrongly"
     if loss.decoder == "probabilities" and all(d.agrees or d.is_loss for d in report.differences):
@@ -30,32 +30,28 @@ def verdict(report: VerifyReport, loss: LossSpec) -> str:
         )
     return (
         f"ONNX Runtime does not compute what TensorFlow computed: {worst.graph} {worst.output} "
-        f"differs by {worst.max_absolute:.3g}, {worst.of_tolerance:.3g} times what is allowed: "
+        f"differs by {worst.max_absolute:.3g}, {worst.of_tolerance:.3g} times the tolerance: "
         f"{cause}"
     )
 
 
-def with_headroom(report: VerifyReport, spec: LossSpec) -> Tolerances:
-    """`TOLERANCES`, widened where this machine alone needs more than its share of them."""
+def widened_tolerances(report: VerifyReport, loss: LossSpec) -> Tolerances:
+    """Return `TOLERANCES`, widened if they leave less than `HEADROOM` on this machine."""
 
-    def factor(of_losses: bool, widest: float) -> float:
-        shares = [d.of_tolerance for d in report.differences if d.is_loss == of_losses]
-        return min(widest, max(1.0, HEADROOM * max(shares)))
+    def factor(is_loss: bool, largest: float) -> float:
+        used = [d.of_tolerance for d in report.differences if d.is_loss == is_loss]
+        return min(largest, max(1.0, HEADROOM * max(used)))
 
-    tensor = factor(of_losses=False, widest=WIDEST)
-    ill_conditioned = spec.decoder == "probabilities"
-    loss = factor(
-        of_losses=True,
-        widest=WIDEST_OF_PROBABILITIES if ill_conditioned else WIDEST,
-    )
+    def widened(tolerance: float, factor: float) -> float:
+        # Rounded for the reader, and so that a product of factors does not exceed its bound.
+        return float(f"{tolerance * factor:.3g}")
+
+    of_probabilities = loss.decoder == "probabilities"
+    tensors = factor(False, MAX_WIDENING)
+    losses = factor(True, MAX_WIDENING_OF_PROBABILITIES if of_probabilities else MAX_WIDENING)
     return Tolerances(
-        tensor_atol=_three_digits(TOLERANCES.tensor_atol * tensor),
-        tensor_rtol=_three_digits(TOLERANCES.tensor_rtol * tensor),
-        loss_atol=_three_digits(TOLERANCES.loss_atol * loss),
-        loss_rtol=_three_digits(TOLERANCES.loss_rtol * loss),
+        tensor_atol=widened(TOLERANCES.tensor_atol, tensors),
+        tensor_rtol=widened(TOLERANCES.tensor_rtol, tensors),
+        loss_atol=widened(TOLERANCES.loss_atol, losses),
+        loss_rtol=widened(TOLERANCES.loss_rtol, losses),
     )
-
-
-def _three_digits(tolerance: float) -> float:
-    """Rounded for a reader, and so that a product of factors stays at its bound."""
-    return float(f"{tolerance:.3g}")

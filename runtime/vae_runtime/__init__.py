@@ -1,7 +1,7 @@
 """The light runtime of build-vae: NumPy and ONNX Runtime, no TensorFlow.
 
-`load` opens a bundle; the object it returns encodes, decodes, scores and verifies. What `bench`
-needs is imported when it is first asked for: it would cost each start of a process some 10 ms.
+`load` opens a bundle. The object that it returns encodes, decodes, scores and verifies. The modules
+behind `bench` and `load_array` are imported on first use, which saves about 10 ms at each start.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from vae_runtime.benchmark.report import BenchReport
     from vae_runtime.data.sources import load_array
 
-_LATER = {
+_LAZY_MODULES = {
     "load_array": "data.sources",
     "BenchReport": "benchmark.report",
     "Peer": "benchmark.bench",
@@ -79,8 +79,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name not in _LAZY_MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
+    value = getattr(importlib.import_module(f"{__name__}.{_LAZY_MODULES[name]}"), name)
     globals()[name] = value
     return value

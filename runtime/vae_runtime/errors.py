@@ -1,24 +1,24 @@
-"""The exceptions that build-vae raises for what a user can mend.
+"""Exceptions that build-vae raises for problems that a user can fix.
 
 ```
 BuildVaeError
 ├── InputError           arrays or data files: unreadable, wrong shape or dtype, NaN, out of range
-├── OptionError          an option or argument outside its choices: unknown preset, latent size 0
-├── BundleError          a bundle that is missing, incomplete, changed, or not in a known format
-├── ProviderError        an execution provider that is not there, does not start, or fails
-├── TrainingError        training that cannot go on
+├── OptionError          an option or argument that is not allowed: unknown preset, latent size 0
+├── BundleError          a bundle that is missing, incomplete, changed, or in an unknown format
+├── ProviderError        an execution provider that is missing, does not start, or fails
+├── TrainingError        training that cannot continue
 ├── ExportError          a model that cannot be exported, or a target that cannot be written
-├── MeasurementError     times that cannot be taken, or say too little to be kept
-└── MissingExtraError    a package that an extra of build-vae installs
+├── MeasurementError     times that cannot be measured, or are too noisy to be used
+└── MissingExtraError    a missing package that an extra of build-vae installs
 ```
 
-Each message is one line that says what was found, what was expected and what to do about it.
-Everything else that escapes is a defect of build-vae.
+Each message is one line that says what was found, what was expected and what to do about it. Any
+other exception is a bug in build-vae.
 """
 
 
 class BuildVaeError(Exception):
-    """Base of every exception that build-vae raises on purpose."""
+    """Base class of all exceptions that build-vae raises on purpose."""
 
 
 class InputError(BuildVaeError, ValueError):
@@ -26,7 +26,7 @@ class InputError(BuildVaeError, ValueError):
 
 
 class OptionError(BuildVaeError, ValueError):
-    """An option lies outside its choices."""
+    """An option or argument has a value that is not allowed."""
 
 
 class BundleError(BuildVaeError):
@@ -34,11 +34,11 @@ class BundleError(BuildVaeError):
 
 
 class ProviderError(BuildVaeError):
-    """An execution provider of ONNX Runtime is not available, did not start, or failed."""
+    """An execution provider of ONNX Runtime is missing, did not start, or failed."""
 
 
 class TrainingError(BuildVaeError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class ExportError(BuildVaeError):
@@ -46,11 +46,17 @@ class ExportError(BuildVaeError):
 
 
 class MeasurementError(BuildVaeError):
-    """Times cannot be taken here, or the machine was too noisy for them to be kept."""
+    """Times cannot be measured here, or are too noisy to be used."""
 
 
 class MissingExtraError(BuildVaeError, ImportError):
-    """A package is missing that one of build-vae's extras installs."""
+    """A package is missing that an extra of build-vae installs.
+
+    Args:
+        what: the feature that needs the package.
+        package: name of the package.
+        extra: name of the extra, such as `cpu`.
+    """
 
     def __init__(self, what: str, package: str, extra: str) -> None:
         super().__init__(

@@ -1,8 +1,8 @@
-"""What the latent dimensions carry: their KL divergence, which are active, whether any is.
+"""Use of the latent dimensions: their KL divergence, and how many are active.
 
-A dimension is *active* where the variance of its z_mean over the data is above 0.01 (Burda, Grosse
-and Salakhutdinov, Importance Weighted Autoencoders, 2016, section 5.2). Where none is, or
-the KL divergence is next to nothing, the posterior has collapsed onto the prior.
+A dimension is *active* if the variance of its z_mean over the data is above 0.01 (Burda, Grosse and
+Salakhutdinov, Importance Weighted Autoencoders, 2016, section 5.2). If no dimension is active, or
+if the KL divergence is close to zero, the posterior has collapsed onto the prior.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from vae_runtime.loss import kl_terms
 from vae_runtime.strict_json import meta
 
 ACTIVE_VARIANCE = 0.01
-"""Variance of z_mean over the data above which a latent dimension counts as active."""
+"""Variance of z_mean over the data above which a latent dimension is active."""
 
 COLLAPSED_KL = 0.1
-"""Nats of KL divergence, over all dimensions, below which z says next to nothing about x."""
+"""KL divergence over all dimensions, in nats, below which the posterior has collapsed."""
 
 
 @dataclass(frozen=True)
 class Latents:
-    """What the latent dimensions carry, over a data set."""
+    """Use of the latent dimensions over a data set."""
 
     active_units: Annotated[int, meta("dimensions whose z_mean varies by more than 0.01", ge=0)]
     kl_per_dimension: Annotated[
@@ -33,12 +33,12 @@ class Latents:
     ]
 
     def warning(self) -> str | None:
-        """A warning where the posterior has collapsed; None where it has not."""
+        """Return a warning if the posterior has collapsed, else `None`."""
         kl = sum(self.kl_per_dimension)
         if not self.active_units:
             found = f"none of {len(self.kl_per_dimension)} latent dimensions is active"
         elif kl < COLLAPSED_KL:
-            found = f"z says next to nothing about x, KL {kl:.3g} nats"
+            found = f"z carries almost no information about x, KL {kl:.3g} nats"
         else:
             return None
         return (
@@ -46,16 +46,8 @@ class Latents:
         )
 
 
-def latents(z_mean: NDArray[np.floating], z_log_var: NDArray[np.floating]) -> Latents:
-    """Summarises codes.
-
-    Args:
-        z_mean: means, shape `(n, L)`, n at least 1.
-        z_log_var: logarithms of the variances, shape `(n, L)`.
-
-    Returns:
-        KL divergence and activity of each dimension, computed in float64.
-    """
+def measure_latents(z_mean: NDArray[np.floating], z_log_var: NDArray[np.floating]) -> Latents:
+    """Measure the use of each dimension in float64, from arrays of shape `(n, L)` with n >= 1."""
     means, log_vars = z_mean.astype(np.float64), z_log_var.astype(np.float64)
     kl = kl_terms(np, means, log_vars).mean(axis=0)
     active = int(np.sum(means.var(axis=0) > ACTIVE_VARIANCE))

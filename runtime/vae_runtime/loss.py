@@ -10,20 +10,22 @@ For a sample x of D elements, encoder outputs `z_mean` and `z_log_var` of length
     kl_loss                    -1/2 * sum over L of  1 + z_log_var - z_mean^2 - exp(z_log_var)
     loss                       reconstruction_loss + kl_weight * kl_loss
 
-with l the decoder's logits, r its output, p its output clipped to [1e-7, 1 - 1e-7], and v the
-variance of the Gaussian likelihood, one number for all elements. Elements and latent dimensions are
-*summed*; the loss of a data set is the *mean* over its samples. bce, gaussian (a density: it may be
-negative) and kl_loss are in nats, mse in squared units of the data.
+with l the logits of the decoder, r its output, p its output clipped to [1e-7, 1 - 1e-7], and v the
+variance of the Gaussian likelihood, one number for all elements. The loss of a sample is the *sum*
+over its elements and latent dimensions. The loss of a data set is the *mean* over its samples. bce,
+gaussian and kl_loss are in nats; mse is in squared units of the data. gaussian uses a density, so
+it may be negative.
 
 The bce form is `-x log(p) - (1 - x) log(1 - p)` at p = sigmoid(l), rearranged so that it is exact
-where p rounds to 0 or 1. Keras's `binary_crossentropy(x, p) * D` is the same number as long as no
-p is clipped; beyond that it has two values of its own: plain probabilities are clipped at 1e-7,
-while inside a `tf.function` (and for what Keras's own sigmoid returned) it goes back to the logits.
-Hence decoders here end in logits. The second form is for decoders of others, whose last layer gives
-probabilities from which no logits can be had: it is defined by the clipping.
+where p rounds to 0 or 1. Keras's `binary_crossentropy(x, p) * D` gives the same number as long as
+no p is clipped. Beyond that, Keras gives two different values: it clips plain probabilities at
+1e-7, but inside a `tf.function`, or if p came from Keras's own sigmoid, it uses the logits. For
+this reason the decoders of build-vae end in logits. The form for probabilities is for your own
+decoders, if their last layer gives probabilities from which the logits cannot be recovered. It
+includes the clipping.
 
-Each function takes an array namespace `xp`: `numpy`, or `keras.ops` whose names are NumPy's, so
-that the same lines are run by NumPy, trained by TensorFlow and traced into the ONNX graph.
+Each function takes an array namespace `xp`: `numpy`, or `keras.ops`, which uses NumPy's names. The
+same lines are run by NumPy, trained by TensorFlow and traced into the ONNX graph.
 
 Sources: Kingma and Welling, Auto-Encoding Variational Bayes (2014), appendix B for the KL term;
 Rybkin, Daniilidis and Levine, Simple and Effective VAE Training with Calibrated Decoders (2021),
@@ -49,27 +51,26 @@ T = TypeVar("T")
 Reconstruction = Literal["bce", "mse", "gaussian"]
 Decoder = Literal["logits", "probabilities", "values"]
 
-DECODERS: dict[Reconstruction, tuple[Decoder, ...]] = {
+ALLOWED_DECODERS: dict[Reconstruction, tuple[Decoder, ...]] = {
     "bce": ("logits", "probabilities"),
     "mse": ("values",),
     "gaussian": ("values",),
 }
-"""What a decoder may give for each reconstruction loss; the first one unless stated."""
+"""Decoder outputs that each reconstruction loss accepts; the first one is the default."""
 
 MIN_VARIANCE, MAX_VARIANCE = 1e-6, 1e6
-"""Bounds of the Gaussian likelihood's variance: beyond them float32 has no digits for the loss."""
+"""Bounds of the Gaussian variance. Outside them the loss has no correct digits in float32."""
 
-CLIP = 1e-7
-"""Probabilities are kept this far from 0 and from 1, as by Keras."""
+CLIP_EPSILON = 1e-7
+"""Smallest distance of a clipped probability from 0 and from 1, the same as in Keras."""
 
-
-MANY = 4096
-"""Elements that are summed in one go."""
+MAX_ELEMENTS_PER_SUM = 4096
+"""Sums over more elements than this are computed in two steps."""
 
 
 @dataclass(frozen=True)
 class Losses(Generic[T]):
-    """The loss in its parts: per sample with shape `(batch,)`, or as means over samples."""
+    """The loss and its parts, per sample with shape `(batch,)` or as means over samples."""
 
     reconstruction_loss: Annotated[T, meta("summed over the elements")]
     kl_loss: Annotated[T, meta("KL divergence from N(0, I), summed over the latents, in nats")]
@@ -79,10 +80,10 @@ class Losses(Generic[T]):
         return iter(vars(self).values())
 
     def mean(self) -> Losses[float]:
-        """Means over the samples, computed in float64.
+        """Return the mean of each part over the samples, computed in float64.
 
         Returns:
-            One number for each part; NaN where there are no samples.
+            One number for each part, NaN if there are no samples.
         """
         return Losses(
             *(
@@ -93,12 +94,12 @@ class Losses(Generic[T]):
 
 
 LOSS_NAMES = tuple(field.name for field in fields(Losses))
-"""`reconstruction_loss`, `kl_loss`, `loss`: what graphs, files and reports call the parts."""
+"""Names of the parts in graphs, files and reports: `reconstruction_loss`, `kl_loss`, `loss`."""
 
 
 @dataclass(frozen=True)
 class LossSpec:
-    """Which loss: all that is needed to compute it again."""
+    """Complete specification of a loss."""
 
     reconstruction: Annotated[
         Reconstruction,
@@ -110,18 +111,18 @@ class LossSpec:
     decoder: Annotated[
         Decoder,
         meta("output of the decoder; bce: logits or probabilities, mse, gaussian: values"),
-    ] = None  # type: ignore[assignment]  # what is usual for the reconstruction, set below
+    ] = None  # type: ignore[assignment]  # default set below
     variance: Annotated[
         Annotated[float, meta(ge=MIN_VARIANCE, le=MAX_VARIANCE)] | None,
         meta("of the gaussian likelihood, one for all elements; null: other loss"),
     ] = None
 
     def __post_init__(self) -> None:
-        """Fills in what the decoder gives where it is not stated.
+        """Set the default `decoder` and `variance` of the reconstruction loss.
 
         Raises:
-            OptionError: an unknown reconstruction loss, a negative or infinite weight, or a
-                variance out of range.
+            OptionError: The reconstruction loss is unknown, the weight is negative or infinite, or
+                the variance is out of range.
         """
         if self.reconstruction not in get_args(Reconstruction):
             raise OptionError(
@@ -131,7 +132,7 @@ class LossSpec:
         if not 0 <= self.kl_weight < math.inf:
             raise OptionError(f"kl_weight is {self.kl_weight}, expected 0 or more")
         if self.decoder is None:
-            object.__setattr__(self, "decoder", DECODERS[self.reconstruction][0])
+            object.__setattr__(self, "decoder", ALLOWED_DECODERS[self.reconstruction][0])
         if self.reconstruction == "gaussian" and self.variance is None:
             object.__setattr__(self, "variance", 1.0)
         if self.variance is not None and not MIN_VARIANCE <= self.variance <= MAX_VARIANCE:
@@ -140,37 +141,37 @@ class LossSpec:
             )
 
     def faults(self) -> Iterator[str]:
-        """What does not go together."""
-        if self.decoder not in DECODERS[self.reconstruction]:
+        """Yield a description of each contradiction between two fields."""
+        if self.decoder not in ALLOWED_DECODERS[self.reconstruction]:
             yield (
                 f"decoder is {self.decoder!r}, the {self.reconstruction} loss takes "
-                f"{' or '.join(DECODERS[self.reconstruction])}"
+                f"{' or '.join(ALLOWED_DECODERS[self.reconstruction])}"
             )
         if self.variance is not None and self.reconstruction != "gaussian":
             yield f"variance is {self.variance}, the {self.reconstruction} loss has none"
 
     def check(self) -> None:
-        """Checks that all goes together.
+        """Check that no two fields contradict each other.
 
         Raises:
-            OptionError: it does not.
+            OptionError: Two fields contradict each other.
         """
         for fault in self.faults():
             raise OptionError(f"{fault}: leave one of the two out")
 
     @property
     def value_range(self) -> tuple[float, float] | None:
-        """The range that inputs must lie in: [0, 1] for bce, else `None` (any finite value)."""
+        """Allowed range of the inputs: [0, 1] for bce, `None` (any finite value) otherwise."""
         return UNIT_RANGE if self.reconstruction == "bce" else None
 
     @property
     def unit(self) -> str:
-        """Unit of the reconstruction loss, for people."""
+        """Unit of the reconstruction loss, as text: `squared error` or `nats`."""
         return "squared error" if self.reconstruction == "mse" else "nats"
 
 
 def bce(xp: Any, x: Any, logits: Any) -> Any:
-    """Binary cross-entropy of logits, summed over the elements.
+    """Return the binary cross-entropy of logits, summed over the elements.
 
     Args:
         xp: array namespace, `numpy` or `keras.ops`.
@@ -180,13 +181,13 @@ def bce(xp: Any, x: Any, logits: Any) -> Any:
     Returns:
         Nats per sample, shape `(batch,)`.
     """
-    # 1 + exp, spelled so that OpenVINO does not see a softplus: its own is off by up to 2e-6.
+    # `- (-1.0)` keeps OpenVINO from fusing this into its softplus, which is off by up to 2e-6.
     softplus = xp.log(xp.exp(-xp.abs(logits)) - (-1.0))
     return xp.sum(xp.maximum(logits, 0.0) - logits * x + softplus, axis=1)
 
 
 def bce_of_probabilities(xp: Any, x: Any, probabilities: Any) -> Any:
-    """Binary cross-entropy of probabilities, clipped, summed over the elements.
+    """Return the binary cross-entropy of clipped probabilities, summed over the elements.
 
     Args:
         xp: array namespace, `numpy` or `keras.ops`.
@@ -194,14 +195,14 @@ def bce_of_probabilities(xp: Any, x: Any, probabilities: Any) -> Any:
         probabilities: decoder output, shape `(batch, D)`.
 
     Returns:
-        Nats per sample, shape `(batch,)`; at most 16.2 for each element, finite also in float32.
+        Nats per sample, shape `(batch,)`: at most 16.2 per element, finite in float32 too.
     """
-    p = xp.clip(probabilities, CLIP, 1.0 - CLIP)
-    return -_summed(xp, x * xp.log(p) + (1.0 - x) * xp.log(1.0 - p))
+    p = xp.clip(probabilities, CLIP_EPSILON, 1.0 - CLIP_EPSILON)
+    return -_sum_elements(xp, x * xp.log(p) + (1.0 - x) * xp.log(1.0 - p))
 
 
 def mse(xp: Any, x: Any, reconstruction: Any) -> Any:
-    """Squared error, summed over the elements.
+    """Return the squared error, summed over the elements.
 
     Args:
         xp: array namespace, `numpy` or `keras.ops`.
@@ -211,43 +212,43 @@ def mse(xp: Any, x: Any, reconstruction: Any) -> Any:
     Returns:
         Squared error per sample, shape `(batch,)`.
     """
-    return _summed(xp, xp.square(x - reconstruction))
+    return _sum_elements(xp, xp.square(x - reconstruction))
 
 
-def _summed(xp: Any, terms: Any) -> Any:
-    """The sum over the elements, shape `(batch, D)` to `(batch,)`; of rows first if D is large.
+def _sum_elements(xp: Any, terms: Any) -> Any:
+    """Sum over the elements, shape `(batch, D)` to `(batch,)`, in two steps if D is large.
 
-    ONNX Runtime sums 196,608 squares in one go with a relative error of 2e-6, in two with 2e-7.
+    ONNX Runtime sums 196,608 squares in one step with a relative error of 2e-6, in two with 2e-7.
     """
     elements = int(terms.shape[1])
-    if elements > MANY:
+    if elements > MAX_ELEMENTS_PER_SUM:
         length = next(n for n in range(math.isqrt(elements), 0, -1) if elements % n == 0)
         terms = xp.sum(xp.reshape(terms, (-1, elements // length, length)), axis=2)
     return xp.sum(terms, axis=1)
 
 
 def gaussian(xp: Any, squared_error: Any, elements: int, variance: Any) -> Any:
-    """Negative log-likelihood of a Gaussian with one variance, summed over the elements.
+    """Return the negative log-likelihood of a Gaussian, summed over the elements.
 
     Args:
         xp: array namespace, `numpy` or `keras.ops`.
-        squared_error: as `mse` gives it, shape `(batch,)`.
+        squared_error: result of `mse`, shape `(batch,)`.
         elements: number of elements D of a sample.
-        variance: a number or a scalar tensor.
+        variance: variance of every element, a number or a scalar tensor.
 
     Returns:
-        Nats per sample, shape `(batch,)`; negative where the density is above 1.
+        Nats per sample, shape `(batch,)`, negative if the density is above 1.
     """
     return squared_error / (2.0 * variance) + 0.5 * elements * xp.log(2.0 * math.pi * variance)
 
 
 def kl_terms(xp: Any, z_mean: Any, z_log_var: Any) -> Any:
-    """KL divergence from N(0, 1) of each latent dimension, in nats; all shapes `(batch, L)`."""
+    """Return the KL divergence from N(0, 1) per latent dimension, in nats; shapes `(batch, L)`."""
     return -0.5 * (1.0 + z_log_var - xp.square(z_mean) - xp.exp(z_log_var))
 
 
 def kl(xp: Any, z_mean: Any, z_log_var: Any) -> Any:
-    """KL divergence of N(z_mean, exp(z_log_var)) from N(0, I).
+    """Return the KL divergence of N(z_mean, exp(z_log_var)) from N(0, I).
 
     Args:
         xp: array namespace, `numpy` or `keras.ops`.
@@ -260,32 +261,32 @@ def kl(xp: Any, z_mean: Any, z_log_var: Any) -> Any:
     return xp.sum(kl_terms(xp, z_mean, z_log_var), axis=1)
 
 
-def draw(xp: Any, z_mean: Any, z_log_var: Any, eps: Any) -> Any:
-    """The latent sample `z = z_mean + exp(z_log_var / 2) * eps`; all shapes `(batch, L)`."""
+def reparameterize(xp: Any, z_mean: Any, z_log_var: Any, eps: Any) -> Any:
+    """Return the latent sample `z = z_mean + exp(z_log_var / 2) * eps`; shapes `(batch, L)`."""
     return z_mean + xp.exp(0.5 * z_log_var) * eps
 
 
 def losses(
     xp: Any, spec: LossSpec, x: Any, output: Any, z_mean: Any, z_log_var: Any
 ) -> Losses[Any]:
-    """The loss per sample, in its parts.
+    """Return the loss of each sample and its parts.
 
     Args:
         xp: array namespace, `numpy` or `keras.ops`.
-        spec: which loss.
+        spec: specification of the loss.
         x: samples, shape `(batch, *input_shape)`.
-        output: what the decoder gives, `spec.decoder`, shaped as `x`.
+        output: decoder output, of the kind `spec.decoder`, same shape as `x`.
         z_mean: means, shape `(batch, L)`.
         z_log_var: logarithms of the variances, shape `(batch, L)`.
 
     Returns:
         Three arrays of shape `(batch,)`.
     """
-    # Flat first: elementwise work on a trailing axis of length 1 costs ONNX Runtime fifty-fold.
+    # Flatten first: elementwise ops on a last axis of length 1 are 50 times slower in ONNX Runtime.
     elements = int(np.prod(x.shape[1:]))
     flat_x, flat_output = (xp.reshape(a, (-1, elements)) for a in (x, output))
-    term = {"logits": bce, "probabilities": bce_of_probabilities, "values": mse}[spec.decoder]
-    reconstruction_loss = term(xp, flat_x, flat_output)
+    by_decoder = {"logits": bce, "probabilities": bce_of_probabilities, "values": mse}
+    reconstruction_loss = by_decoder[spec.decoder](xp, flat_x, flat_output)
     if spec.reconstruction == "gaussian":
         variance = np.float32(spec.variance or 1.0)
         reconstruction_loss = gaussian(xp, reconstruction_loss, elements, variance)
@@ -300,5 +301,5 @@ def numpy_losses(
     z_mean: NDArray[np.floating[Any]],
     z_log_var: NDArray[np.floating[Any]],
 ) -> Losses[NDArray[np.floating[Any]]]:
-    """`losses` in NumPy; float32 or float64, as the arrays are."""
+    """Return `losses` computed by NumPy in the dtype of the arrays, float32 or float64."""
     return losses(np, spec, x, output, z_mean, z_log_var)

@@ -1,9 +1,9 @@
-"""Strict JSON, to and from frozen dataclasses.
+"""Conversion between strict JSON and frozen dataclasses.
 
 msgspec checks types, limits and patterns, and writes the JSON Schema. It accepts three things that
-a manifest must not have: repeated keys, keys that the dataclass lacks, and missing keys that have a
-default. This module refuses them. It also bounds size and depth before anything is converted, and
-refuses byte order marks, NaN, very long integers and lone surrogates.
+a manifest must not have: repeated keys, unknown keys, and missing keys that have a default. This
+module refuses them. It also limits size and depth before it converts anything, and refuses byte
+order marks, NaN, very long integers and lone surrogates.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_DEPTH = 16
 MAX_DIGITS = 18
 
 _END_OF_TEXT = r"(?![\s\S])"
-_SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character, left by an escape
+_SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character, written as an escape
 
 D = TypeVar("D")
 
@@ -37,26 +37,15 @@ def meta(
     le: float | None = None,
     pattern: str | None = None,
 ) -> msgspec.Meta:
-    """Describe and constrain a field, inside `Annotated`.
-
-    Args:
-        description: for the JSON Schema.
-        ge: lowest value.
-        le: highest value.
-        pattern: regular expression that a whole string must match.
-    """
-    if pattern is not None:  # `$` alone would let a line break through at the end
+    """Describe and constrain a field, inside `Annotated`; `pattern` must match the whole string."""
+    if pattern is not None:  # `$` alone would allow a line break at the end
         pattern = f"^(?:{pattern}){_END_OF_TEXT}"
-    limits: Any = {"ge": ge, "le": le, "pattern": pattern}
+    limits: Any = {"ge": ge, "le": le, "pattern": pattern}  # no overload takes all three
     return msgspec.Meta(description=description, **limits)
 
 
 def decode(data: bytes) -> Any:
-    """Parse strict JSON.
-
-    Raises:
-        StrictJsonError: names the rule that the text breaks.
-    """
+    """Parse strict JSON. Raises `StrictJsonError`, which names the rule that the text breaks."""
     if len(data) > MAX_BYTES:
         raise StrictJsonError(f"has {len(data)} bytes, at most {MAX_BYTES} are allowed")
     try:
@@ -84,21 +73,16 @@ def decode(data: bytes) -> Any:
 
 
 def parse(cls: type[D], value: Any) -> D:
-    """Build a dataclass from parsed JSON.
+    """Build a dataclass from the result of `decode`.
 
-    Args:
-        cls: a dataclass.
-        value: what `decode` returned.
-
-    Raises:
-        StrictJsonError: names the place, what was expected and what was found.
+    Raises `StrictJsonError`, which says where, what was expected and what was found.
     """
     try:
         parsed = msgspec.convert(value, cls)
     except msgspec.ValidationError as error:
         text = str(error).replace("`", "").replace(_END_OF_TEXT.replace("\\", r"\\"), "")
         reason, _, place = text.partition(" - at ")
-        raise StrictJsonError(f"{place or '$'}: {_short(reason, 120)}") from None
+        raise StrictJsonError(f"{place or '$'}: {_shortened(reason, 120)}") from None
     _check_keys(value, parsed, "$")
     return parsed
 
@@ -110,12 +94,7 @@ def encode(value: Any) -> bytes:
 
 
 def json_schema(cls: type[Any], title: str) -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a dataclass: all keys required, no others allowed.
-
-    Args:
-        cls: a dataclass.
-        title: title of the schema.
-    """
+    """Return the JSON Schema (draft 2020-12) of a dataclass; it requires all keys and no others."""
     schema = msgspec.json.schema(cls)
     for component in schema["$defs"].values():
         component["required"] = [*component["properties"]]
@@ -127,7 +106,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in pairs:
         if key in result:
-            raise StrictJsonError(f"has the key {_short(repr(key))} twice")
+            raise StrictJsonError(f"has the key {_shortened(repr(key))} twice")
         result[key] = value
     return result
 
@@ -139,7 +118,7 @@ def _no_constant(name: str) -> NoReturn:
 def _bounded_int(digits: str) -> int:
     count = len(digits.lstrip("-"))
     if count > MAX_DIGITS:
-        raise StrictJsonError(f"has an integer of {count} digits")
+        raise StrictJsonError(f"has an integer of {count} digits, at most {MAX_DIGITS} are allowed")
     return int(digits)
 
 
@@ -154,7 +133,7 @@ def _check_tree(value: Any, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise StrictJsonError(f"is nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, str) and _SURROGATE.search(value):
-        raise StrictJsonError(f"has the text {_short(ascii(value))}, which is half a character")
+        raise StrictJsonError(f"has a lone surrogate in the text {_shortened(ascii(value))}")
     if isinstance(value, dict):
         for key in value:
             _check_tree(key, depth)
@@ -163,24 +142,24 @@ def _check_tree(value: Any, depth: int) -> None:
             _check_tree(child, depth + 1)
 
 
-def _check_keys(given: Any, parsed: Any, place: str) -> None:
-    """Refuse keys that the conversion passed over, or filled in by a default."""
+def _check_keys(value: Any, parsed: Any, place: str) -> None:
+    """Refuse keys that the conversion to `parsed` ignored, or filled in from a default."""
     if dataclasses.is_dataclass(parsed):
         names = [field.name for field in dataclasses.fields(parsed)]
-        for key in given:
+        for key in value:
             if key not in names:
-                raise StrictJsonError(f"{place}: unknown key {_short(repr(key))}")
+                raise StrictJsonError(f"{place}: unknown key {_shortened(repr(key))}")
         for name in names:
-            if name not in given:
+            if name not in value:
                 raise StrictJsonError(f"{place}: key {name!r} is missing")
-            _check_keys(given[name], getattr(parsed, name), f"{place}.{name}")
+            _check_keys(value[name], getattr(parsed, name), f"{place}.{name}")
     elif isinstance(parsed, dict):
         for key, child in parsed.items():
-            _check_keys(given[key], child, f"{place}.{key}")
+            _check_keys(value[key], child, f"{place}.{key}")
     elif isinstance(parsed, tuple):
         for i, child in enumerate(parsed):
-            _check_keys(given[i], child, f"{place}[{i}]")
+            _check_keys(value[i], child, f"{place}[{i}]")
 
 
-def _short(text: str, length: int = 60) -> str:
+def _shortened(text: str, length: int = 60) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."

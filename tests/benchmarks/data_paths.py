@@ -1,15 +1,15 @@
-"""Where samples come from against how fast a model trains, and how much memory it takes.
+"""Training speed and memory use for different sources of samples.
 
     python tests/benchmarks/data_paths.py
     python tests/benchmarks/data_paths.py --samples 60000 --steps 1400 --repeat 3 --gigabytes 4
 
 Throughput: steps per second of `vae_builder.train` on the dense preset, from the first progress
-report (compilation is done by then) to the one that reaches `--steps`. Sources take turns, each
-`--repeat` times, and the best counts, so that other work on the machine harms none more.
+report (compilation is done by then) to the one that reaches `--steps`. The sources take turns, each
+`--repeat` times. The best value counts, so that other work on the machine affects all alike.
 
-Memory: a process of its own loads, checks and trains on a sparse `.npy` of `--gigabytes`. What it
-holds itself is `anonymous`; pages of the file, which the system takes back when it needs them, are
-`of files`; `peak RSS` is both.
+Memory: a separate process loads, checks and trains on a sparse `.npy` of `--gigabytes`. `anonymous`
+is memory of the process itself. `of files` are pages of the file, which the system reclaims when it
+needs them. `peak RSS` is the sum of both.
 """
 
 from __future__ import annotations
@@ -87,20 +87,20 @@ def throughput(folder: Path, options: argparse.Namespace) -> None:
 
 
 def steps_per_second(dataset: Dataset, options: argparse.Namespace) -> float:
-    seen: list[tuple[int, float]] = []
-    run(dataset, options.steps, options.batch_size, seen)
-    (first, start), (last, end) = seen[0], seen[-1]
+    reports: list[tuple[int, float]] = []
+    train_steps(dataset, options.steps, options.batch_size, reports)
+    (first, start), (last, end) = reports[0], reports[-1]
     return (last - first) / (end - start)
 
 
-def run(
-    dataset: Dataset, steps: int, batch_size: int, seen: list[tuple[int, float]] | None = None
+def train_steps(
+    dataset: Dataset, steps: int, batch_size: int, reports: list[tuple[int, float]] | None = None
 ) -> None:
-    """Trains for so many steps; `train` has no such option, Ctrl-C is how one stops it."""
+    """Train for `steps` steps, then stop as Ctrl-C does; `reports` receives (step, time)."""
 
     def on_progress(progress) -> None:
-        if seen is not None:
-            seen.append((progress.step, time.perf_counter()))
+        if reports is not None:
+            reports.append((progress.step, time.perf_counter()))
         if progress.step >= steps:
             raise KeyboardInterrupt
 
@@ -117,33 +117,34 @@ def memory(folder: Path, options: argparse.Namespace) -> None:
         f"\n{count} samples of {options.dtype} in a file of {path.stat().st_size / 1e9:.1f} GB",
         flush=True,
     )
-    words = ["--memory-of", path, "--steps", options.steps, "--batch-size", options.batch_size]
-    subprocess.run([sys.executable, __file__, *map(str, words)], check=True)
+    arguments = ["--memory-of", path, "--steps", options.steps, "--batch-size", options.batch_size]
+    subprocess.run([sys.executable, __file__, *map(str, arguments)], check=True)
 
 
 def report_memory(path: Path, steps: int, batch_size: int) -> None:
     small = np.zeros((batch_size * 10, *SHAPE), np.uint8)
-    run(Dataset.from_arrays("start", small), 20, batch_size)  # TensorFlow's own memory
+    # TensorFlow allocates its memory here, so that the rows below do not count it.
+    train_steps(Dataset.from_arrays("start", small), 20, batch_size)
     print(f"{'after':<22}{'seconds':>9}{'anonymous':>11}{'of files':>10}{'peak RSS':>10}  MB")
-    line("start", 0.0, anonymous_and_file())
-    started, peak = time.perf_counter(), Peak()
+    print_row("start", 0.0, anonymous_and_file())
+    started, peak = time.perf_counter(), MemoryPeak()
     dataset = load_dataset(path)
-    line("load_dataset", time.perf_counter() - started, peak.stop())
-    started, peak = time.perf_counter(), Peak()
-    run(dataset, steps, batch_size)
-    line(f"{steps} steps", time.perf_counter() - started, peak.stop())
-    started, peak = time.perf_counter(), Peak()
+    print_row("load_dataset", time.perf_counter() - started, peak.stop())
+    started, peak = time.perf_counter(), MemoryPeak()
+    train_steps(dataset, steps, batch_size)
+    print_row(f"{steps} steps", time.perf_counter() - started, peak.stop())
+    started, peak = time.perf_counter(), MemoryPeak()
     _ = dataset.digest
-    line("digest", time.perf_counter() - started, peak.stop())
+    print_row("digest", time.perf_counter() - started, peak.stop())
 
 
-def line(name: str, seconds: float, used: tuple[float, float]) -> None:
+def print_row(name: str, seconds: float, used: tuple[float, float]) -> None:
     whole = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KB / 1e6
     print(f"{name:<22}{seconds:>9.1f}{used[0]:>11.0f}{used[1]:>10.0f}{whole:>10.0f}")
 
 
 def anonymous_and_file() -> tuple[float, float]:
-    """Megabytes of RSS by kind (Linux)."""
+    """Return the anonymous and the file-backed resident size in megabytes (Linux)."""
     status = dict(
         row.split(":", 1) for row in Path("/proc/self/status").read_text().splitlines() if row
     )
@@ -151,11 +152,11 @@ def anonymous_and_file() -> tuple[float, float]:
     return anonymous, file
 
 
-class Peak:
-    """The highest of both kinds until it is stopped, looked up a hundred times a second."""
+class MemoryPeak:
+    """Maximum of both resident sizes until `stop`, sampled every 10 ms."""
 
     def __init__(self) -> None:
-        self._highest = anonymous_and_file()
+        self._maximum = anonymous_and_file()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch)
         self._thread.start()
@@ -163,12 +164,12 @@ class Peak:
     def _watch(self) -> None:
         while not self._done.wait(0.01):
             now = anonymous_and_file()
-            self._highest = (max(self._highest[0], now[0]), max(self._highest[1], now[1]))
+            self._maximum = (max(self._maximum[0], now[0]), max(self._maximum[1], now[1]))
 
     def stop(self) -> tuple[float, float]:
         self._done.set()
         self._thread.join()
-        return self._highest
+        return self._maximum
 
 
 if __name__ == "__main__":

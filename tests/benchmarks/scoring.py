@@ -1,23 +1,23 @@
-"""Times the loss of a batch beside its peers and beside its own matrix products, in one run.
+"""Time of the loss of a batch, compared with other runtimes and with its matrix products alone.
 
     python tests/benchmarks/scoring.py [--threads 1,2] [--batch 1,32,256,1024,8192]
 
-The models are 784-512-20-512-784 and the convolutional preset, with random weights (no operator is
-faster for some values than for others). All take float32 images as NumPy arrays and give the
-losses of each sample as NumPy arrays. What is timed, in rounds, each the best of its calls:
+The models are 784-512-20-512-784 and the convolutional preset, with random weights: the speed of
+the operators does not depend on the values. All take float32 images and return the losses of each
+sample, as NumPy arrays. These calls are timed in rounds, and the best time of each counts:
 
-    build-vae    `vae.loss(x)`, as a user calls it, checks included
-    ort          loss.onnx by ONNX Runtime alone, the whole batch in one call
-    products     the model's matrix products or convolutions alone, by ONNX Runtime: the best of the
-                 whole batch in one call and of parts, as build-vae runs them
+    build-vae    `vae.loss(x)`, as users call it, with all checks
+    ort          loss.onnx in ONNX Runtime alone, the whole batch in one call
+    products     the model's matrix products or convolutions alone, in ONNX Runtime: the better of
+                 the whole batch in one call and of chunks, as build-vae runs them
     tf, xla      the same weights and loss in one `tf.function`, without and with XLA
-    openvino     loss.onnx by OpenVINO, in float32
+    openvino     loss.onnx in OpenVINO, in float32
     litert       the same weights and loss in one LiteRT graph with XNNPACK: the better of one that
                  is resized to the batch and one that is converted for it
 
-Before anything is timed, all of them are held to build-vae's losses. Each number of threads has a
-process of its own. What is not installed is left out (`pip install ".[peers]"`). Run it with
-nothing else on the machine.
+First, the losses of all are compared with build-vae's. Each number of threads has a separate
+process. Runtimes that are not installed are left out (`pip install ".[peers]"`). Run nothing else
+on the machine.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,32 +35,32 @@ import numpy as np
 
 SHAPE, LATENT = (28, 28, 1), 20
 MODELS = {"dense": (512,), "conv": None}
-PRODUCTS = ("MatMul", "Gemm", "Conv", "ConvTranspose")
-PLACES = ("Reshape", "Transpose", "Split")
+PRODUCT_OPS = ("MatMul", "Gemm", "Conv", "ConvTranspose")
+LAYOUT_OPS = ("Reshape", "Transpose", "Split")
 
 PARTS = ("reconstruction_loss", "kl_loss", "loss")
 RTOL = 2e-6
-"""How far the parts of the loss may be from build-vae's, as a share of the loss."""
+"""Largest allowed difference of a part of the loss from build-vae's, relative to the loss."""
 
 BEST_OF = ("products", "litert")
-"""Contenders that run in two ways, of which the faster one counts."""
+"""Contenders that run in two ways; the faster way counts."""
 
 Call = Callable[[], object]
 
 
 def models(preset: str) -> tuple[Any, Any]:
-    """Encoder and decoder, always with the same weights."""
+    """Return encoder and decoder, always with the same weights."""
     from vae_builder import build_models
 
     encoder, decoder = build_models(preset, SHAPE, LATENT, MODELS[preset], seed=1)
     rng = np.random.default_rng(0)
-    for weight in (*encoder.weights, *decoder.weights):  # tf2onnx leaves out biases of zero
+    for weight in (*encoder.weights, *decoder.weights):  # tf2onnx drops biases that are zero
         weight.assign(weight + 0.02 * rng.standard_normal(weight.shape).astype(np.float32))
     return encoder, decoder
 
 
 def export(preset: str, path: Path) -> None:
-    """Writes the bundle."""
+    """Write the bundle of a preset."""
     from vae_export import export as export_bundle
 
     samples = np.random.default_rng(0).random((16, *SHAPE), dtype=np.float32)
@@ -67,10 +68,10 @@ def export(preset: str, path: Path) -> None:
 
 
 def products_alone(path: Path) -> bytes:
-    """The loss graph without anything that is computed element by element.
+    """Return the loss graph without elementwise operators.
 
-    The products follow each other as in the model; of the last one's result one column is given,
-    so that nothing large is handed over.
+    The products follow each other as in the model. The graph returns one column of the last result
+    only, so that no large array is copied.
     """
     import onnx
     from onnx import helper, numpy_helper
@@ -78,19 +79,19 @@ def products_alone(path: Path) -> bytes:
     model = onnx.load(path)
     graph = model.graph
     constants = {tensor.name for tensor in graph.initializer}
-    stands_for: dict[str, str] = {}
+    replacement: dict[str, str] = {}
     kept, last = [], ""
     for node in graph.node:
-        sources = [stands_for.get(name, name) for name in node.input]
-        if node.op_type in (*PRODUCTS, *PLACES):
+        sources = [replacement.get(name, name) for name in node.input]
+        if node.op_type in (*PRODUCT_OPS, *LAYOUT_OPS):
             copy = onnx.NodeProto()
             copy.CopyFrom(node)
             copy.input[:] = sources
             kept.append(copy)
-            last = node.output[0] if node.op_type in PRODUCTS else last
+            last = node.output[0] if node.op_type in PRODUCT_OPS else last
         else:
             source = next((s for s in sources if s not in constants and s != "eps"), "eps")
-            stands_for.update(dict.fromkeys(node.output, source))
+            replacement.update(dict.fromkeys(node.output, source))
     end = next(i for i, node in enumerate(kept) if last in node.output)
     nodes = [
         *kept[: end + 1],
@@ -115,7 +116,7 @@ def products_alone(path: Path) -> bytes:
 
 
 def onnx_runtime(model: bytes, threads: int) -> Any:
-    """A session as the runtime opens it."""
+    """Open a session as the runtime does."""
     from vae_runtime.inference.providers import open_session
 
     return open_session(
@@ -123,25 +124,26 @@ def onnx_runtime(model: bytes, threads: int) -> Any:
     )
 
 
-def ours(path: Path, threads: int) -> Callable[[np.ndarray], dict[str, Call]]:
-    """`vae.loss`, the loss graph alone, and the products alone in each way of running them."""
+def build_vae(path: Path, threads: int) -> Callable[[np.ndarray], dict[str, Call]]:
+    """Return `vae.loss`, the loss graph alone, and both ways of running the products alone."""
     import vae_runtime
-    from vae_runtime.inference.parallel import Parts, Team
+    from vae_runtime.inference.parallel import BatchThreadPool, split_batch
     from vae_runtime.inference.tuning import default_batch_size
 
     vae = vae_runtime.load(path, threads=threads, tuned=False)
     loss = onnx_runtime((path / "loss.onnx").read_bytes(), threads)
     products = {n: onnx_runtime(products_alone(path / "loss.onnx"), n) for n in {1, threads}}
-    team, size = Team(threads), default_batch_size(SHAPE)
+    size = default_batch_size(SHAPE)
 
     def calls(x: np.ndarray) -> dict[str, Call]:
         eps = np.zeros((len(x), LATENT), np.float32)
-        parts = Parts(len(x), size, min(threads, len(x)))
+        busy = min(threads, len(x))
+        pool, parts = BatchThreadPool(busy), [*split_batch(len(x), size, busy)]
         return {
             "build-vae": lambda: vae.loss(x),
             "ort": lambda: loss.run(None, {"x": x, "eps": eps}),
             "products, whole": lambda: products[threads].run(None, {"x": x}),
-            "products, parts": lambda: team.run(
+            "products, parts": lambda: pool.run(
                 lambda part: products[1].run(None, {"x": x[part]}), parts
             ),
         }
@@ -150,7 +152,7 @@ def ours(path: Path, threads: int) -> Callable[[np.ndarray], dict[str, Call]]:
 
 
 def keras_loss(preset: str) -> Callable[[Any, Any], list[Any]]:
-    """The loss of x and eps in its parts, as a function that TensorFlow traces."""
+    """Return a traceable function from x and eps to the three parts of the loss."""
     from vae_export.graphs.functions import exported_functions
     from vae_runtime import LossSpec
     from vae_runtime.bundle.fields import InputSpec
@@ -166,7 +168,7 @@ def keras_loss(preset: str) -> Callable[[Any, Any], list[Any]]:
 
 
 def tensorflow(preset: str, threads: int) -> Callable[[np.ndarray], dict[str, Call]]:
-    """The traced loss, without and with XLA."""
+    """Return the traced loss, without and with XLA."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -185,7 +187,7 @@ def tensorflow(preset: str, threads: int) -> Callable[[np.ndarray], dict[str, Ca
 
 
 def openvino(path: Path, threads: int) -> Callable[[np.ndarray], dict[str, Call]]:
-    """The exported graph in OpenVINO, all threads on one batch."""
+    """Return the exported graph in OpenVINO, with all threads on one batch."""
     import openvino as ov
 
     options = {
@@ -203,11 +205,10 @@ def openvino(path: Path, threads: int) -> Callable[[np.ndarray], dict[str, Call]
 
 
 def litert(preset: str, threads: int) -> Callable[[np.ndarray], dict[str, Call]]:
-    """The whole loss as one LiteRT graph.
+    """Return the whole loss as one LiteRT graph, converted in two ways.
 
-    Neither way of converting it is the better one everywhere: for a batch of any size the converter
-    keeps operators that compute shapes, for a fixed one it computes the last product twice where it
-    merges max(l, 0) into it.
+    Neither way is always faster. For any batch size, the converter keeps operators that compute
+    shapes. For a fixed one, it computes the last product twice if it merges max(l, 0) into it.
     """
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
@@ -249,53 +250,44 @@ def litert(preset: str, threads: int) -> Callable[[np.ndarray], dict[str, Call]]
     return calls
 
 
-def hold_to_ours(calls: dict[str, Call]) -> None:
-    """Checks that all compute the same losses.
-
-    Raises:
-        ValueError: one does not.
-    """
+def check_losses(calls: dict[str, Call]) -> None:
+    """Check that all calls compute build-vae's losses; raise ValueError otherwise."""
     found = calls["build-vae"]()
-    ours = np.stack([getattr(found, name) for name in PARTS])
+    expected = np.stack([getattr(found, name) for name in PARTS])
     for name, call in calls.items():
         if name == "build-vae" or name.startswith("products"):
             continue
-        theirs = np.stack([np.asarray(part) for part in call()])
-        if not (worst := np.abs((theirs - ours) / ours[-1]).max()) <= RTOL:
+        losses = np.stack([np.asarray(part) for part in call()])
+        if not (worst := np.abs((losses - expected) / expected[-1]).max()) <= RTOL:
             raise ValueError(f"{name}'s losses differ from build-vae's by {worst:.1e}")
 
 
 def measure(
     preset: str, path: Path, threads: int, batches: list[int], seconds: float
 ) -> list[tuple[int, dict[str, float]]]:
-    """Milliseconds of the best call of each contender, by batch."""
-    from vae_runtime.benchmark.machine_noise import Watch
-    from vae_runtime.benchmark.rounds import Subject, run_rounds
-    from vae_runtime.benchmark.timing import timed_calls
+    """Return the milliseconds of each contender's best call, by batch."""
+    from vae_runtime.benchmark.machine_noise import NoiseMonitor
+    from vae_runtime.benchmark.rounds import run_rounds
+    from vae_runtime.benchmark.timing import BenchmarkCase, timed_calls
 
-    makers = []
-    for make, what in ((tensorflow, preset), (ours, path), (openvino, path), (litert, preset)):
+    contenders = []
+    makers = {tensorflow: preset, build_vae: path, openvino: path, litert: preset}
+    for make, source in makers.items():
         try:
-            makers.append(make(what, threads))
+            contenders.append(make(source, threads))
         except ModuleNotFoundError as error:
             print(f"{error.name} is not installed")
     result = []
     for batch in batches:
         x = np.random.default_rng(batch).random((batch, *SHAPE), dtype=np.float32)
-        calls = {name: call for make in makers for name, call in make(x).items()}
-        hold_to_ours(calls)
-        subjects = [
-            Subject(
-                name,
-                batch,
-                threads,
-                None,
-                lambda seconds, warm, call=call: timed_calls(call, seconds, warm=warm),
-            )
+        calls = {name: call for contender in contenders for name, call in contender(x).items()}
+        check_losses(calls)
+        cases = [
+            BenchmarkCase(name, batch, threads, None, partial(timed_calls, call))
             for name, call in calls.items()
         ]
-        run_rounds(subjects, seconds, Watch(), lambda _: None)
-        best = {s.runtime: 1e3 * min(map(min, s.rounds)) for s in subjects}
+        run_rounds(cases, seconds, NoiseMonitor(), lambda _: None)
+        best = {case.runtime: 1e3 * min(map(min, case.rounds)) for case in cases}
         for name in BEST_OF:
             if ways := [best.pop(key) for key in list(best) if key.startswith(f"{name}, ")]:
                 best[name] = min(ways)
@@ -304,7 +296,7 @@ def measure(
 
 
 def table(preset: str, threads: int, rows: list[tuple[int, dict[str, float]]]) -> Iterator[str]:
-    """The lines of one model: milliseconds, and how many times build-vae's that is."""
+    """Yield the lines of one model: milliseconds, and the ratio to build-vae's time."""
     names = [name for name in rows[0][1] if name != "build-vae"]
     yield f"{preset}, {threads} thread{'s' * (threads > 1)}: ms (and times build-vae's)"
     yield f"{'batch':>6}{'build-vae':>10}" + "".join(f"{name:>17}" for name in names)
@@ -316,7 +308,7 @@ def table(preset: str, threads: int, rows: list[tuple[int, dict[str, float]]]) -
 
 
 def main() -> None:
-    """Exports both models, measures them with each number of threads, prints a table for each."""
+    """Export both models and print a table for each model and number of threads."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--batch", default="1,32,256,1024,8192")

@@ -1,14 +1,14 @@
-"""Times one epoch of training beside its peers, all in one run on one machine.
+"""Time of one training epoch, compared with other libraries in one run on one machine.
 
     python tests/benchmarks/training.py [--samples 60000] [--epochs 3] [--json FILE]
 
-The model is 784-512-20-512-784 with SiLU, batch 128, Adam, bce: the size that Keras's own example
-and many copies of it train. Each contender runs in a process of its own, is compiled and warmed up
-by one epoch that does not count, and gives the best of the epochs that follow. `products` are the
-model's matrix products alone, forward and backward, by TensorFlow. Run it with nothing else on the
-machine: other work does not slow the contenders alike.
+The model is 784-512-20-512-784 with SiLU, batch size 128, Adam and bce, the size of Keras's own
+example. Each contender runs in a separate process. Its first epoch compiles and is not counted; the
+best of the following epochs is reported. `products` are the model's matrix products alone, forward
+and backward, in TensorFlow. Run nothing else on the machine: other work slows the contenders to
+different degrees.
 
-Peers that are not installed are left out (`pip install ".[peers]"`).
+Libraries that are not installed are left out (`pip install ".[peers]"`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BATCH, HIDDEN, LATENT, PIXELS = 128, 512, 20, 784
 
 
 def pixels(samples: int) -> np.ndarray:
-    """Embedded digits, repeated to so many."""
+    """Return `samples` images of the embedded digits, repeated as needed."""
     from vae_builder import load_array, load_dataset
 
     digits = np.concatenate([load_dataset("digits").train, load_array("digits")[..., None]])
@@ -35,17 +35,17 @@ def pixels(samples: int) -> np.ndarray:
 
 
 def build_vae(x: np.ndarray, epochs: int) -> list[float]:
-    """This project's trainer: seconds of each epoch."""
+    """Train with this project; return the seconds of each epoch."""
     from vae_builder import Dataset, TrainConfig, train
 
     config = TrainConfig(hidden=(HIDDEN,), latent_dim=LATENT, batch_size=BATCH, epochs=epochs)
-    held_out = x[:BATCH]  # so that validation costs nothing
+    held_out = x[:BATCH]  # small, so that validation takes no time
     dataset = Dataset.from_arrays("digits", x, validation=held_out, test=held_out)
     return [epoch.seconds for epoch in train(dataset, config).history]
 
 
 def keras_fit(x: np.ndarray, epochs: int) -> list[float]:
-    """Keras `fit` as it comes, on the same model."""
+    """Train the same model with Keras `fit` and its defaults."""
     from vae_builder import VAE, build_models
 
     vae = VAE(*build_models("dense", (28, 28, 1), LATENT, (HIDDEN,)))
@@ -59,7 +59,7 @@ def keras_fit(x: np.ndarray, epochs: int) -> list[float]:
 
 
 def torch_eager(x: np.ndarray, epochs: int) -> list[float]:
-    """PyTorch, eager, on a tensor in memory."""
+    """Train with PyTorch in eager mode, on a tensor in memory."""
     import torch
     from torch import nn
 
@@ -87,7 +87,7 @@ def torch_eager(x: np.ndarray, epochs: int) -> list[float]:
 
 
 def jax_scan(x: np.ndarray, epochs: int) -> list[float]:
-    """JAX, an epoch in one `lax.scan`."""
+    """Train with JAX, each epoch in one `lax.scan`."""
     import jax
     import jax.numpy as jnp
 
@@ -146,7 +146,7 @@ def jax_scan(x: np.ndarray, epochs: int) -> list[float]:
 
 
 def products(x: np.ndarray, epochs: int) -> list[float]:
-    """The matrix products of an epoch alone, by TensorFlow, in one compiled loop."""
+    """Compute only the matrix products of an epoch, in one compiled TensorFlow loop."""
     import tensorflow as tf
 
     sizes = [(PIXELS, HIDDEN), (HIDDEN, 2 * LATENT), (LATENT, HIDDEN), (HIDDEN, PIXELS)]
@@ -161,7 +161,7 @@ def products(x: np.ndarray, epochs: int) -> list[float]:
         for _ in tf.range(steps):
             parts = []
             for i, (a, w, b) in enumerate(zip(inputs, weights, outputs, strict=True)):
-                a = a + total * 0  # so that nothing is computed once for all steps
+                a = a + total * 0  # keeps TensorFlow from computing it once for all steps
                 parts += [tf.matmul(a, w), tf.matmul(a, b, transpose_a=True)]
                 if i:  # no gradient flows to the pixels
                     parts.append(tf.matmul(b + total * 0, w, transpose_b=True))
@@ -172,7 +172,7 @@ def products(x: np.ndarray, epochs: int) -> list[float]:
 
 
 def timed(epoch: Callable[[], object], epochs: int) -> list[float]:
-    """Seconds of each epoch; the first one compiles."""
+    """Return the seconds of each epoch; the first one compiles."""
     seconds = []
     for _ in range(epochs):
         started = time.perf_counter()
@@ -191,7 +191,7 @@ CONTENDERS = {
 
 
 def run(name: str, samples: int, epochs: int) -> float | None:
-    """The best epoch of one contender, or None where its package is missing."""
+    """Return the seconds of a contender's best epoch; None if its package is missing."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     try:
         return min(CONTENDERS[name](pixels(samples), epochs + 1)[1:])
@@ -201,7 +201,7 @@ def run(name: str, samples: int, epochs: int) -> float | None:
 
 
 def main() -> None:
-    """Runs all contenders in turn, twice, and prints the best of both."""
+    """Run all contenders in turn, twice, and print the better result of each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=60_000)
     parser.add_argument("--epochs", type=int, default=3)

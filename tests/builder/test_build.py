@@ -1,4 +1,4 @@
-"""From a trained model to a bundle: the manifest says what was trained."""
+"""Export of a trained model: the manifest, the model card and the proof."""
 
 from dataclasses import asdict
 
@@ -9,7 +9,7 @@ from vae_builder import VAE, LossSpec, TrainConfig, build_models, export_trained
 from vae_builder.data import Dataset
 from vae_runtime import load
 from vae_runtime.errors import OptionError
-from vae_runtime.proof.parity import read_reference
+from vae_runtime.proof.reference import read_reference
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def exported(trained, tmp_path_factory):
     return export_trained(trained, path, on_step=steps.append), steps
 
 
-def test_manifest_says_what_was_trained(trained, exported):
+def test_manifest_describes_the_training(trained, exported):
     manifest = exported[0].manifest
     assert asdict(manifest.training) == {
         "options": {
@@ -97,12 +97,12 @@ def test_bundle_has_the_averaged_weights(trained, exported, checkpoints):
         assert np.allclose(exports, losses, rtol=1e-5) == same
 
 
-def test_proof_holds_the_held_out_samples(trained, exported):
+def test_proof_contains_the_held_out_samples(trained, exported):
     reference = read_reference(load(exported[0].path).bundle)
     np.testing.assert_array_equal(reference["x"][:-3], trained.held_out.astype(np.float32) / 255)
 
 
-def test_card_tells_of_the_training_and_shows_its_curve(trained, exported):
+def test_card_describes_the_training_and_shows_its_curve(trained, exported):
     card = (exported[0].path / "README.md").read_text()
     assert "on 34 samples of `noise`" in card
     assert f"| {trained.test.loss:.2f} |" in card
@@ -110,7 +110,7 @@ def test_card_tells_of_the_training_and_shows_its_curve(trained, exported):
     assert (exported[0].path / "figures" / "training.png").is_file()
 
 
-def test_steps_are_told(exported):
+def test_steps_are_reported(exported):
     assert exported[1] == [
         "SavedModels",
         "ONNX graphs",

@@ -1,4 +1,4 @@
-"""What a `TrainConfig` refuses, before anything is computed."""
+"""`TrainConfig`: defaults and validation."""
 
 import dataclasses
 
@@ -34,7 +34,7 @@ from vae_runtime.errors import OptionError
         ({"kl_weight": float("nan")}, "kl_weight is nan, expected 0 or more"),
     ],
 )
-def test_refused(choices, message):
+def test_invalid_options_are_refused(choices, message):
     with pytest.raises(OptionError) as caught:
         if "kl_weight" in choices:
             choices = {"loss": LossSpec(**choices)}
@@ -50,7 +50,7 @@ def test_refused(choices, message):
         {"seed": 0, "loss": LossSpec("mse", 0.0)},
     ],
 )
-def test_ends_of_the_ranges_are_inside(choices):
+def test_ends_of_the_ranges_are_valid(choices):
     config = TrainConfig(**choices)
     assert {name: getattr(config, name) for name in choices} == choices
 
@@ -93,14 +93,14 @@ def test_defaults():
         ("mse", None, None),
     ],
 )
-def test_the_gaussian_loss_has_a_variance_that_is_optimal_where_left_out(loss, given, variance):
+def test_variance_defaults_to_optimal_with_the_gaussian_loss(loss, given, variance):
     config = TrainConfig(loss=LossSpec(loss), variance=given)
     assert config.variance == variance
     assert dataclasses.replace(config, seed=1).variance == variance
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_makes_the_choices_that_are_left_out(preset):
+def test_options_default_to_those_of_the_preset(preset):
     config, choices = TrainConfig(preset=preset), dataclasses.asdict(PRESETS[preset])
     assert {name: getattr(config, name) for name in choices} == choices
     own = TrainConfig(preset=preset, epochs=7, kl_warmup=0.5, hidden=(3,))

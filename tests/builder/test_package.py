@@ -1,4 +1,4 @@
-"""`import vae_builder` is light, and its names do not depend on what was imported before."""
+"""`import vae_builder` is light, and its names do not depend on earlier imports."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def test_import_is_light():
 
 
 def test_names_are_not_hidden_by_modules_of_the_same_name():
-    """`export_trained` imports the module that `train` stands in; `train` stays the function."""
+    """`export_trained` imports the module `train`, but `vae_builder.train` stays the function."""
     result = fresh(
         "from vae_builder import TrainConfig, export_trained, load_dataset, train, evaluate\n"
         "import vae_builder, vae_builder.build, vae_builder.run.runs\n"

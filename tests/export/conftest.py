@@ -1,4 +1,4 @@
-"""What the tests of models of others share."""
+"""Fixture for tests of adopted Keras models."""
 
 import pytest
 
@@ -8,12 +8,12 @@ from vae_export import adopt
 
 @pytest.fixture
 def refuse():
-    """A function that adopts models, and holds the refusal to its error and message."""
+    """Return a function that adopts models and checks the type and message of the error."""
 
     def refuse(error, message, encoder=None, decoder=None, loss=None, shape=None):
-        usual = vectors()
+        models = vectors()
         with pytest.raises(error) as caught:
-            adopt(encoder or usual[0], decoder or usual[1], loss, shape)
+            adopt(encoder or models[0], decoder or models[1], loss, shape)
         assert message in str(caught.value), str(caught.value)
         assert "\n" not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""The export as a whole: what is in a bundle, and that a wrong one is never published."""
+"""The whole export: the content of a bundle; a wrong bundle is never published."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from vae_builder import build_models
 from vae_export import Curve, Provenance, export
 from vae_runtime import Bundle, Losses, LossSpec, manifest_schema
 from vae_runtime.errors import ExportError, InputError, OptionError
-from vae_runtime.proof.parity import read_reference
+from vae_runtime.proof.reference import read_reference
 
 SAMPLES = np.random.default_rng(0).random((5, 4, 3, 1), dtype=np.float32)
 
@@ -101,7 +101,7 @@ def test_result_of_an_export(models, tmp_path):
     assert len(reference["x"]) == 8
 
 
-def test_more_samples_change_the_figures_and_not_the_proof(models, tmp_path):
+def test_more_samples_change_the_figures_but_not_the_proof(models, tmp_path):
     samples = np.random.default_rng(1).random((90, 4, 3, 1), dtype=np.float32)
     for name, count in (("some", 61), ("all", 90)):
         export(*models, samples[:count], tmp_path / name, name="vae")
@@ -119,7 +119,7 @@ def test_export_without_samples(models, tmp_path):
     assert not [name for name in result.manifest.files if name.startswith("figures")]
 
 
-def test_vectors_have_figures_of_their_own(tmp_path):
+def test_vectors_have_no_figure_of_samples(tmp_path):
     models = build_models("dense", (5,), 2, (4,))
     result = export(*models, np.zeros((3, 5), np.float32), tmp_path / "vae", loss=LossSpec("mse"))
     figures = {name for name in result.manifest.files if name.startswith("figures")}
@@ -132,12 +132,12 @@ def test_vectors_have_figures_of_their_own(tmp_path):
 
 
 def damage(monkeypatch, graph="decoder"):
-    """Lets the conversion of one graph get one weight wrong."""
+    """Make the conversion of one graph change one weight."""
     original = vae_export.bundle.convert
 
-    def convert(function, name, *args, **options):
-        data = original(function, name, *args, **options)
-        if name != graph:
+    def convert(function, spec, metadata):
+        data = original(function, spec, metadata)
+        if spec.file != f"{graph}.onnx":
             return data
         model = onnx.load_from_string(data)
         tensor = max(model.graph.initializer, key=lambda t: len(t.raw_data))

@@ -1,4 +1,4 @@
-"""Publishing: whatever fails, and whenever, a reader finds the old folder or the new one."""
+"""Atomic publication: after any failure a reader finds the old folder or the new one."""
 
 import contextlib
 import errno
@@ -13,15 +13,15 @@ import pytest
 
 from vae_export import publish
 from vae_export.publish import check_target, publishing
-from vae_runtime.bundle.atomic_files import owner
+from vae_runtime.bundle.atomic_files import writer_tag
 from vae_runtime.errors import ExportError
 
 MARKER = "manifest.json"
-HOST = owner().partition("-")[0]
+HOST = writer_tag().partition("-")[0]
 
 
 def write(target, content, *, force=True):
-    """Publishes a folder of two files, one of them in a folder of its own."""
+    """Publish a folder of two files, one of them in a subfolder."""
     with publishing(target, force=force) as folder:
         (folder / "deep").mkdir()
         (folder / "deep" / "file").write_text(content)
@@ -56,13 +56,13 @@ def test_relative_target(tmp_path, monkeypatch):
     assert names(tmp_path) == ["bundle"]
 
 
-def test_empty_folder_is_fine(target):
+def test_target_may_be_an_empty_folder(target):
     target.mkdir(parents=True)
     write(target, "new", force=False)
     assert content(target) == "new"
 
 
-def test_nothing_is_seen_before_the_end(target):
+def test_target_changes_only_at_the_end(target):
     write(target, "old")
     with publishing(target, force=True) as folder:
         assert folder.parent == target.parent
@@ -71,7 +71,7 @@ def test_nothing_is_seen_before_the_end(target):
 
 
 @pytest.mark.parametrize("exchange", [True, False])
-def test_replacing_leaves_the_new_one_only(target, exchange, monkeypatch):
+def test_replacing_removes_the_old_files(target, exchange, monkeypatch):
     if not exchange:
         monkeypatch.setattr(publish, "_exchange", lambda first, second: False)
     write(target, "old")
@@ -127,7 +127,7 @@ def test_without_force_the_old_one_stays_and_no_work_is_done(target):
         ("folder", f"exists and has no {MARKER}: choose another name"),
     ],
 )
-def test_what_is_no_bundle_is_never_replaced(kind, message, force, target, tmp_path):
+def test_only_a_bundle_is_replaced(kind, message, force, target, tmp_path):
     target.parent.mkdir()
     other = tmp_path / "other"
     if kind == "file":
@@ -150,7 +150,7 @@ def test_what_is_no_bundle_is_never_replaced(kind, message, force, target, tmp_p
     assert not other.exists() or content(other) == "precious"
 
 
-def test_what_appears_meanwhile_is_not_replaced(target):
+def test_folder_that_appears_meanwhile_is_not_replaced(target):
     with (
         pytest.raises(ExportError, match=f"exists and has no {MARKER}"),
         publishing(target, force=True) as folder,
@@ -191,7 +191,7 @@ def test_error_in_the_block_passes_and_leaves_no_debris(target, error, old):
 
 
 class Faults:
-    """Counts calls of system functions, and lets the one of a given number fail."""
+    """Counter of system calls that makes call number `fail_at` fail."""
 
     def __init__(self, monkeypatch, fail_at, code):
         self.fail_at, self.code, self.calls = fail_at, code, []
@@ -291,7 +291,7 @@ def test_debris_of_a_killed_export_is_removed(name, target):
 
 
 def test_bundle_that_was_moved_aside_comes_back(target):
-    """Killed between the two renames: the old bundle is beside its place, the new one is not in."""
+    """After a kill between the two renames, the old bundle has its temporary name."""
     write(target, "old")
     pid = dead_pid()
     target.rename(target.parent / f".bundle.building-{HOST}-{pid}-abc-old")
@@ -312,7 +312,7 @@ def test_process_killed_while_it_writes(target):
         "    (folder / 'manifest.json').write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    # the package imports TensorFlow, which this test has no use for
+    # the package imports TensorFlow, which this test does not need
     stub = "import sys, types; p = types.ModuleType('vae_export'); "
     stub += (
         f"p.__path__ = [{str(Path(publish.__file__).parent)!r}]; sys.modules['vae_export'] = p\n"
@@ -325,7 +325,7 @@ def test_process_killed_while_it_writes(target):
     assert names(target.parent) == ["bundle"]
 
 
-def test_reader_never_meets_a_mixture_or_a_gap(target):
+def test_reader_always_sees_one_whole_folder(target):
     write(target, "0")
     probe = target.parent / "probe"
     probe.mkdir()
@@ -337,7 +337,7 @@ def test_reader_never_meets_a_mixture_or_a_gap(target):
 
     def read():
         while not stop.is_set():
-            # one open folder stays one folder, whatever its name points to meanwhile
+            # an open folder stays the same even if its name is given to another
             try:
                 folder = os.open(target, os.O_RDONLY)
             except OSError as error:

@@ -1,4 +1,4 @@
-"""The reference values: their inputs, and the values against the models and NumPy."""
+"""Reference values: the choice of inputs, and comparison with the models and with NumPy."""
 
 import hashlib
 import io
@@ -14,7 +14,7 @@ from vae_runtime.bundle.npz import npz_bytes
 from vae_runtime.bundle.packing import pack
 from vae_runtime.data.standardization import Standardization
 from vae_runtime.errors import BundleError
-from vae_runtime.proof.parity import read_reference
+from vae_runtime.proof.reference import read_reference
 
 
 def test_inputs_are_the_samples_then_zeros_ones_and_noise():
@@ -29,7 +29,7 @@ def test_inputs_are_the_samples_then_zeros_ones_and_noise():
 
 
 def test_inputs_of_graphs_that_take_raw_values():
-    """Raw pixels stay; zeros, ones and noise are those that the model sees."""
+    """Raw pixels are kept; zeros, ones and noise are values after standardisation."""
     pixels = np.arange(5 * 12, dtype=np.uint8).reshape(5, 4, 3, 1)
     x, _ = parity_inputs(pixels, 2, InputSpec((4, 3, 1), "uint8"))
     assert x.dtype == np.uint8
@@ -48,7 +48,7 @@ def test_inputs_are_always_the_same_and_bounded():
     assert all(map(np.array_equal, one, two))
     assert len(one[0]) == 64
     huge, _ = parity_inputs(np.zeros((10, 600, 600, 3), np.float32), 1, InputSpec((600, 600, 3)))
-    assert len(huge) == 4  # one sample and the three that are made
+    assert len(huge) == 4  # one sample, then zeros, ones and noise
     assert len(parity_inputs(samples[:0], 3, InputSpec((4, 4, 1)))[0]) == 3
 
 
@@ -89,7 +89,7 @@ def test_recomputed_values_equal_the_stored_ones(exported):
         np.testing.assert_allclose(again[name], array, rtol=1e-6, atol=1e-6)
 
 
-def test_savedmodels_in_a_single_file_are_computed_too(exported, tmp_path):
+def test_recompute_reads_a_packed_bundle(exported, tmp_path):
     packed = pack(exported(), tmp_path / "a.vae", saved_models=True)
     stored, again = read_reference(Bundle(packed.path)), recompute(Bundle(packed.path))
     np.testing.assert_allclose(again["loss"], stored["loss"], rtol=1e-6)

@@ -1,4 +1,4 @@
-"""SavedModels: their signature, their values read back, and the digest of their weights."""
+"""SavedModels: signature, values after reading back, and digest of the weights."""
 
 import hashlib
 

@@ -1,8 +1,8 @@
-"""System calls of a child that change files, each shown to its parent before it happens.
+"""Interception of a child's system calls that change files, for fault injection.
 
-A child puts a filter on its system calls (seccomp) that hands those that open for writing, write,
-flush, rename or make folders to its parent, which lets each pass or answers it with an error. So
-a fault also reaches what TensorFlow and HDF5 write in C++. Linux, on x86-64 and ARM; no privileges.
+The child sets a filter on its system calls (seccomp). Calls that open for writing, write, flush,
+rename or make folders go to the parent, which lets each call pass or returns an error. So faults
+also reach what TensorFlow and HDF5 write in C++. Linux on x86-64 and ARM; no privileges needed.
 """
 
 import contextlib
@@ -51,7 +51,7 @@ AARCH64 = {
     276: "renameat2",
 }
 MACHINES = {"x86_64": (0xC000003E, 317, X86_64), "aarch64": (0xC00000B7, 277, AARCH64)}
-"""By machine: how the kernel names it, the number of `seccomp`, the calls that are watched."""
+"""By machine: the kernel's code for it, the number of `seccomp`, the intercepted calls."""
 
 NO_NEW_PRIVILEGES, SET_FILTER = 38, 1
 ALL_THREADS, NEW_LISTENER, OR_NO_THREAD = 1, 8, 16
@@ -65,45 +65,45 @@ PATH_MAX = 4096
 
 @dataclass(frozen=True)
 class Call:
-    """A system call that changes files: its name, and the file."""
+    """A system call that changes a file: its name, and the file."""
 
     name: str
     path: Path
 
 
 @dataclass(frozen=True)
-class Ended:
-    """What became of a child: its status, what it told, and the calls that it made."""
+class ChildResult:
+    """Result of a child: exit status, output of its function, and the intercepted calls."""
 
     status: int
-    told: str
+    output: str
     calls: list[Call]
 
 
 Fault = Callable[[int], int]
 
 
-def watched(work: Callable[[], str], folder: Path, fault: Fault = lambda _: 0) -> Ended:
-    """Runs `work` in a child; `fault` of n is the errno that its n-th call below `folder` ends in.
+def intercepted(work: Callable[[], str], folder: Path, fault: Fault = lambda _: 0) -> ChildResult:
+    """Run `work` in a child and intercept its calls on files below `folder`.
 
-    Calls are counted from 1; one with the errno 0 happens.
+    `fault` maps the number of a call, counted from 1, to its errno; 0 lets the call pass.
     """
     ours, theirs = socket.socketpair()
     pid = os.fork()
     if pid == 0:
         with contextlib.suppress(BaseException):
-            socket.send_fds(theirs, [b"."], [_hand_over_calls()])
+            socket.send_fds(theirs, [b"."], [_install_filter()])
             theirs.sendall(work().encode())
             os._exit(0)
         os._exit(1)
     theirs.close()
     with ours:
-        told, calls = _attend(ours, folder.resolve(), fault)
-    return Ended(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), told.decode(), calls)
+        output, calls = _answer_calls(ours, folder.resolve(), fault)
+    return ChildResult(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), output.decode(), calls)
 
 
-def _hand_over_calls() -> int:
-    """Puts the filter on this process; a descriptor that receives its calls."""
+def _install_filter() -> int:
+    """Set the filter on this process; return a descriptor that receives its calls."""
     architecture, seccomp, names = MACHINES[platform.machine()]
     rules = [(LOAD, 0, 0, 4), (JUMP_IF_EQUAL, 1, 0, architecture), (RETURN, 0, 0, ALLOW)]
     rules.append((LOAD, 0, 0, 0))
@@ -120,9 +120,9 @@ def _hand_over_calls() -> int:
     return int(listener)
 
 
-def _attend(child: socket.socket, folder: Path, fault: Fault) -> tuple[bytes, list[Call]]:
-    """Answers a child's calls until it has ended."""
-    told, calls = bytearray(), list[Call]()
+def _answer_calls(child: socket.socket, folder: Path, fault: Fault) -> tuple[bytes, list[Call]]:
+    """Answer a child's calls until it has ended."""
+    output, calls = bytearray(), list[Call]()
     listener = socket.recv_fds(child, 1, 1)[1][0]
     waiting = select.poll()
     waiting.register(listener, select.POLLIN)
@@ -131,22 +131,22 @@ def _attend(child: socket.socket, folder: Path, fault: Fault) -> tuple[bytes, li
         while True:
             for descriptor, event in waiting.poll():
                 if descriptor == listener and event & select.POLLIN:
-                    with contextlib.suppress(FileNotFoundError):  # it was killed meanwhile
-                        _answer(listener, folder, fault, calls)
+                    with contextlib.suppress(FileNotFoundError):  # the child was killed meanwhile
+                        _answer_call(listener, folder, fault, calls)
                 elif descriptor == child.fileno():
                     if not (data := child.recv(1 << 16)):
-                        return bytes(told), calls
-                    told += data
+                        return bytes(output), calls
+                    output += data
     finally:
         os.close(listener)
 
 
-def _answer(listener: int, folder: Path, fault: Fault, calls: list[Call]) -> None:
+def _answer_call(listener: int, folder: Path, fault: Fault, calls: list[Call]) -> None:
     question = bytearray(QUESTION.size)
     fcntl.ioctl(listener, RECEIVE, question)
     which, thread, _, number, _, _, *arguments = QUESTION.unpack(question)
     name, code = MACHINES[platform.machine()][2][number], 0
-    path = _changed(name, thread, arguments)
+    path = _changed_file(name, thread, arguments)
     if path and path.is_relative_to(folder):
         calls.append(Call(name, path.relative_to(folder)))
         code = fault(len(calls))
@@ -154,22 +154,22 @@ def _answer(listener: int, folder: Path, fault: Fault, calls: list[Call]) -> Non
     fcntl.ioctl(listener, ANSWER, bytearray(reply))
 
 
-def _changed(name: str, thread: int, arguments: list[int]) -> Path | None:
-    """The file that a call would change; None where it only reads."""
+def _changed_file(name: str, thread: int, arguments: list[int]) -> Path | None:
+    """Return the file that a call would change; None if it only reads."""
     at = name.endswith("at") or name == "renameat2"
     if name.startswith("open") and not arguments[1 + at] & (os.O_ACCMODE | os.O_CREAT):
         return None
     if name.startswith(("open", "mkdir")):
-        return _text(thread, arguments[at])
+        return _read_path(thread, arguments[at])
     if name.startswith("rename"):
-        return _text(thread, arguments[3 if at else 1])
+        return _read_path(thread, arguments[3 if at else 1])
     with contextlib.suppress(OSError):
         return Path(f"/proc/{thread}/fd/{arguments[0]}").readlink()
     return None
 
 
-def _text(thread: int, address: int) -> Path:
-    """A path in a child's memory; the tests give absolute ones."""
+def _read_path(thread: int, address: int) -> Path:
+    """Read a path from a child's memory; the tests use absolute paths."""
     with Path(f"/proc/{thread}/mem").open("rb", buffering=0) as memory:
         memory.seek(address)
         return Path(os.fsdecode(memory.read(PATH_MAX).split(b"\0")[0]))

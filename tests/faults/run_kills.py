@@ -2,14 +2,14 @@
 
     python tests/faults/run_kills.py --training 500 --export 500 --seed 0
 
-A child trains a run and is killed (SIGKILL), goes on with it and is killed, again and again until
-one comes to its end: then the run must hold, bit for bit, the weights of one that nothing
-interrupted, and no other files. After each kill the run folder must be readable, or say that there
-is nothing yet. A child that exports is killed likewise: the old bundle must be there, or the new
-one, whole and equal to its proof, or nothing where nothing was; and after an export that came to
-its end, only the bundle.
+A child trains a run and is killed (SIGKILL); the next child resumes it and is killed, until one
+ends normally. Then the run must hold, bit for bit, the weights of an uninterrupted run, and no
+other files. After each kill the run folder must be readable, or be refused as no run folder. A
+child that exports is killed in the same way. The old or the new bundle must be there, complete and
+equal to its proof, or nothing if nothing was there before. After an export that ended normally,
+only the bundle may remain.
 
-Ends with status 1 where a promise was broken. Linux and macOS.
+The exit status is 1 if a promise was broken. Linux and macOS.
 """
 
 import argparse
@@ -26,34 +26,34 @@ from pathlib import Path
 import tiny
 
 from vae_builder import load_run
-from vae_builder.run.runs import CHECKPOINT, RESULT
+from vae_builder.run.folder import CHECKPOINT_FILE, RESULT_FILE
 from vae_builder.training import loop as trainer
 from vae_builder.training.checkpoint import read_checkpoint
 from vae_runtime import InputError
 
 EPOCHS = 6
-trainer.CHECKPOINT_SECONDS = 0.0  # one after each block
+trainer.CHECKPOINT_SECONDS = 0.0  # a checkpoint after each block
 
 
 def names(folder: Path) -> set[str]:
-    """What is in a folder; of TensorBoard's events each process writes a file of its own."""
+    """Return the names in a folder; each process writes its own file of TensorBoard events."""
     found = (path.relative_to(folder).as_posix() for path in folder.rglob("*"))
     return {name.split(".tfevents.")[0] for name in found}
 
 
 class Killer:
-    """Runs build-vae and kills it at random moments.
+    """Run of build-vae that is killed at random moments.
 
-    How long it waits at most follows the machine: one run in four or so comes to its end.
+    The longest wait adapts to the machine, so that about one run in four ends normally.
     """
 
     def __init__(self, rng: random.Random, words: list[str]) -> None:
         start = time.monotonic()
-        tiny.done(words)
+        tiny.run_command(words)
         self.rng, self.longest = rng, time.monotonic() - start
 
     def killed(self, words: list[str]) -> bool:
-        """Whether it was killed before it came to its end."""
+        """Run a command; return whether it was killed before it ended."""
         child = tiny.Child(lambda: tiny.command(words))
         if not select.select([child.out], [], [], self.rng.random() * self.longest)[0]:
             os.kill(child.pid, signal.SIGKILL)
@@ -65,8 +65,8 @@ class Killer:
 
 
 def state(run: Path) -> str:
-    """How far a run had come, as far as it can be read."""
-    if (run / RESULT).exists():
+    """Return how far a run had come."""
+    if (run / RESULT_FILE).exists():
         return "the end"
     try:
         load_run(run)
@@ -74,32 +74,32 @@ def state(run: Path) -> str:
         if "is not a run folder" in str(error):
             return "nothing yet"
         assert "has not ended" in str(error), error
-    if not (run / CHECKPOINT).exists():
+    if not (run / CHECKPOINT_FILE).exists():
         return "a beginning"
-    read_checkpoint(run / CHECKPOINT)
+    read_checkpoint(run / CHECKPOINT_FILE)
     return "a checkpoint"
 
 
 def reload(run: Path) -> int:
-    """Loads a run that has ended: how many epochs it had."""
+    """Load a run that has ended; return its number of epochs."""
     return int(tiny.in_child(lambda: str(len(load_run(run).history))))
 
 
 def kill_training(kills: int, rng: random.Random, folder: Path) -> tuple[Counter[str], int]:
-    """Kills runs, one after the other; what was found, and how many came to their end."""
+    """Kill runs, one after the other; return what was found, and how many ended."""
     tiny.make_data(folder)
     data, whole = folder / tiny.DATA, folder / "whole"
     killer = Killer(rng, tiny.train_words(whole, data, EPOCHS))
     epochs = reload(whole)
     found, ended, run = Counter[str](), 0, folder / "0"
     while found.total() < kills:
-        begun = (run / "run.json").exists()
-        words = tiny.resume_words(run) if begun else tiny.train_words(run, data, EPOCHS)
+        started = (run / "run.json").exists()
+        words = tiny.resume_words(run) if started else tiny.train_words(run, data, EPOCHS)
         if killer.killed(words):
             found[state(run)] += 1
             continue
-        assert tiny.weights(run) == tiny.weights(whole), "other weights"
-        assert names(run) == names(whole), f"debris: {names(run) ^ names(whole)}"
+        assert tiny.weights(run) == tiny.weights(whole), "the weights differ"
+        assert names(run) == names(whole), f"leftovers: {names(run) ^ names(whole)}"
         assert reload(run) == epochs, "epochs are missing"
         ended += 1
         run = folder / str(ended)
@@ -107,10 +107,10 @@ def kill_training(kills: int, rng: random.Random, folder: Path) -> tuple[Counter
 
 
 def kill_export(kills: int, rng: random.Random, folder: Path) -> tuple[Counter[str], int]:
-    """Kills exports where nothing is, until one ends; over what it made, until one ends; again."""
+    """Kill exports, alternately to a new target and over the bundle that the last one made."""
     tiny.make_data(folder)
     run = folder / "run"
-    tiny.done(tiny.train_words(run, folder / tiny.DATA))
+    tiny.run_command(tiny.train_words(run, folder / tiny.DATA))
     killer = Killer(rng, tiny.export_words(folder / "first", run))
     found, ended, old = Counter[str](), 0, None
     while found.total() < kills:
@@ -118,15 +118,15 @@ def kill_export(kills: int, rng: random.Random, folder: Path) -> tuple[Counter[s
         was_killed = killer.killed(tiny.export_words(target, run))
         new = tiny.digest(target) if target.exists() else None
         left = names(target.parent) if target.parent.exists() else set()
-        debris = {name for name in left if "/" not in name} - {"bundle"}
+        leftovers = {name for name in left if "/" not in name} - {"bundle"}
         if was_killed:
             assert new or not old, "the old bundle is gone"
-            assert len(debris) < 2, f"debris of more than one kill: {debris}"
+            assert len(leftovers) < 2, f"leftovers of more than one kill: {leftovers}"
             found["nothing yet" if new is None else "the old" if new == old else "the new"] += 1
             old = new
             continue
         assert new not in (None, old), "an export that ended wrote nothing"
-        assert not debris, f"debris: {debris}"
+        assert not leftovers, f"leftovers: {leftovers}"
         ended += 1
         old = new if ended % 2 else None
     return found, ended
@@ -149,7 +149,7 @@ def main() -> int:
                 print(f"FOUND {name}: {error}", flush=True)
                 continue
         outcomes = ", ".join(f"{count} {what}" for what, count in sorted(found.items()))
-        print(f"{name}: {found.total()} kills, {ended} came to their end: {outcomes}", flush=True)
+        print(f"{name}: {found.total()} kills, {ended} ended normally: {outcomes}", flush=True)
     print(f"{broken} promises broken")
     return 1 if broken else 0
 

@@ -16,8 +16,8 @@ COMMAND = Path(__file__).parent / "concurrency.py"
 def test_no_wrong_answer(exported, calls, processes, loads):
     bundles = exported(), exported(kl_weight=0.5)
     sizes = {"--calls": calls, "--processes": processes, "--loads": loads}
-    words = [sys.executable, COMMAND, *bundles, *map(str, sum(sizes.items(), ()))]
-    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    args = [sys.executable, COMMAND, *bundles, *map(str, sum(sizes.items(), ()))]
+    result = subprocess.run(args, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"{16 * calls:,} calls: 0 wrong answers" in result.stdout
     assert f"{processes * loads:,} loads" in result.stdout

@@ -1,4 +1,4 @@
-"""Faults, kills, full disks: the old content stays, or the new is there, whole."""
+"""After faults, kills and on full disks, the old or the new content is there, complete."""
 
 import contextlib
 import importlib.util
@@ -13,7 +13,7 @@ import pytest
 import vae_runtime
 from vae_export.publish import publishing
 from vae_runtime import ExportError
-from vae_runtime.bundle.atomic_files import is_gone, owner, replacing
+from vae_runtime.bundle.atomic_files import replacing, writer_is_gone, writer_tag
 
 resource = pytest.importorskip("resource", reason="needs fork, signals and limits of POSIX")
 
@@ -22,10 +22,10 @@ HERE = Path(__file__).parent
 
 @pytest.mark.parametrize("kills", [20, pytest.param(1000, marks=pytest.mark.slow)])
 def test_kills(kills):
-    memory = Path("/dev/shm")  # where flushing costs nothing; the full form takes the disk
+    memory = Path("/dev/shm")  # flushing is fast there; the full test uses the disk
     where = ["--folder", memory] if kills < 100 and memory.is_dir() else []
-    words = [sys.executable, HERE / "kills.py", "--kills", str(kills), *where]
-    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    args = [sys.executable, HERE / "kills.py", "--kills", str(kills), *where]
+    result = subprocess.run(args, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.endswith(" kills: 0 promises broken\n")
     assert "old" in result.stdout
@@ -37,14 +37,14 @@ def test_kills(kills):
     "faults", [["--faults", "3"], pytest.param([], marks=pytest.mark.slow)], ids=["some", "all"]
 )
 def test_a_fault_at_each_call_that_writes(faults):
-    subjects = ["training", "export", "pack", "bench"]
+    commands = ["training", "export", "pack", "bench"]
     if importlib.util.find_spec("model_signing"):
-        subjects.append("sign")
-    words = [sys.executable, HERE / "faults.py", *subjects, *faults]
-    result = subprocess.run(words, capture_output=True, text=True, check=False)
+        commands.append("sign")
+    args = [sys.executable, HERE / "faults.py", *commands, *faults]
+    result = subprocess.run(args, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.endswith(" faults: 0 promises broken\n")
-    assert [line.partition(":")[0] for line in result.stdout.splitlines()[:-1]] == subjects
+    assert [line.partition(":")[0] for line in result.stdout.splitlines()[:-1]] == commands
 
 
 @pytest.mark.parametrize(
@@ -52,22 +52,22 @@ def test_a_fault_at_each_call_that_writes(faults):
 )
 def test_kills_of_training_and_export(training, export):
     kills = ["--training", str(training), "--export", str(export)]
-    words = [sys.executable, HERE / "run_kills.py", *kills]
-    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    args = [sys.executable, HERE / "run_kills.py", *kills]
+    result = subprocess.run(args, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"training: {training} kills" in result.stdout
     assert f"export: {export} kills" in result.stdout
     assert result.stdout.endswith("\n0 promises broken\n")
 
 
-def test_what_killed_writers_left_is_removed(tmp_path):
+def test_leftovers_of_killed_writers_are_removed(tmp_path):
     path = tmp_path / "a[1].vae"
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    host = owner().partition("-")[0]
+    host = writer_tag().partition("-")[0]
     dead, alive = f"{host}-{process.pid}", f"{host}-{os.getppid()}"
     elsewhere = f"0badcafe-{process.pid}"
-    assert [is_gone(name) for name in (dead, alive, elsewhere, "notes", f"{host}-")] == [
+    assert [writer_is_gone(name) for name in (dead, alive, elsewhere, "notes", f"{host}-")] == [
         *(True, False, False, False, False)
     ]
     for name in (dead, alive, elsewhere):
@@ -80,10 +80,10 @@ def test_what_killed_writers_left_is_removed(tmp_path):
 
 @contextlib.contextmanager
 def disk(folder, size, *options):
-    """A file system of its own, which may be small; only root can make one."""
+    """Mount a separate file system, which may be small; only root can do so."""
     folder.mkdir(exist_ok=True)
-    words = ["mount", "-t", "tmpfs", "-o", ",".join([f"size={size}", *options]), "tmpfs", folder]
-    if sys.platform != "linux" or subprocess.run(words, capture_output=True).returncode:
+    args = ["mount", "-t", "tmpfs", "-o", ",".join([f"size={size}", *options]), "tmpfs", folder]
+    if sys.platform != "linux" or subprocess.run(args, capture_output=True).returncode:
         pytest.skip("no file system can be mounted here")
     try:
         yield folder
@@ -126,7 +126,7 @@ def test_a_read_only_folder(exported, tmp_path):
 
 
 def test_files_that_may_not_grow(exported, tmp_path):
-    """What a quota does, without root."""
+    """A file size limit acts as a quota does, but needs no root."""
     fill(tmp_path / "bundle", 10)
     before = (
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN),

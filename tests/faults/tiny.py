@@ -1,8 +1,8 @@
-"""A training and an export that are over in a second, as commands in children of one process.
+"""Training and export that take about a second, as commands in children of one process.
 
-TensorFlow is imported once, before any child is made, and computes in children only: a process
-whose threads run cannot be copied. Steps are run one by one, in blocks of two, as compiling them
-takes longer than all of them.
+TensorFlow is imported once, before any child starts, and computes only in children: a process with
+running threads cannot be forked safely. Steps run eagerly, in blocks of two, because compiling them
+takes longer than running them.
 """
 
 import contextlib
@@ -24,13 +24,13 @@ import tf2onnx
 import vae_builder.build
 import vae_builder.run.runs
 import vae_runtime
-from vae_builder import cli
-from vae_builder.training import steps as blocks
+from vae_builder.training import steps
+from vae_runtime.cli import main as cli
 
-assert matplotlib.pyplot and onnxruntime and tf2onnx and vae_builder.build  # imported for children
+assert matplotlib.pyplot and onnxruntime and tf2onnx and vae_builder.build  # for the children
 
 DATA = "x.npy"
-CHOICES = ["--hidden=4", "--latent-dim=2", "--batch-size=4", "--patience=9", "--quiet"]
+TRAIN_OPTIONS = ["--hidden=4", "--latent-dim=2", "--batch-size=4", "--patience=9", "--quiet"]
 MODELS = ("encoder.keras", "decoder.keras")
 DONE = json.dumps([0, ""])
 
@@ -41,7 +41,7 @@ def make_data(folder: Path) -> None:
 
 
 def train_words(run: Path, data: Path, epochs: int = 2) -> list[str]:
-    return ["train", str(run), "--data", str(data), "--epochs", str(epochs), *CHOICES]
+    return ["train", str(run), "--data", str(data), "--epochs", str(epochs), *TRAIN_OPTIONS]
 
 
 def resume_words(run: Path) -> list[str]:
@@ -53,8 +53,8 @@ def export_words(bundle: Path, run: Path) -> list[str]:
 
 
 def command(words: list[str]) -> str:
-    """Runs build-vae in this process: its status and standard error as JSON, or `DONE`."""
-    blocks.BLOCK_STEPS = 2
+    """Run build-vae in this process; return status and standard error as JSON, `DONE` if empty."""
+    steps.MAX_BLOCK_STEPS = 2
     tf.config.run_functions_eagerly(True)
     with (
         contextlib.redirect_stderr(io.StringIO()) as err,
@@ -65,7 +65,7 @@ def command(words: list[str]) -> str:
 
 
 class Child:
-    """A process of its own that runs a function and tells what it returns."""
+    """Child process that runs a function and sends its result."""
 
     def __init__(self, work: Callable[[], str]) -> None:
         self.out, into = os.pipe()
@@ -79,34 +79,34 @@ class Child:
         os.close(into)
 
     def end(self) -> tuple[int, str]:
-        """Waits for it: its status, and what it told."""
+        """Wait for the child; return its status and its result."""
         with os.fdopen(self.out) as file:
-            told = file.read()
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]), told
+            result = file.read()
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]), result
 
 
 def in_child(work: Callable[[], str]) -> str:
-    """What a function tells in a process of its own, which must end well."""
-    status, told = Child(work).end()
+    """Return the result of a function in a child, which must end with status 0."""
+    status, result = Child(work).end()
     assert status == 0, f"a child ended with {status}"
-    return told
+    return result
 
 
-def done(words: list[str]) -> None:
-    """Runs build-vae in a child, where it must succeed."""
+def run_command(words: list[str]) -> None:
+    """Run build-vae in a child; it must succeed."""
     status, err = json.loads(in_child(lambda: command(words)))
     assert status == 0, f"{' '.join(words)} ended with {status}: {err}"
 
 
 def digest(bundle: Path) -> str:
-    """Reads a whole bundle and holds it against its proof: its digest."""
+    """Read a whole bundle, check it against its proof, and return its digest."""
 
     def read() -> str:
         try:
             opened = vae_runtime.Bundle(bundle)
             opened.check_files()
             passed = vae_runtime.load(bundle, threads=1, tuned=False).verify().passed
-            return opened.sha256 if passed else "a bundle that differs"
+            return opened.sha256 if passed else "the bundle fails its proof"
         except vae_runtime.BuildVaeError as error:
             return str(error)
 
@@ -116,7 +116,7 @@ def digest(bundle: Path) -> str:
 
 
 def weights(run: Path) -> list[bytes]:
-    """The weights of a run that has ended, as they are stored."""
+    """Return the stored weights of a run that has ended."""
     stored = []
     for name in MODELS:
         with zipfile.ZipFile(run / name) as archive:

@@ -1,12 +1,12 @@
-"""Fuzzing of whole bundles: random mutants, and every flip of a manifest.
+"""Fuzzing of whole bundles: random mutants, or every byte flip of a manifest.
 
     python tests/fuzz/bundles.py --mutations 100000 --seed 0
     python tests/fuzz/bundles.py --flips
 
-Without a BUNDLE two small ones are exported first, which takes TensorFlow. What a mutant is stands
-in `mutations.py`, what it may lead to in `judge.py`. Mutants are loaded in processes of their own,
-so that one that crashes or hangs is counted, and the rest goes on; a mutant may cost 256 MB beyond
-what the process has. Ends with status 1 where a promise was broken.
+By default, two small bundles are exported first, which needs TensorFlow. `mutations.py` makes the
+mutants, `judge.py` decides which results are allowed. Mutants are loaded in separate processes, so
+that a crash or a hang is counted and the others continue. A mutant may use 256 MB more than the
+process already has. The exit status is 1 if a promise was broken.
 """
 
 import argparse
@@ -24,14 +24,14 @@ from pathlib import Path
 from judge import Judge, PromiseBrokenError, keep
 from mutations import FLIPS, MANIFEST, Mutant, flipped, seeded
 
-HANG = 30.0
-"""Seconds without an answer after which a process is ended."""
+TIMEOUT = 30.0
+"""Seconds without an answer after which a process is killed."""
 
-BYTES = 256 << 20
+MAX_EXTRA_BYTES = 256 << 20
 
 
 def export_small(folder: Path) -> None:
-    """Exports two small bundles, untrained."""
+    """Export two small untrained bundles."""
     import numpy as np
 
     from vae_builder import build_models
@@ -44,13 +44,13 @@ def export_small(folder: Path) -> None:
         export(encoder, decoder, samples, folder / preset, loss=LossSpec(loss, 1.0))
 
 
-def count(judge: Judge, options: argparse.Namespace) -> int:
-    """How many mutants there are."""
+def mutant_count(judge: Judge, options: argparse.Namespace) -> int:
+    """Return the number of mutants."""
     return FLIPS * len(judge.mutator.folder[MANIFEST]) if options.flips else options.mutations
 
 
 def mutant(judge: Judge, options: argparse.Namespace, number: int) -> Mutant:
-    """The mutant of a number; it follows from that, the bundle and the options alone."""
+    """Return mutant `number`; it depends only on that, the bundle and the options."""
     if options.flips:
         manifest = flipped(judge.mutator.folder[MANIFEST], number)
         return Mutant("flip", files=judge.mutator.folder | {MANIFEST: manifest})
@@ -58,7 +58,7 @@ def mutant(judge: Judge, options: argparse.Namespace, number: int) -> Mutant:
 
 
 def work(options: argparse.Namespace, first: int, channel) -> None:
-    """Judges the mutants from a number on, every `jobs`-th, and tells what became of each."""
+    """Judge every `jobs`-th mutant from number `first` on, and send each outcome."""
     faulthandler.enable()
     with tempfile.TemporaryDirectory() as folder:
         judges = []
@@ -66,11 +66,11 @@ def work(options: argparse.Namespace, first: int, channel) -> None:
             (Path(folder) / str(place)).mkdir()
             judges.append(Judge(bundle, Path(folder) / str(place)))
         limit_memory()
-        for number in range(first, count(judges[0], options), options.jobs):
+        for number in range(first, mutant_count(judges[0], options), options.jobs):
             judge = judges[0 if options.flips else number % len(judges)]
             changed = mutant(judge, options, number)
             channel.send((number, changed.kind, None))
-            if options.keep:  # before it is opened: it may be the last
+            if options.keep:  # before it is opened: it may crash this process
                 keep(changed, options.keep / str(number))
             try:
                 channel.send((number, changed.kind, judge.judge(changed)))
@@ -90,47 +90,48 @@ def limit_memory() -> None:
     if sys.platform == "linux":
         status = Path("/proc/self/status").read_text()
         held = next(int(line.split()[1]) for line in status.splitlines() if "VmData" in line) << 10
-        resource.setrlimit(resource.RLIMIT_DATA, (held + BYTES, -1))
+        resource.setrlimit(resource.RLIMIT_DATA, (held + MAX_EXTRA_BYTES, -1))
 
 
-def watched(options: argparse.Namespace, job: int) -> Iterator[tuple[int, str, object]]:
-    """What became of the mutants of one job; a process that dies is begun anew behind its last."""
+def restarting_job(options: argparse.Namespace, job: int) -> Iterator[tuple[int, str, object]]:
+    """Yield the outcomes of one job; after a crash or hang, go on with the next mutant."""
     first = job
     while True:
         ours, theirs = multiprocessing.Pipe(duplex=False)
         process = multiprocessing.Process(target=work, args=(options, first, theirs), daemon=True)
         process.start()
         theirs.close()
-        begun = None
+        started = None
         try:
-            while ours.poll(HANG if begun else 120):
+            while ours.poll(TIMEOUT if started else 120):
                 message = ours.recv()
                 if message is None:
                     process.join()
                     return
-                begun = message if message[2] is None else begun
+                started = message if message[2] is None else started
                 yield message
-            fault = f"no answer in {HANG:.0f} s"
+            fault = f"no answer in {TIMEOUT:.0f} s"
         except EOFError:
             process.join()
             fault = f"the process died with status {process.exitcode}"
         process.kill()
         process.join()
-        if begun is None:
-            raise SystemExit(f"a process that judges does not start: {fault}")
-        yield begun[0], begun[1], PromiseBrokenError(fault)
-        first = begun[0] + options.jobs
+        if started is None:
+            raise SystemExit(f"a judging process does not start: {fault}")
+        yield started[0], started[1], PromiseBrokenError(fault)
+        first = started[0] + options.jobs
 
 
 def campaign(options: argparse.Namespace) -> int:
-    """Judges all mutants and prints the totals; the number of broken promises."""
+    """Judge all mutants and print the totals; return the number of broken promises."""
     outcomes: Counter[tuple[str, str]] = Counter()
     findings = 0
     start = time.monotonic()
-    for _, kind, outcome in merged([watched(options, job) for job in range(options.jobs)]):
+    jobs = [restarting_job(options, job) for job in range(options.jobs)]
+    for number, kind, outcome in interleaved(jobs):
         if isinstance(outcome, PromiseBrokenError):
             findings += 1
-            print(f"FOUND {_}, {kind}: {outcome}", flush=True)
+            print(f"FOUND {number}, {kind}: {outcome}", flush=True)
         outcomes[kind, "FOUND" if isinstance(outcome, PromiseBrokenError) else str(outcome)] += 1
     for (kind, outcome), count in sorted(outcomes.items()):
         print(f"{count:8,}  {kind}: {outcome}")
@@ -139,11 +140,11 @@ def campaign(options: argparse.Namespace) -> int:
     return findings
 
 
-def merged(jobs) -> Iterator[tuple[int, str, object]]:
-    """What several jobs tell, in turns; they run side by side."""
+def interleaved(jobs) -> Iterator[tuple[int, str, object]]:
+    """Yield the outcomes of several jobs, which run in parallel, in turns."""
     while jobs:
         for job in list(jobs):
-            message = next((told for told in job if told[2] is not None), None)
+            message = next((sent for sent in job if sent[2] is not None), None)
             if message is None:
                 jobs.remove(job)
             else:

@@ -4,10 +4,10 @@
     python tests/fuzz/guided.py manifest BUNDLE -runs=1000000
     python tests/fuzz/guided.py graph BUNDLE -max_total_time=600
 
-Starts from the bundle's own manifest or graphs. What comes after BUNDLE goes to libFuzzer. An
-input is refused with a `BundleError`, or accepted, and then an independent reader (jsonschema,
-onnx) must agree; whatever else escapes ends the run, and libFuzzer names the file that holds the
-input. What such a file shows is kept in `tests/fuzz/corpus/`, which `test_fuzz.py` tries again.
+Fuzzing starts from the bundle's manifest or graphs. Arguments after BUNDLE go to libFuzzer. An
+input must be refused with a `BundleError`, or an independent reader (jsonschema, onnx) must accept
+it too. Any other exception ends the run, and libFuzzer names the file that holds the input. Add
+what such a file shows to `tests/fuzz/corpus/`, which `test_fuzz.py` tests again.
 """
 
 import sys
@@ -18,7 +18,7 @@ import atheris
 
 with atheris.instrument_imports(include=["vae_runtime"]):
     from vae_runtime.bundle.bundle import Bundle
-    from vae_runtime.bundle.manifest import MANIFEST, read_manifest
+    from vae_runtime.bundle.manifest import MANIFEST_FILE, read_manifest
     from vae_runtime.errors import BundleError
     from vae_runtime.graph.check import check_graph
 
@@ -32,7 +32,7 @@ GRAPHS = ("encoder", "decoder", "loss")
 
 def try_manifest(data: bytes) -> None:
     try:
-        read_manifest(data, MANIFEST)
+        read_manifest(data, MANIFEST_FILE)
     except BundleError:
         return
     for error in SCHEMA.iter_errors(json.loads(data.decode("utf-8", "strict"))):
@@ -40,29 +40,29 @@ def try_manifest(data: bytes) -> None:
 
 
 class GraphTarget:
-    """Takes a byte that chooses the graph, and its file."""
+    """Fuzz target whose input is a byte that selects the graph, and the graph's file."""
 
     def __init__(self, bundle: Path) -> None:
         graphs = Bundle(bundle).manifest.graphs
         self.specs = [getattr(graphs, name) for name in GRAPHS]
-        shown = json.loads((bundle / MANIFEST).read_bytes())["graphs"]
-        self.shown = [shown[name] for name in GRAPHS]
+        declared = json.loads((bundle / MANIFEST_FILE).read_bytes())["graphs"]
+        self.declared = [declared[name] for name in GRAPHS]
 
     def __call__(self, data: bytes) -> None:
-        which, file = data[0] % len(GRAPHS) if data else 0, data[1:]
+        index, file = data[0] % len(GRAPHS) if data else 0, data[1:]
         try:
-            check_graph(file, self.specs[which], "graph")
+            check_graph(file, self.specs[index], "graph")
         except BundleError:
             return
-        for fault in faults_of_graph(onnx.load_model_from_string(file), self.shown[which]):
+        for fault in faults_of_graph(onnx.load_model_from_string(file), self.declared[index]):
             raise PromiseBrokenError(fault)
 
 
 def seeds(target: str, bundle: Path) -> list[bytes]:
     if target == "manifest":
-        return [(bundle / MANIFEST).read_bytes()]
+        return [(bundle / MANIFEST_FILE).read_bytes()]
     files = [bundle / f"{name}.onnx" for name in GRAPHS]
-    return [bytes([which]) + file.read_bytes() for which, file in enumerate(files)]
+    return [bytes([index]) + file.read_bytes() for index, file in enumerate(files)]
 
 
 def main() -> None:

@@ -1,15 +1,15 @@
-"""What became of one mutant, held against readers that share nothing with those under test.
+"""Judge a mutant by independent readers, which share no code with the readers under test.
 
-A mutant must be refused with one line of a `BundleError` that names it, in `SECONDS` of processor
-time. One that is accepted is a *false acceptance* where
+A mutant must be refused with a `BundleError` of one line that names it, in `MAX_SECONDS` of
+processor time. An accepted mutant is a *false acceptance* if
 
-- it is not the original byte for byte, and yet `load(..., sha256=...)` of the original takes it; or
+- it differs from the original in any byte, but `load` with the original's `sha256` accepts it; or
 - an independent reader (jsonschema, hashlib, zipfile, onnx, NumPy) finds that it breaks a rule; or
-- its proof is the original's and verifies, and yet it computes other losses on that proof's inputs
-  than the original, by more than the largest tolerances that a manifest may state.
+- it verifies with the original's proof, but its losses on the proof's inputs differ from the
+  original's by more than the largest tolerances that a manifest may state.
 
-What remains is another bundle, sealed as such: whoever made the mutant put the digests right, or
-changed a field that describes (a name, a date, a version) or that the proof covers.
+Any other accepted mutant is a different bundle, sealed as such: the mutation corrected the digests,
+or changed a field that is descriptive (a name, a date, a version) or covered by the proof.
 """
 
 import hashlib
@@ -29,24 +29,24 @@ from mutations import MANIFEST, Files, Mutant, Mutator
 import vae_runtime
 from vae_runtime import BuildVaeError, BundleError
 from vae_runtime.graph.operators import OPERATORS
-from vae_runtime.proof.parity import read_reference
+from vae_runtime.proof.reference import read_reference
 
-SECONDS = 2.0
+MAX_SECONDS = 2.0
 LOSS_LIMIT = 1e-2
-"""Largest `loss_atol` and `loss_rtol` of a manifest."""
+"""Largest `loss_atol` and `loss_rtol` that a manifest may state."""
 
 SCHEMA = jsonschema.Draft202012Validator(vae_runtime.manifest_schema())
 
 
 class PromiseBrokenError(Exception):
-    """A promise was broken."""
+    """A promise about mutants was broken."""
 
 
 class Judge:
-    """Judges the mutants of one bundle.
+    """Judge of the mutants of one bundle.
 
     Args:
-        bundle: its folder.
+        bundle: folder of the bundle.
         work: an empty folder to write mutants into.
     """
 
@@ -57,14 +57,10 @@ class Judge:
         self.original = packed.read_bytes()
         loaded = vae_runtime.load(packed, threads=1, tuned=False)
         self.proof = read_reference(loaded.bundle)
-        self._folder, self._file, self._now = work / "mutant", work / "mutant.vae", Files()
+        self._folder, self._file, self._written = work / "mutant", work / "mutant.vae", Files()
 
     def judge(self, mutant: Mutant) -> str:
-        """What became of it.
-
-        Raises:
-            PromiseBrokenError: says which promise was broken.
-        """
+        """Return the outcome; PromiseBrokenError says which promise was broken, if any."""
         path = self._write(mutant)
         start = time.process_time()
         try:
@@ -76,7 +72,7 @@ class Judge:
             refused = str(error)
         except Exception as error:
             raise PromiseBrokenError(f"{type(error).__name__} escapes: {error}") from error
-        if (seconds := time.process_time() - start) > SECONDS:
+        if (seconds := time.process_time() - start) > MAX_SECONDS:
             raise PromiseBrokenError(f"{seconds:.1f} s until {refused or 'it was accepted'}")
         if refused:
             if "\n" in refused or str(path) not in refused:
@@ -93,9 +89,7 @@ class Judge:
                 vae_runtime.load(path, sha256=digest)
             except BundleError:
                 continue
-            raise PromiseBrokenError(
-                "false acceptance: it is taken for the original, by its digest"
-            )
+            raise PromiseBrokenError("false acceptance: the original's digest accepts it")
         if fault := next(broken_rules(files), None):
             raise PromiseBrokenError(f"false acceptance: {fault}")
         vae = vae_runtime.load(path, threads=1, tuned=False)
@@ -110,9 +104,7 @@ class Judge:
         if files["parity.npz"] == self.mutator.packed["parity.npz"]:
             expected = self.proof["loss"]
             if not np.allclose(loss, expected, rtol=LOSS_LIMIT, atol=LOSS_LIMIT):
-                raise PromiseBrokenError(
-                    "false acceptance: the proof holds, and the losses are others"
-                )
+                raise PromiseBrokenError("false acceptance: the proof holds, but the losses differ")
         return "another bundle, whose proof holds"
 
     def _is_original(self, mutant: Mutant) -> bool:
@@ -124,13 +116,13 @@ class Judge:
         if mutant.archive is not None:
             self._file.write_bytes(mutant.archive)
             return self._file
-        for name in self._now.keys() - mutant.files.keys():
+        for name in self._written.keys() - mutant.files.keys():
             (self._folder / name).unlink()
         for name, data in mutant.files.items():
-            if self._now.get(name) != data:
+            if self._written.get(name) != data:
                 (self._folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (self._folder / name).write_bytes(data)
-        self._now = dict(mutant.files)
+        self._written = dict(mutant.files)
         return self._folder
 
 
@@ -150,14 +142,16 @@ def read_archive(data: bytes) -> Files:
 
 
 def broken_rules(files: Files) -> Iterator[str]:
-    """The rules that a bundle breaks, as far as other readers can tell."""
-    manifest = json.loads(files[MANIFEST].decode("utf-8", "strict"), object_pairs_hook=once)
+    """Yield the rules that a bundle breaks, according to independent readers."""
+    manifest = json.loads(
+        files[MANIFEST].decode("utf-8", "strict"), object_pairs_hook=reject_duplicates
+    )
     yield from (f"manifest: {error.message}" for error in SCHEMA.iter_errors(manifest))
     if files.keys() - {MANIFEST} != manifest["files"].keys():
-        yield "other files than the manifest lists"
+        yield "files differ from the manifest's list"
     for name, entry in manifest["files"].items():
         if len(files[name]) != entry["size"] or digest(files[name]) != entry["sha256"]:
-            yield f"{name} is not of the size and digest in the manifest"
+            yield f"{name} does not have the size and digest in the manifest"
     for spec in manifest["graphs"].values():
         model = onnx.load_model_from_string(files[spec["file"]])
         yield from (f"{spec['file']}: {fault}" for fault in faults_of_graph(model, spec))
@@ -168,9 +162,9 @@ def broken_rules(files: Files) -> Iterator[str]:
                 yield f"{name} of the proof has {len(array)} samples, or is not finite"
 
 
-def once(pairs):
+def reject_duplicates(pairs):
     if len({key for key, _ in pairs}) != len(pairs):
-        raise PromiseBrokenError("false acceptance: a key is there twice")
+        raise PromiseBrokenError("false acceptance: a key appears twice")
     return dict(pairs)
 
 
@@ -180,11 +174,11 @@ def digest(data: bytes) -> str:
 
 def faults_of_graph(model: onnx.ModelProto, spec) -> Iterator[str]:
     if {entry.domain for entry in model.opset_import} != {""} or model.functions:
-        yield "a domain of its own, or functions"
+        yield "a custom domain, or functions"
     for side, values in (("inputs", model.graph.input), ("outputs", model.graph.output)):
-        says = [(t["name"], t["dtype"], t["shape"]) for t in spec[side]]
-        if [described(value) for value in values] != says:
-            yield f"other {side} than the manifest says"
+        expected = [(t["name"], t["dtype"], t["shape"]) for t in spec[side]]
+        if [described(value) for value in values] != expected:
+            yield f"{side} differ from the manifest"
     for node in model.graph.node:
         if node.domain or node.op_type not in OPERATORS:
             yield f"the operator {node.domain}::{node.op_type}"
@@ -206,7 +200,7 @@ def described(value):
 
 
 def keep(mutant: Mutant, path: Path) -> None:
-    """Writes a mutant where it can be looked at."""
+    """Write a mutant to `path`, for inspection."""
     if mutant.archive is not None:
         path.with_suffix(".vae").write_bytes(mutant.archive)
         return

@@ -1,9 +1,9 @@
-"""Mutants of a bundle: each follows from the bundle, a seed and a number alone.
+"""Mutants of a bundle; each depends only on the bundle, a seed and a number.
 
-Unsealed mutants are what damage and clumsy hands make: bits, bytes, lengths, exchanged files.
-Sealed ones are what an attacker makes: a manifest, a graph or a proof is changed in a way that
-keeps its grammar, and sizes and digests are put right afterwards, so that the deeper checks are
-reached. The sealed ones are made without the parsers under test.
+Unsealed mutants imitate damage and mistakes: changed bits, bytes, lengths, exchanged files. Sealed
+mutants imitate an attacker: a manifest, a graph or a proof is changed within its grammar, and sizes
+and digests are corrected afterwards, so that the later checks are reached. Sealed mutants are made
+without the parsers under test.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ Files = dict[str, bytes]
 
 @dataclass(frozen=True)
 class Mutant:
-    """A bundle that was changed: the files of a folder, or the bytes of a single file."""
+    """A changed bundle: the files of a folder, or the bytes of a single file."""
 
     kind: str
     files: Files | None = None
@@ -38,11 +38,11 @@ class Mutant:
 
 
 class Mutator:
-    """Makes the mutants of one bundle.
+    """Generator of the mutants of one bundle.
 
     Args:
-        folder: the files of its folder.
-        packed: the files in its single-file form.
+        folder: files of the bundle's folder.
+        packed: files of its single-file form.
     """
 
     def __init__(self, folder: Files, packed: Files) -> None:
@@ -50,7 +50,7 @@ class Mutator:
         self.archive = zipped(packed.items())
 
     def mutant(self, rng: random.Random) -> Mutant:
-        """The next mutant that `rng` leads to."""
+        """Return a random mutant."""
         if rng.random() < 0.1:
             return Mutant("single file, raw bytes", archive=changed_bytes(rng, self.archive))
         single = rng.random() < 0.5
@@ -58,7 +58,7 @@ class Mutator:
         name, change = rng.choices(KINDS, WEIGHTS)[0]
         change(rng, files)
         for _ in range(rng.choice((0, 0, 0, 1, 2))):
-            with contextlib.suppress(Exception):  # what the first left may have no grammar
+            with contextlib.suppress(Exception):  # the first change may have broken the grammar
                 change(rng, files)
         if single:
             return Mutant(f"single file, {name}", archive=zipped(files.items()))
@@ -66,11 +66,11 @@ class Mutator:
 
 
 FLIPS = 9
-"""Ways to flip a byte: each of its bits, or all."""
+"""Ways to flip a byte: each bit alone, or all bits."""
 
 
 def flipped(data: bytes, number: int) -> bytes:
-    """A copy of `data` with one byte flipped; there are `FLIPS` times as many as bytes."""
+    """Return flip `number` of `data`; there are `FLIPS` for each byte."""
     at, way = divmod(number, FLIPS)
     mask = 1 << way if way < 8 else 0xFF
     return data[:at] + bytes([data[at] ^ mask]) + data[at + 1 :]
@@ -83,7 +83,7 @@ def zipped(contents) -> bytes:
 
 
 def seal(files: Files) -> None:
-    """Writes the sizes and digests of the files into the manifest, as far as it lists them."""
+    """Write the sizes and digests of the listed files into the manifest."""
     manifest = json.loads(files[MANIFEST])
     for name, entry in manifest["files"].items():
         if name in files:
@@ -96,7 +96,7 @@ def seal(files: Files) -> None:
 
 
 def changed_bytes(rng: random.Random, data: bytes) -> bytes:
-    """One to four small changes of bytes."""
+    """Make one to four small changes."""
     buffer = bytearray(data)
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         at = rng.randrange(len(buffer) + 1)
@@ -118,12 +118,12 @@ def changed_bytes(rng: random.Random, data: bytes) -> bytes:
     return bytes(buffer)
 
 
-def change_a_file(rng: random.Random, files: Files) -> None:
+def change_bytes(rng: random.Random, files: Files) -> None:
     name = rng.choice(sorted(files))
     files[name] = changed_bytes(rng, files[name])
 
 
-def change_and_seal(rng: random.Random, files: Files) -> None:
+def change_bytes_and_seal(rng: random.Random, files: Files) -> None:
     used = [name for name in sorted(files) if name.endswith((".onnx", ".npz"))]
     name = rng.choice(used)
     files[name] = changed_bytes(rng, files[name])
@@ -159,24 +159,24 @@ VALUES = (
 )
 
 
-def places(tree, at=()):
-    """Every place in parsed JSON, as a path of keys."""
+def json_paths(tree, at=()):
+    """Yield the path of keys to every value in parsed JSON."""
     yield at
     for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
         if isinstance(value, dict | list):
-            yield from places(value, (*at, key))
+            yield from json_paths(value, (*at, key))
         else:
             yield (*at, key)
 
 
-def found(tree, at):
+def value_at(tree, at):
     for key in at:
         tree = tree[key]
     return tree
 
 
-def near(rng: random.Random, value):
-    """A value that is almost the same."""
+def similar_value(rng: random.Random, value):
+    """Return a value that is almost the same."""
     if isinstance(value, bool) or value is None:
         return rng.choice((True, False, None, 0, 1))
     if isinstance(value, int):
@@ -198,29 +198,29 @@ def near(rng: random.Random, value):
 
 def change_manifest(rng: random.Random, files: Files) -> None:
     manifest = json.loads(files[MANIFEST])
-    every = list(places(manifest))
+    every = list(json_paths(manifest))
     at = rng.choice(every[1:])
-    outer, key = found(manifest, at[:-1]), at[-1]
+    outer, key = value_at(manifest, at[:-1]), at[-1]
     match rng.randrange(8):
         case 0 | 1:
-            outer[key] = near(rng, outer[key])
+            outer[key] = similar_value(rng, outer[key])
         case 2 | 3:
             outer[key] = copy.deepcopy(rng.choice(VALUES))
         case 4:
-            outer[key] = copy.deepcopy(found(manifest, rng.choice(every)))
+            outer[key] = copy.deepcopy(value_at(manifest, rng.choice(every)))
         case 5:
             del outer[key]
         case 6:
             other = rng.choice(every[1:])
             if other[: len(at)] != at and at[: len(other)] != other:
-                place = found(manifest, other[:-1])
+                place = value_at(manifest, other[:-1])
                 outer[key], place[other[-1]] = place[other[-1]], outer[key]
         case _ if isinstance(outer, dict):
             outer[rng.choice(("x", "Loss", key.upper(), f"{key} "))] = outer[key]
         case _:
             outer.insert(key, copy.deepcopy(outer[key]))
     text = json.dumps(manifest, indent=2)
-    if rng.random() < 0.05:  # what json.dumps never writes
+    if rng.random() < 0.05:  # text that json.dumps never writes
         key = rng.choice(("format", "name", "size", "latent_dim", "file"))
         text = text.replace(f'"{key}":', rng.choice((f'"{key}": 1, "{key}":', f"'{key}':")), 1)
     if rng.random() < 0.02:
@@ -242,7 +242,7 @@ INT64 = -(2**63), 2**63 - 1
 
 @dataclass
 class Tree:
-    """A protobuf message as a list of fields, so that any order and number of them can be made."""
+    """Protobuf message as a list of fields, in any order and number."""
 
     kind: Any
     fields: list[tuple[Any, Any]]
@@ -303,7 +303,7 @@ def change_graph(rng: random.Random, files: Files) -> None:
 
 
 def change_message(rng: random.Random, message: Tree, every: list[Tree]) -> None:
-    """Adds, removes, repeats, moves or changes one field of a message."""
+    """Add, remove, repeat, move or change one field of a message."""
     fields, action = message.fields, rng.randrange(10)
     if not fields or action == 0:
         field = rng.choice(message.kind.fields)
@@ -329,11 +329,11 @@ def other_value(rng: random.Random, field, value, every: list[Tree]):
     if field.message_type:
         alike = [other for other in every if other.kind == field.message_type]
         return (rng.choice(alike) if alike else Tree(field.message_type, [])).copy()
-    return scalar(rng, field, value, every)
+    return other_scalar(rng, field, value, every)
 
 
-def scalar(rng: random.Random, field, value, every):
-    """Another value of the type of a field."""
+def other_scalar(rng: random.Random, field, value, every):
+    """Return another value of a field's type."""
     if field.enum_type:
         return rng.choice(field.enum_type.values).number
     if field.cpp_type in (field.CPPTYPE_FLOAT, field.CPPTYPE_DOUBLE):
@@ -353,7 +353,7 @@ def scalar(rng: random.Random, field, value, every):
 
 
 def other_numbers(rng: random.Random, data: bytes) -> bytes:
-    """Weights or sizes of which one is another, with as many bytes."""
+    """Change one number of weights or sizes; the number of bytes stays the same."""
     for dtype in ("<f4", "<i8"):
         if len(data) % np.dtype(dtype).itemsize == 0 and data and rng.random() < 0.7:
             values = np.frombuffer(data, dtype).copy()
@@ -423,8 +423,8 @@ def put_proof(files: Files, arrays: Files) -> None:
 
 
 KINDS = (
-    ("bytes", change_a_file),
-    ("bytes, sealed", change_and_seal),
+    ("bytes", change_bytes),
+    ("bytes, sealed", change_bytes_and_seal),
     ("exchanged files", exchange_files),
     ("manifest", change_manifest),
     ("graph, sealed", change_graph),
@@ -434,5 +434,5 @@ WEIGHTS = (1, 1, 1, 3, 3, 1)
 
 
 def seeded(seed: int, number: int) -> random.Random:
-    """The source of chance of one mutant."""
+    """Return the random generator of one mutant."""
     return random.Random(zlib.crc32(f"{seed}/{number}".encode()) | number << 32)

@@ -1,4 +1,4 @@
-"""What the tests of bad bundles share, and a bundle with a variant."""
+"""Fixtures for tests of bad bundles, and a bundle with a variant."""
 
 import contextlib
 import json
@@ -18,14 +18,13 @@ import vae_runtime
 from sealing import seal
 from vae_runtime import BundleError
 
-SECONDS = 2
-BYTES = 256e6
-"""What a bad bundle may cost."""
-
+MAX_SECONDS = 2
+MAX_BYTES = 256e6
+"""Limits of processor time and memory for refusing a bad bundle."""
 
 MODULES = (".py", ".pyc", ".so")
 MACHINE = ("/proc/", "/sys/")
-"""What says how many processors there are: looked at once the graphs have passed."""
+"""Files about the processors, which are read after the graphs have passed their check."""
 
 _watched: list[str] | None = None
 
@@ -35,17 +34,17 @@ def _watch(event, arguments):
         _watched.append(os.fsdecode(arguments[0]))
 
 
-sys.addaudithook(_watch)  # there is no way to take it out again
+sys.addaudithook(_watch)  # an audit hook cannot be removed
 
 
 @contextlib.contextmanager
 def nothing_outside_is_opened(path):
-    """Watches what this process opens; modules that are imported late do not count."""
+    """Check which files this process opens; modules that are imported late do not count."""
     global _watched
     _watched = []
     try:
         yield
-        # A part of a path, opened below the descriptor of its folder, has no slash in it.
+        # A name without a slash is opened relative to the descriptor of its folder.
         opened = [
             Path(name)
             for name in _watched
@@ -57,32 +56,32 @@ def nothing_outside_is_opened(path):
 
 
 @contextlib.contextmanager
-def within_the_promise():
-    """Measures the time of this process, and what Python and NumPy allocate."""
+def within_limits():
+    """Check the processor time of this process, and the memory of Python and NumPy."""
     start = time.process_time()
     tracemalloc.start()
     try:
         yield
-        assert tracemalloc.get_traced_memory()[1] < BYTES
-        assert time.process_time() - start < SECONDS
+        assert tracemalloc.get_traced_memory()[1] < MAX_BYTES
+        assert time.process_time() - start < MAX_SECONDS
     finally:
         tracemalloc.stop()
 
 
 @pytest.fixture
 def refused(monkeypatch):
-    """A function that opens a bad bundle, and holds the error to what is promised.
+    """A function that opens a bad bundle, and checks that it is refused as promised.
 
-    One typed error, which names the file and the rule, before any session exists; no file outside
-    the bundle is opened.
+    The error is a `BundleError` of one line that names the file and the rule. It comes before any
+    session opens, and no file outside the bundle is opened.
     """
 
     def check(path, file, rule, *, measured=False):
         opened = []
         monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *args, **_: opened.append(args))
         outside = nothing_outside_is_opened(path)
-        promise = within_the_promise() if measured else contextlib.nullcontext()
-        with outside, promise, pytest.raises(BundleError, match=rule) as caught:
+        limits = within_limits() if measured else contextlib.nullcontext()
+        with outside, limits, pytest.raises(BundleError, match=rule) as caught:
             vae_runtime.load(path, threads=1).verify()
         assert str(file) in str(caught.value)
         assert "\n" not in str(caught.value)
@@ -91,8 +90,8 @@ def refused(monkeypatch):
     return check
 
 
-def rounded(data):
-    """A float32 graph whose weights are those of float16."""
+def round_weights(data):
+    """Round the weights of a float32 graph to float16 precision."""
     model = onnx.load_from_string(data)
     for tensor in model.graph.initializer:
         if len(tensor.dims) > 1 and tensor.data_type == TensorProto.FLOAT:
@@ -109,7 +108,7 @@ OUTPUTS = (
 
 @pytest.fixture
 def with_variant(bundle):
-    """A bundle with a float16 variant that was made by hand."""
+    """A bundle with a handmade float16 variant."""
     (bundle / "float16").mkdir()
     base = json.loads((bundle / "manifest.json").read_bytes())
     graphs = {
@@ -128,14 +127,14 @@ def with_variant(bundle):
         "tolerances": dict.fromkeys(OUTPUTS, 0.01),
     }
     for name in ("encoder", "decoder", "loss"):
-        data = rounded((bundle / f"{name}.onnx").read_bytes())
+        data = round_weights((bundle / f"{name}.onnx").read_bytes())
         seal(bundle, f"float16/{name}.onnx", data, lambda m: m["variants"].update(float16=variant))
     return bundle
 
 
 @pytest.fixture
 def opened(monkeypatch):
-    """The options of the sessions that are opened from now on, one after another."""
+    """The options of the sessions that open from now on, in order."""
     found = []
     open_session = vae_runtime.inference.sessions.open_session
 

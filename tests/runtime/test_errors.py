@@ -1,4 +1,4 @@
-"""The exception tree, held against the drawing in the docstring of its module."""
+"""The exception tree agrees with the drawing in the docstring of its module."""
 
 import inspect
 import re

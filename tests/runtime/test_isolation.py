@@ -1,4 +1,4 @@
-"""What is light stays light: imports run one way, and using a bundle needs no TensorFlow."""
+"""Imports of the light runtime: they run one way, and using a bundle needs no TensorFlow."""
 
 import ast
 import subprocess
@@ -20,7 +20,7 @@ print(sorted(set({heavy}) & set(sys.modules)))
 
 
 def heavy_modules_after(code, *, cwd, heavy=HEAVY):
-    """Which heavy modules a fresh interpreter has imported after running some code."""
+    """Return the heavy modules that a fresh interpreter has imported after running some code."""
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", SCRIPT.format(code=code, heavy=heavy)],
         cwd=cwd,
@@ -70,7 +70,7 @@ for words in (
     assert heavy_modules_after(code, cwd=folder) == "[]"
 
 
-def test_a_measurement_beside_tensorflow_leaves_it_to_another_process(folder):
+def test_bench_runs_tensorflow_in_another_process(folder):
     code = """
 from vae_runtime.cli.main import run
 words = "bench bundle --batch 1 --threads 1 --seconds 0.1 --json -q"
@@ -82,18 +82,12 @@ assert "TensorFlow" in json.loads(out.getvalue())["peers"][0]["runtime"]
     assert heavy_modules_after(code, cwd=folder) == "[]"
 
 
-def test_a_process_that_only_scores_pays_for_no_measurement():
-    code = "import vae_runtime"
-    late = (
-        "vae_runtime.benchmark",
-        "random",
-        "subprocess",
-        "tempfile",
-    )
-    assert heavy_modules_after(code, cwd=ROOT, heavy=late) == "[]"
+def test_import_does_not_load_the_benchmark():
+    late = ("vae_runtime.benchmark", "random", "subprocess", "tempfile")
+    assert heavy_modules_after("import vae_runtime", cwd=ROOT, heavy=late) == "[]"
 
 
-def test_the_check_sees_a_heavy_import(folder):
+def test_the_check_finds_a_heavy_import(folder):
     assert heavy_modules_after("import onnx", cwd=folder) == "['onnx']"
 
 
@@ -105,14 +99,14 @@ PACKAGES = {
 
 
 def imported(file, *, when_loaded=False):
-    """The modules that a file imports, wherever in it, or only those that loading it imports."""
+    """Yield the modules that a file imports: anywhere in it, or only those on loading it."""
     tree = ast.parse(file.read_text("utf-8"))
     for node in tree.body if when_loaded else ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file} has a relative import"
-            # "from package import module" may name a module or a thing in it
+            # "from package import name" may name a module or an object in it
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
@@ -135,8 +129,8 @@ def test_imports_run_one_way(package, forbidden):
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_rooms_have_no_circle(package):
-    """Among the modules and folders directly in a folder, imports run one way as well."""
+def test_folders_have_no_import_cycle(package):
+    """Imports among the modules and subfolders of a folder also run one way."""
     for folder in (PACKAGES[package] / package).rglob("."):
         if not (folder / "__init__.py").is_file():
             continue
@@ -155,5 +149,5 @@ def test_packages_that_the_runtime_needs():
     files = sorted((ROOT / "runtime").rglob("*.py"))
     always = packages_of(files, when_loaded=True) - set(sys.stdlib_module_names)
     assert always == {"numpy", "msgspec", "click", "vae_runtime"}
-    perhaps = packages_of(files) - always - set(sys.stdlib_module_names)
-    assert perhaps == {"onnxruntime", "PIL", "pyarrow"}
+    optional = packages_of(files) - always - set(sys.stdlib_module_names)
+    assert optional == {"onnxruntime", "PIL", "pyarrow"}

@@ -1,4 +1,4 @@
-"""The loss, held against the reference recipe's own lines.
+"""The loss agrees with the lines of the reference recipe.
 
 The recipe is `keras.losses.binary_crossentropy(x, p) * 28 * 28`, averaged, plus
 `-0.5 * mean(sum(1 + z_log_var - z_mean**2 - exp(z_log_var)))`. Its first line is evaluated in
@@ -6,7 +6,7 @@ three ways, which agree as long as no probability is clipped:
 
     float64   the textbook formula, with log p and log(1 - p) taken from the logits
     eager     Keras outside a function, given probabilities: clips them at 1e-7
-    graph     Keras inside a tf.function: finds the Sigmoid and goes back to the logits
+    graph     Keras inside a tf.function: finds the Sigmoid and uses its input, the logits
 """
 
 import functools
@@ -20,14 +20,14 @@ from hypothesis.extra import numpy as hnp
 
 import vae_runtime
 from vae_runtime.errors import OptionError
-from vae_runtime.loss import Losses, LossSpec, bce, draw, gaussian, kl, mse, numpy_losses
+from vae_runtime.loss import Losses, LossSpec, bce, gaussian, kl, mse, numpy_losses, reparameterize
 
 SHAPES = [(28, 28, 1), (9, 7, 3)]
 PARTS = ("reconstruction_loss", "kl_loss", "loss")
 
 
 def plain_bce(x, logits):
-    """Cross-entropy in float64, element by element, summed over all but the first axis."""
+    """Return the cross-entropy in float64, summed over all axes but the first."""
     x, logits = x.astype(np.float64), logits.astype(np.float64)
     log_p, log_1_p = -np.log1p(np.exp(-logits)), -np.log1p(np.exp(logits))
     return (-x * log_p - (1 - x) * log_1_p).reshape(len(x), -1).sum(axis=1)
@@ -39,9 +39,9 @@ def plain_kl(z_mean, z_log_var):
 
 
 def recipe_eager(x, logits):
-    """The recipe's line, eagerly: Keras clips the probabilities.
+    """Run the recipe's line eagerly: Keras clips the probabilities.
 
-    `tf.sigmoid`, as what Keras's own sigmoid returns remembers its logits, also eagerly.
+    It uses `tf.sigmoid`, because the result of Keras's own sigmoid keeps its logits, even eagerly.
     """
     import keras
     import tensorflow as tf
@@ -51,7 +51,7 @@ def recipe_eager(x, logits):
 
 
 def recipe_graph(x, logits):
-    """The recipe's line inside a tf.function: Keras computes from the logits."""
+    """Run the recipe's line inside a tf.function: Keras uses the logits."""
     return float(keras_function()(x, logits)) * x[0].size
 
 
@@ -69,7 +69,7 @@ def keras_function():
 
 @functools.cache
 def case(shape, scale, samples=12, latent_dim=5):
-    """x with values at and between 0 and 1, logits up to `scale`, and a code."""
+    """Return x in [0, 1] with values at both ends, logits up to `scale`, z_mean and z_log_var."""
     rng = np.random.default_rng(len(shape) + shape[-1])
     x = np.clip(rng.uniform(-0.3, 1.3, (samples, *shape)), 0, 1).astype(np.float32)
     logits = rng.uniform(-scale, scale, x.shape).astype(np.float32)
@@ -95,7 +95,7 @@ def by_tensorflow(spec, *arrays):
 
 @pytest.mark.parametrize("compute", [by_numpy, by_tensorflow])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_bce_equals_every_form_of_the_recipe_where_nothing_is_clipped(shape, compute):
+def test_bce_equals_every_form_of_the_recipe_if_nothing_is_clipped(shape, compute):
     x, logits, z_mean, z_log_var = case(shape, 10)
     ours = compute(LossSpec(), x, logits, z_mean, z_log_var)
     expected = plain_bce(x, logits)
@@ -107,7 +107,7 @@ def test_bce_equals_every_form_of_the_recipe_where_nothing_is_clipped(shape, com
 
 @pytest.mark.parametrize("compute", [by_numpy, by_tensorflow])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_bce_is_exact_at_saturation_where_the_eager_recipe_is_not(shape, compute):
+def test_bce_is_exact_at_saturation_but_the_eager_recipe_is_not(shape, compute):
     x, logits, z_mean, z_log_var = case(shape, 60)
     ours = compute(LossSpec(), x, logits, z_mean, z_log_var)
     expected = plain_bce(x, logits)
@@ -119,7 +119,7 @@ def test_bce_is_exact_at_saturation_where_the_eager_recipe_is_not(shape, compute
 @pytest.mark.parametrize("compute", [by_numpy, by_tensorflow])
 @pytest.mark.parametrize("kl_weight", [0, 0.25, 1, 4])
 @pytest.mark.parametrize("reconstruction", ["bce", "mse"])
-def test_the_whole_loss(reconstruction, kl_weight, compute):
+def test_all_parts_of_the_loss(reconstruction, kl_weight, compute):
     x, output, z_mean, z_log_var = case((9, 7, 3), 10)
     ours = compute(LossSpec(reconstruction, kl_weight), x, output, z_mean, z_log_var)
     first = {
@@ -211,7 +211,7 @@ def test_bce_reaches_the_entropy_at_the_logits_of_x(x):
 
 @pytest.mark.parametrize("variance", [1e-3, 0.3, 1.0, 20.0])
 def test_gaussian_is_the_density_of_each_element(variance):
-    """Against the density of NumPy's float64, element by element."""
+    """Compare with the density in float64, element by element."""
     x, output, z_mean, z_log_var = case((9, 7, 3), 10)
     spec = LossSpec("gaussian", variance=variance)
     found = numpy_losses(spec, x, output, z_mean, z_log_var)
@@ -223,14 +223,14 @@ def test_gaussian_is_the_density_of_each_element(variance):
 
 
 @given(st.floats(1e-3, 1e3), st.floats(0.2, 5))
-def test_the_mean_squared_error_is_the_variance_of_the_highest_likelihood(best, factor):
+def test_the_likelihood_is_highest_at_the_mean_squared_error(best, factor):
     error = np.array([12 * best])
     at_best, elsewhere = gaussian(np, error, 12, best), gaussian(np, error, 12, best * factor)
     assert at_best <= elsewhere + 1e-9
 
 
 @given(*[hnp.arrays(np.float32, (1, 3), elements=floats(-100, 100))] * 2)
-def test_mse_is_zero_for_equals_only(x, r):
+def test_mse_is_zero_only_for_equal_arrays(x, r):
     assert mse(np, x, x) == 0
     if np.abs(x - r).max() > 1e-9:
         assert mse(np, x, r) > 0
@@ -251,7 +251,7 @@ def test_bce_of_probabilities(shape, compute):
 
 @pytest.mark.parametrize("compute", [by_numpy, by_tensorflow])
 def test_bce_of_probabilities_is_clipped_as_the_eager_recipe(compute):
-    """Also where p is exactly 0 or 1, in float32, without a warning."""
+    """This includes p that is exactly 0 or 1 in float32, without a warning."""
     x, logits, z_mean, z_log_var = case((9, 7, 3), 60)
     p = np.exp(-np.logaddexp(0, -logits.astype(np.float64))).astype(np.float32)
     p[0], p[1] = 0, 1
@@ -281,14 +281,14 @@ def test_bce_of_probabilities_is_clipped_as_the_eager_recipe(compute):
         (("gaussian", 1, "sum", "mean", None, 0.0), "variance is 0.0, expected 1e-06 to 1e\\+06"),
     ],
 )
-def test_specifications_that_are_none(spec, message):
+def test_invalid_specifications(spec, message):
     with pytest.raises(OptionError, match=message):
         LossSpec(*spec).check()
 
 
-def test_draw():
+def test_reparameterize():
     z_mean, z_log_var, eps = (np.array([row]) for row in ([1.0, -2], [0, 2 * np.log(3)], [0.5, 2]))
-    np.testing.assert_allclose(draw(np, z_mean, z_log_var, eps), [[1.5, 4]])
+    np.testing.assert_allclose(reparameterize(np, z_mean, z_log_var, eps), [[1.5, 4]])
 
 
 def test_elements_are_summed_and_samples_averaged():
@@ -299,7 +299,7 @@ def test_elements_are_summed_and_samples_averaged():
     assert mean.reconstruction_loss == pytest.approx(15 * (np.log(2) + np.log(4)) / 2)
 
 
-def test_the_mean_is_taken_in_float64():
+def test_the_mean_is_computed_in_float64():
     part = np.full(2**20, 0.1, np.float32)
     part[0] = 2**24
     exact = (2**24 + (2**20 - 1) * float(np.float32(0.1))) / 2**20
@@ -322,13 +322,13 @@ def test_the_mean_of_no_samples_is_nan_without_a_warning():
         (LossSpec("gaussian"), "values", None, "nats"),
     ],
 )
-def test_what_follows_from_the_kind_of_loss(spec, decoder, value_range, unit):
+def test_properties_of_each_loss(spec, decoder, value_range, unit):
     spec.check()
     assert (spec.decoder, spec.value_range, spec.unit) == (decoder, value_range, unit)
     assert (spec.kl_weight, spec.elements, spec.samples) == (1, "sum", "mean")
 
 
-def test_numpy_keeps_the_precision_it_is_given():
+def test_numpy_keeps_the_dtype_of_its_input():
     for dtype, name in itertools.product((np.float32, np.float64), PARTS):
         arrays = (array.astype(dtype) for array in case((9, 7, 3), 10))
         assert getattr(numpy_losses(LossSpec(), *arrays), name).dtype == dtype

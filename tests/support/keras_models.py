@@ -1,4 +1,4 @@
-"""Keras models as users bring them: encoders and decoders of many makes."""
+"""Keras encoders and decoders of many kinds, as users build them."""
 
 import keras
 import numpy as np
@@ -23,21 +23,21 @@ class Sampling(layers.Layer):
 
 
 class Hidden(layers.Layer):
-    """A layer whose sigmoid nobody can take off."""
+    """Layer with a sigmoid that adoption cannot remove."""
 
     def call(self, x):
         return ops.sigmoid(x)
 
 
 class Handmade(layers.Layer):
-    """Probabilities, but not by a sigmoid."""
+    """Layer that computes probabilities without a sigmoid operator."""
 
     def call(self, x):
         return 1 / (1 + ops.exp(-x))
 
 
 def keras_io():
-    """Encoder and decoder of https://keras.io/examples/generative/vae, line by line."""
+    """Return encoder and decoder of https://keras.io/examples/generative/vae, line by line."""
     latent_dim = 2
 
     encoder_inputs = keras.Input(shape=(28, 28, 1))
@@ -114,7 +114,7 @@ def vectors():
 
 
 def reshaped():
-    """The last sigmoid is inside of a nested model, and a Reshape comes after."""
+    """Return models whose last sigmoid is in a nested model, followed by a Reshape."""
     x = keras.Input((6, 5, 1))
     h = layers.Flatten()(x)
     encoder = keras.Model(x, [layers.Dense(2)(h), layers.Dense(2)(h)])
@@ -156,7 +156,7 @@ def hidden_sigmoid():
 
 
 def encoder_of(*outputs, shape=(10,), structure=list):
-    """An encoder of vectors; `outputs` are functions of x."""
+    """Return an encoder of vectors; `outputs` are functions of x."""
     x = keras.Input(shape, name="pixels")
     return keras.Model(x, structure([output(x) for output in outputs]), name="enc")
 
@@ -170,7 +170,7 @@ def dense(units=2, name=None):
 
 
 def perturbed(models, seed=1):
-    """The same models with weights, biases and moving averages that are not the initial ones."""
+    """Change all weights, biases and moving averages of the models, and return them."""
     rng = np.random.default_rng(seed)
     for model in models:
         for weight in model.weights:
@@ -181,10 +181,10 @@ def perturbed(models, seed=1):
 
 
 def moments(output):
-    """z_mean and z_log_var of an original encoder."""
+    """Return z_mean and z_log_var from the output of a user's encoder."""
     return list(output.values() if isinstance(output, dict) else output)[:2]
 
 
 def samples(shape, n=6):
-    """Noise of a sample's shape, the same in every test."""
+    """Return `n` samples of uniform noise, the same in every test."""
     return np.random.default_rng(0).random((n, *shape), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Pictures that the code under test wrote, read by Pillow alone."""
+"""Reading of PNG files with Pillow, independent of the code under test."""
 
 import numpy as np
 from PIL import Image

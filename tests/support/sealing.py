@@ -1,4 +1,4 @@
-"""Bundles changed as an attacker would: with the sizes and digests of what they hold now."""
+"""Changes of a bundle as an attacker makes them, with correct sizes and digests."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from onnx import numpy_helper
 
 
 def seal(path, name, data, change=lambda manifest: None):
-    """Writes a file of a bundle, and its size and digest into the manifest."""
+    """Write a file of a bundle, and its size and digest into the manifest."""
     (path / name).write_bytes(data)
     manifest = json.loads((path / "manifest.json").read_bytes())
     manifest["files"][name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
@@ -18,7 +18,7 @@ def seal(path, name, data, change=lambda manifest: None):
 
 
 def tamper(bundle):
-    """Exchanges the decoder for another one, whose largest weights are 0.01 more."""
+    """Add 0.01 to the weights in the decoder's largest initializer."""
     model = onnx.load(bundle / "decoder.onnx")
     tensor = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
     array = numpy_helper.to_array(tensor) + np.float32(0.01)

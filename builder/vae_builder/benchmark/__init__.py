@@ -1,1 +1,1 @@
-"""TensorFlow as the runtime's benchmark times it."""
+"""TensorFlow as a peer in the benchmark of the runtime."""

@@ -1,12 +1,11 @@
-"""A process that scores a bundle by its SavedModels; `tensorflow_peer` starts it and talks to it.
+"""Process that scores a bundle with TensorFlow; `tensorflow_peer` starts it and talks to it.
 
-It is run by its path, so that TensorFlow's start is charged with no other import of build-vae than
-the loss. Arguments: the folders of encoder and decoder, the manifest as JSON, threads. It prints a
-line when the first sample is scored; then for each line of standard input, a JSON object of batch,
-seconds and warm, the times of its calls.
+It is run by its path, so that nothing of `vae_builder` adds to its start time. Arguments: the
+bundle's folder and the number of threads. It prints one line after its first score. For each line
+of standard input, a JSON object of batch, seconds and warm, it prints the times of the calls.
 
-One call takes a NumPy array to the per-sample losses as NumPy arrays, in one `tf.function` around
-both SavedModels at z = z_mean: as `VAERuntime.loss`.
+One call does the same as `VAERuntime.loss`: it turns a NumPy array into the losses of each sample,
+as NumPy arrays, with both SavedModels in one `tf.function` at z = z_mean.
 """
 
 from __future__ import annotations
@@ -20,13 +19,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from vae_runtime.benchmark.cold_start import resident_bytes
-from vae_runtime.benchmark.timing import noise_samples, timed_calls
-from vae_runtime.bundle.fields import Manifest
+from vae_runtime.benchmark.cold_start import peak_resident_bytes
+from vae_runtime.benchmark.timing import random_samples, timed_calls
+from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.manifest import decoder_outputs
 from vae_runtime.data.standardization import standardize
 from vae_runtime.loss import losses
-from vae_runtime.strict_json import decode, parse
 
 NAMESPACE = SimpleNamespace(
     abs=tf.abs,
@@ -38,55 +36,46 @@ NAMESPACE = SimpleNamespace(
     square=tf.square,
     sum=tf.reduce_sum,
 )
-"""What the loss needs, by NumPy's names; `keras.ops` has them too, but takes a second to import."""
+"""Array namespace for the loss. `keras.ops` has these functions too, but its import takes 1 s."""
 
 
-def scorer(encoder: str, decoder: str, manifest: Manifest) -> Any:
-    """The loss of samples, by two SavedModels.
+def scorer(bundle: Bundle) -> Any:
+    """Return a function from samples to their losses, in the order of `LOSS_NAMES`, in NumPy."""
+    saved, sample, loss = bundle.manifest.saved_models, bundle.manifest.input, bundle.manifest.loss
+    assert saved is not None
+    models = [
+        tf.saved_model.load(str(bundle.path / model.path))
+        for model in (saved.encoder, saved.decoder)
+    ]
 
-    Args:
-        encoder: the SavedModel's folder.
-        decoder: the same.
-        manifest: what a sample and the loss are.
-
-    Returns:
-        A function from samples to per-sample losses, in parts, all NumPy arrays.
-    """
-    models = [tf.saved_model.load(path) for path in (encoder, decoder)]
-    sample, loss = manifest.input, manifest.loss
-    signature = [tf.TensorSpec((None, *sample.shape), sample.dtype)]
-
-    @tf.function(input_signature=signature)
+    @tf.function(input_signature=[tf.TensorSpec((None, *sample.shape), sample.dtype)])
     def compute(x: Any) -> Any:
-        # Looked up here, so that it holds the models: signatures do not keep their variables.
+        # Signatures do not keep their variables alive. Looking them up here keeps the models.
         encode, decode = (model.signatures["serving_default"] for model in models)
         code = encode(x=x)
         output = decode(z=code["z_mean"])[decoder_outputs(sample, loss)[0]]
         floats = tf.cast(x, tf.float32) / (255.0 if sample.dtype == "uint8" else 1.0)
-        seen = standardize(NAMESPACE, sample.standardization, floats)
-        parts = losses(NAMESPACE, loss, seen, output, code["z_mean"], code["z_log_var"])
-        return tuple(parts)
+        target = standardize(NAMESPACE, sample.standardization, floats)
+        return tuple(losses(NAMESPACE, loss, target, output, code["z_mean"], code["z_log_var"]))
 
-    def score(x: np.ndarray[Any, Any]) -> list[Any]:
-        return [part.numpy() for part in compute(tf.constant(x))]
-
-    return score
+    return lambda x: [part.numpy() for part in compute(tf.constant(x))]
 
 
 def main() -> None:
-    """Serves measurements until standard input ends."""
-    encoder, decoder, text, threads = sys.argv[1:]
+    """Answer requests until standard input ends."""
+    path, threads = sys.argv[1:]
     tf.config.threading.set_intra_op_parallelism_threads(int(threads))
     tf.config.threading.set_inter_op_parallelism_threads(int(threads))
-    manifest = parse(Manifest, decode(text.encode()))
-    shape, dtype = manifest.input.shape, manifest.input.dtype
-    score = scorer(encoder, decoder, manifest)
+    bundle = Bundle(path)
+    shape, dtype = bundle.manifest.input.shape, bundle.manifest.input.dtype
+    score = scorer(bundle)
     score(np.zeros((1, *shape), dtype))
-    print(json.dumps({"version": tf.__version__, "resident_bytes": resident_bytes()}), flush=True)
+    answer = {"version": tf.__version__, "resident_bytes": peak_resident_bytes()}
+    print(json.dumps(answer), flush=True)
     for line in sys.stdin:
-        asked = json.loads(line)
-        x = noise_samples(asked["batch"], shape, dtype)
-        times = timed_calls(partial(score, x), asked["seconds"], warm=asked["warm"])
+        request = json.loads(line)
+        x = random_samples(request["batch"], shape, dtype)
+        times = timed_calls(partial(score, x), request["seconds"], warm=request["warm"])
         print(json.dumps(times), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""From parsed options to the library's arguments, and what the commands say of data and results."""
+"""From parsed options to the library's arguments, and from data and results to printed lines."""
 
 from __future__ import annotations
 

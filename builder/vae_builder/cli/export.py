@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,11 +22,11 @@ from vae_builder.cli.choices import (
     refuse_options,
 )
 from vae_builder.cli.options import allow_drift_option, data_options, force_option, model_options
-from vae_builder.cli.progress import shown_progress
+from vae_builder.cli.progress import step_progress, training_progress
 from vae_builder.cli.tensorflow import import_tensorflow
 from vae_builder.config import TrainConfig
 from vae_builder.data import Dataset
-from vae_runtime.cli.options import debug_option, names, quiet_option
+from vae_runtime.cli.options import debug_option, file_option, names, quiet_option
 from vae_runtime.errors import OptionError
 
 if TYPE_CHECKING:
@@ -36,24 +35,15 @@ if TYPE_CHECKING:
     from vae_export import Exported
 
 
-@click.command("export")
+@click.command("export", short_help="Train a VAE, or take a trained one, and export a bundle.")
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option(
-    "--run",
-    "run_folder",
-    type=click.Path(path_type=Path),
-    help="Export this run of build-vae train instead of training first.",
-)
-@click.option(
-    "--encoder",
-    type=click.Path(path_type=Path),
-    help="Export this Keras model of yours (.keras) instead of training; with --decoder.",
-)
-@click.option("--decoder", type=click.Path(path_type=Path), help="The decoder that goes with it.")
+@file_option("--run", "run_folder", help="Export a run of build-vae train instead of training.")
+@file_option("--encoder", help="Export your own Keras encoder (.keras), together with --decoder.")
+@file_option("--decoder", help="Your own Keras decoder (.keras), for --encoder.")
 @click.option(
     "--keep-sigmoid",
     is_flag=True,
-    help="Leave the last sigmoid of --decoder on: bce is then computed on its probabilities.",
+    help="Keep the last sigmoid of --decoder and compute bce from its probabilities.",
 )
 @data_options
 @model_options
@@ -62,19 +52,23 @@ if TYPE_CHECKING:
     type=click.Choice(["float32", "uint8"]),
     default="float32",
     show_default=True,
-    help="What the graphs take; uint8: raw pixels.",
+    help="Input of the graphs: float32, or raw uint8 pixels.",
 )
 @click.option(
     "--precision",
     "precisions",
     callback=names,
     metavar="NAME,...",
-    help="Add variants of the graphs: float16, int8; float32 is always there.",
+    help="Variants to add to the float32 graphs: float16, int8.",
 )
 @allow_drift_option
-@click.option("--name", help="Name of the model [default: the folder's].")
+@click.option("--name", help="Name of the model [default: the name of OUTPUT].")
 @click.option(
-    "--opset", type=click.IntRange(17, 18), default=18, show_default=True, help="ONNX operator set."
+    "--opset",
+    type=click.IntRange(17, 18),
+    default=18,
+    show_default=True,
+    help="Version of the ONNX operator set.",
 )
 @force_option
 @quiet_option
@@ -97,7 +91,7 @@ def export_command(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Train a VAE and export it as the bundle OUTPUT: SavedModel, ONNX and proof.
+    """Train a VAE, or take a trained one, and export it as the bundle OUTPUT.
 
     \b
     Example:
@@ -109,16 +103,16 @@ def export_command(
     """
     if run_folder:
         refused = {**options, "encoder": encoder, "decoder": decoder}
-        refuse_options(ctx, refused, "--run: the run has its own choices")
-        lowered = "--run, which does not read the data: use build-vae quantize afterwards"
+        refuse_options(ctx, refused, "--run: the run keeps its own options")
+        lowered = "--run, which does not read the data; use build-vae quantize afterwards"
         refuse_options(ctx, ["precisions", "allow_drift"], lowered)
     if keep_sigmoid and not (encoder and decoder and options["reconstruction"] == "bce"):
         raise OptionError("--keep-sigmoid needs --encoder, --decoder and --loss bce: leave it out")
     if encoder or decoder:
         _check_own_models(ctx, options, encoder, decoder)
     import_tensorflow()
-    from vae_builder.adopted import export_models
     from vae_builder.build import export_trained, plan_variants
+    from vae_builder.own_models import export_models
     from vae_builder.run.runs import load_run
     from vae_export.bundle import check_name
     from vae_export.publish import check_target
@@ -130,25 +124,28 @@ def export_command(
     if run_folder:
         write = partial(export_trained, load_run(run_folder), output)
     else:
-        config = None if encoder else parse_choices(options)[1]  # refused before the data is read
+        # Wrong options are refused before the data is read.
+        config = None if encoder else parse_choices(options)[1]
         dataset = _load(data_source(options), quiet=quiet)
         if precisions or allow_drift:
             plan = plan_variants(dataset, precisions, allow_drift=allow_drift)
         if config:
             write = partial(export_trained, _train(dataset, config, quiet=quiet), output)
         else:
+            loss = loss_spec(options)
+            if keep_sigmoid:
+                loss = replace(loss, decoder="probabilities")
+            standardization = dataset.standardization() if options["standardize"] else None
             write = partial(
                 export_models,
                 encoder,
                 decoder,
                 dataset,
                 output,
-                loss=replace(loss_spec(options), decoder="probabilities")
-                if keep_sigmoid
-                else loss_spec(options),
-                standardization=dataset.standardization() if options["standardize"] else None,
+                loss=loss,
+                standardization=standardization,
             )
-    with _spoken_steps(quiet) as on_step:
+    with step_progress("exporting", quiet) as on_step:
         exported = write(
             input_dtype=input_dtype,
             variants=plan,
@@ -167,7 +164,7 @@ def export_command(
 def _train(dataset: Dataset, config: TrainConfig, *, quiet: bool) -> Trained:
     from vae_builder.training.train import train
 
-    with shown_progress(quiet) as on_progress:
+    with training_progress(quiet) as on_progress:
         trained = train(dataset, config, on_progress=on_progress)
     print_result(trained)
     return trained
@@ -196,8 +193,3 @@ def _check_own_models(
         )
     if not is_given(ctx, "data"):
         raise OptionError("--encoder and --decoder need --data: what the models were trained on")
-
-
-@contextlib.contextmanager
-def _spoken_steps(quiet: bool) -> Iterator[Callable[[str], None] | None]:
-    yield None if quiet else lambda step: click.echo(f"exporting: {step}", err=True)

@@ -12,14 +12,14 @@ from vae_builder.data.dataset import TEST_FRACTION, VALIDATION_FRACTION
 from vae_runtime.cli.options import combined, names, sizes, source_options
 from vae_runtime.loss import Reconstruction
 
-USUAL = TrainConfig()
-"""The choices that are made if an option is left out."""
+DEFAULTS = TrainConfig()
+"""Training choices if no option is given."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _variance(_: click.Context, __: click.Parameter, value: str | None) -> Any:
-    """Parses `optimal`, `learned`, or a number."""
+    """Parse `optimal`, `learned`, or a number."""
     if value in (None, "optimal", "learned"):
         return value
     try:
@@ -28,54 +28,57 @@ def _variance(_: click.Context, __: click.Parameter, value: str | None) -> Any:
         raise click.BadParameter(f"{value!r} is not optimal, learned or a number") from None
 
 
-force_option = click.option(
-    "--force", is_flag=True, help="Replace the folder if it is there; the old one stays until then."
-)
-
-
-def _preset_option(flag: str, what: str, **options: Any) -> Callable[[F], F]:
-    """An option whose default is the preset's."""
+def _preset_option(flag: str, help: str, **options: Any) -> Callable[[F], F]:
+    """Return an option whose default depends on the preset; its help states the defaults."""
     name = flag.removeprefix("--").replace("-", "_")
-    choices = {preset: getattr(chosen, name) for preset, chosen in PRESETS.items()}
-    usual = choices.pop(USUAL.preset)
-    others = [f"; {preset}: {_said(value)}" for preset, value in choices.items() if value != usual]
-    return click.option(flag, help=f"{what} [default: {_said(usual)}{''.join(others)}].", **options)
+    values = {preset: getattr(choices, name) for preset, choices in PRESETS.items()}
+    usual = values.pop(DEFAULTS.preset)
+    others = [f"; {preset}: {_text(value)}" for preset, value in values.items() if value != usual]
+    return click.option(flag, help=f"{help} [default: {_text(usual)}{''.join(others)}].", **options)
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else f"{value:g}"
 
+
+force_option = click.option(
+    "--force",
+    is_flag=True,
+    help="Replace an existing bundle; it stays until the new one is complete.",
+)
 
 data_options = combined(
     click.option(
         "--data",
         default="digits",
         show_default=True,
-        help="digits, mnist, fashion_mnist, or a path: .npz, .npy, IDX, .csv, .parquet, or a "
-        "folder of pictures.",
+        help="Name (digits, mnist, fashion_mnist) or path (.npz, .npy, IDX, .csv, .tsv, .parquet, "
+        "a folder of pictures) of the data.",
     ),
     source_options,
     click.option(
         "--validation-fraction",
         default=VALIDATION_FRACTION,
         show_default=True,
-        help="Of the training samples.",
+        help="Share of the training samples to validate on, if the data has no such split.",
     ),
     click.option(
         "--test-fraction",
         default=TEST_FRACTION,
         show_default=True,
-        help="Where the data has no test split.",
+        help="Share of the training samples to test on, if the data has no such split.",
     ),
-    click.option("--split-seed", default=0, show_default=True, help="Seed of the splits."),
+    click.option(
+        "--split-seed", default=0, show_default=True, help="Seed of the splits that are drawn."
+    ),
 )
 
 model_options = combined(
     click.option(
         "--preset",
-        default=USUAL.preset,
+        default=DEFAULTS.preset,
         show_default=True,
-        help=f"{', '.join(PRESETS)}: an architecture, and defaults for the options below.",
+        help=f"Architecture, with defaults for the options below: {', '.join(PRESETS)}.",
     ),
     _preset_option(
         "--hidden", "Sizes of the encoder's hidden layers", callback=sizes, metavar="N,N,..."
@@ -85,7 +88,7 @@ model_options = combined(
         "--loss",
         "reconstruction",
         type=click.Choice(get_args(Reconstruction)),
-        default=USUAL.loss.reconstruction,
+        default=DEFAULTS.loss.reconstruction,
         show_default=True,
         help="Reconstruction loss; bce needs data in [0, 1].",
     ),
@@ -93,49 +96,59 @@ model_options = combined(
         "--variance",
         callback=_variance,
         metavar="optimal|learned|NUMBER",
-        help="Of the gaussian loss: found while training, or fixed [default: optimal].",
+        help="Variance of the gaussian loss: found in training, or fixed [default: optimal].",
     ),
     click.option(
         "--standardize",
         is_flag=True,
-        help="Compute with (x - mean) / deviation by column or channel; not with bce.",
+        help="Train on (x - mean) / deviation of each column or channel; not with bce.",
     ),
     click.option(
         "--kl-weight",
-        default=USUAL.loss.kl_weight,
+        default=DEFAULTS.loss.kl_weight,
         show_default=True,
-        help="Factor of the KL loss.",
+        help="Weight of the KL loss.",
     ),
-    _preset_option("--epochs", "Passes over the training data", type=int),
-    _preset_option("--batch-size", "Samples per step", type=int),
-    _preset_option("--learning-rate", "Peak of Adam's", type=float),
+    _preset_option("--epochs", "Passes over the training samples", type=int),
+    _preset_option("--batch-size", "Samples in one training step", type=int),
+    _preset_option("--learning-rate", "Peak learning rate of Adam", type=float),
     click.option(
         "--schedule",
         type=click.Choice(get_args(Schedule)),
-        default=USUAL.schedule,
+        default=DEFAULTS.schedule,
         show_default=True,
-        help="Of the learning rate after its warm-up.",
+        help="Learning-rate schedule after warm-up.",
     ),
-    _preset_option("--kl-warmup", "Epochs in which the KL term rises from 0", type=float),
+    _preset_option("--kl-warmup", "Epochs over which the KL weight rises from 0", type=float),
     _preset_option(
-        "--input-dropout",
-        "Share of each sample that the encoder does not see in a step",
-        type=float,
+        "--input-dropout", "Share of each sample that is hidden from the encoder", type=float
     ),
     click.option(
-        "--free-bits", default=USUAL.free_bits, help="Nats of KL free in each latent dimension."
+        "--free-bits",
+        default=DEFAULTS.free_bits,
+        show_default=True,
+        help="KL divergence of each latent dimension that is not penalised, in nats.",
     ),
-    click.option("--clip-norm", type=float, help="Bound of the gradient's norm."),
+    click.option(
+        "--clip-norm", type=float, help="Largest norm of the gradient [default: no limit]."
+    ),
     click.option(
         "--ema-momentum",
         type=float,
-        help="Of a moving average of the weights, which is what is evaluated and exported.",
+        help="Momentum of the exponential moving average (EMA) of the weights. The averaged "
+        "weights are evaluated and exported [default: no average].",
     ),
     click.option(
-        "--patience", type=int, help="End after so many epochs without a better validation loss."
+        "--patience",
+        type=int,
+        help="Stop after this many epochs without a better validation loss, and keep the best "
+        "weights [default: train all epochs].",
     ),
     click.option(
-        "--seed", default=USUAL.seed, show_default=True, help="Of weights, noise and order."
+        "--seed",
+        default=DEFAULTS.seed,
+        show_default=True,
+        help="Seed of the weights, the noise and the order of samples.",
     ),
 )
 
@@ -143,5 +156,5 @@ allow_drift_option = click.option(
     "--allow-drift",
     callback=names,
     metavar="NAME,...",
-    help="Publish these variants even where their loss drifts too far.",
+    help="Publish these variants even if their loss drifts too far.",
 )

@@ -1,4 +1,4 @@
-"""TensorFlow for the commands that build: imported once, without its start-up messages."""
+"""Import TensorFlow for a command, without its start-up messages."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def import_tensorflow(purpose: str = "training and exporting") -> None:
-    """Imports TensorFlow and what exporting needs, quietly.
+    """Import TensorFlow and the packages that export needs, without their messages.
 
     Args:
-        purpose: what it is for, for the message where it is missing.
+        purpose: what they are needed for, for the error message.
 
     Raises:
         MissingExtraError: a package of the `build` extra is not installed.
@@ -38,7 +38,7 @@ def import_tensorflow(purpose: str = "training and exporting") -> None:
 
             import vae_export  # noqa: F401
 
-            tf.constant(0.0)  # the device libraries speak up with the first tensor
+            tf.constant(0.0)  # device libraries print with the first tensor
     except ModuleNotFoundError as error:
         raise MissingExtraError(purpose, str(error.name).partition(".")[0], "build") from None
 
@@ -53,7 +53,7 @@ def recompute(bundle: Bundle) -> dict[str, NDArray[Any]]:
 
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Holds back what is written to standard error, from C++ too; shows it if the block raises."""
+    """Hold back standard error, also of C++ code; show it only if the block raises."""
     if sys.stderr is None:  # closed by the caller
         yield
         return

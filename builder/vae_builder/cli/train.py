@@ -9,25 +9,25 @@ import click
 
 from vae_builder.cli.choices import describe_data, parse_choices, print_result, refuse_options
 from vae_builder.cli.options import data_options, model_options
-from vae_builder.cli.progress import shown_progress
+from vae_builder.cli.progress import training_progress
 from vae_builder.cli.tensorflow import import_tensorflow
 from vae_builder.data import Dataset
 from vae_runtime.cli.options import debug_option, quiet_option
 
 
-@click.command("train")
+@click.command("train", short_help="Train a VAE in a run folder that can be resumed.")
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option("--resume", is_flag=True, help="Go on with the run in OUTPUT, as it was begun.")
+@click.option("--resume", is_flag=True, help="Continue the interrupted run in OUTPUT.")
 @data_options
 @model_options
-@click.option("--force", is_flag=True, help="Start over where there is a run already.")
+@click.option("--force", is_flag=True, help="Delete the run in OUTPUT and start again.")
 @quiet_option
 @debug_option
 @click.pass_context
 def train_command(
     ctx: click.Context, /, output: Path, resume: bool, force: bool, quiet: bool, **options: Any
 ) -> None:
-    """Train a VAE in the run folder OUTPUT, to be resumed if interrupted, and exported later.
+    """Train a VAE in the run folder OUTPUT; resume it if interrupted, and export it later.
 
     \b
     Example:
@@ -36,8 +36,8 @@ def train_command(
         build-vae export digits-vae --run digits-run
     """
     if resume:
-        refuse_options(ctx, options, "--resume: the run has its own choices")
-        refuse_options(ctx, ["force"], "--resume: one starts over, the other goes on")
+        refuse_options(ctx, options, "--resume: the run keeps its own options")
+        refuse_options(ctx, ["force"], "--resume: one starts again, the other continues")
     import_tensorflow()
     from vae_builder.run.runs import resume_run, train_run
 
@@ -45,11 +45,11 @@ def train_command(
         source, config = parse_choices(options)
 
     def on_data(dataset: Dataset) -> None:
-        ctx.obj["interrupted"] = f"Interrupted: go on with build-vae train {output} --resume"
+        ctx.obj["interrupted"] = f"Interrupted: continue with build-vae train {output} --resume"
         if not quiet:
             click.echo(describe_data(dataset), err=True)
 
-    with shown_progress(quiet) as on_progress:
+    with training_progress(quiet) as on_progress:
         hooks: dict[str, Any] = {"on_data": on_data, "on_progress": on_progress}
         if resume:
             trained = resume_run(output, **hooks)

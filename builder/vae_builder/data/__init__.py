@@ -5,7 +5,7 @@
     load_dataset("sensors.csv")     .csv, .tsv or .parquet: vectors
     Dataset.from_arrays("x", x)     arrays that are already in memory
 
-The readers of files are in `vae_runtime.data`.
+The file readers are in `vae_runtime.data`.
 """
 
 from vae_builder.data.dataset import Dataset

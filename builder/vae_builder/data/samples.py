@@ -1,41 +1,34 @@
-"""From any array to samples: uint8 or float32, images with a channel axis, every value finite.
+"""Conversion of arrays to samples: uint8 or float32, images with a channel axis, finite values.
 
 Conventions:
-    - uint8 stays uint8; it stands for [0, 1] and is divided by 255 when a batch is made.
-    - Every other dtype becomes float32 with the values it has; booleans are 0.0 and 1.0. This is
-      what the runtime does too, so a sample means the same to both.
-    - A memory-mapped array is not read into memory: it is checked in parts and stays in its file,
-      and what is read of it later is converted then.
+    - uint8 stays uint8. It stands for [0, 1] and is divided by 255 when a batch is made.
+    - Every other dtype becomes float32 with the same values; booleans become 0.0 and 1.0. The
+      runtime converts in the same way.
+    - A memory-mapped array stays in its file. It is checked in parts, and each read converts the
+      rows that it reads.
     - `(n, d)` are vectors, `(n, height, width)` and `(n, height, width, channels)` images.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from vae_builder.data.rows import Rows, Samples, chunks
-from vae_runtime.data.inputs import check_values, to_float
+from vae_builder.data.rows import Rows, Samples, read_chunks
+from vae_runtime.data.inputs import check_values, to_scaled_float32
 from vae_runtime.errors import InputError
 
 
-def as_samples(x: ArrayLike | Rows, *, name: str, what: str = "sample") -> Samples:
-    """Checks an array and brings it to the dtype and the axes that a `Dataset` holds.
+def as_samples(x: ArrayLike | Rows, *, name: str, what: str) -> Samples:
+    """Return checked samples, uint8 or float32, shape `(n, *input_shape)`.
 
-    Args:
-        x: samples, shape `(n, d)`, `(n, height, width)` or `(n, height, width, channels)`.
-        name: the data set or file, for the message.
-        what: what to call a sample in the message.
-
-    Returns:
-        uint8 or float32, shape `(n, d)` or `(n, height, width, channels)`: `Rows` where `x` is
-        mapped, otherwise an array, which is a view of `x` where that is possible.
+    The result is `Rows` if `x` is memory-mapped, otherwise an array, a view of `x` if possible.
+    `name` and `what` say in error messages what the data set and a sample are called.
 
     Raises:
-        InputError: no samples, a shape or dtype that is not one of the above, or a value that is
-            not finite; names the first sample that offends.
+        InputError: no samples, an unknown shape or dtype, or a value that is not finite.
     """
-    if isinstance(x, Rows):  # of another data set, and so checked
+    if isinstance(x, Rows):  # they belong to a data set, which has checked them
         return x
     array = x if isinstance(x, np.memmap) else np.asarray(x)
     _check_shape(array.shape, f"{name}: {what}s have")
@@ -44,37 +37,28 @@ def as_samples(x: ArrayLike | Rows, *, name: str, what: str = "sample") -> Sampl
             f"{name}: {what}s have dtype {array.dtype}, expected uint8 or float: "
             "convert them to numbers first"
         )
-    samples = _with_channel_axis(array)
-    if array.dtype.kind == "f":  # nothing else can be other than finite
+    if array.ndim == 3:
+        array = array[..., np.newaxis]
+    samples: Samples
+    if isinstance(array, np.memmap):
+        samples = Rows(array)
+    else:
+        samples = array if array.dtype == np.uint8 else to_scaled_float32(array)
+    if array.dtype.kind == "f":  # other dtypes hold finite values only
         check_samples(samples, None, what=f"{name}: {what}")
     return samples
 
 
-def check_samples(
-    x: Samples, value_range: tuple[float, float] | None, *, what: str = "sample"
-) -> None:
-    """Checks in parts that all values are finite and in range.
-
-    Args:
-        x: samples, uint8 or float32, shape `(n, *input_shape)`.
-        value_range: lowest and highest value allowed, both inclusive; `None` for no bounds.
-        what: what to call a sample in the message.
+def check_samples(x: Samples, value_range: tuple[float, float] | None, *, what: str) -> None:
+    """Check in parts that all values are finite and in range, both ends included.
 
     Raises:
         InputError: names the first sample with a value that is not finite or out of range.
     """
     if x.dtype == np.uint8:
         return
-    for first, part in chunks(x):
+    for first, part in read_chunks(x):
         check_values(part, value_range, what=what, first=first)
-
-
-def _with_channel_axis(array: NDArray[np.generic]) -> Samples:
-    """Brings an array to the axes and the dtype of samples; a mapped one only in name."""
-    whole = array[..., np.newaxis] if array.ndim == 3 else array
-    if isinstance(array, np.memmap):
-        return Rows(whole)
-    return whole if whole.dtype == np.uint8 else to_float(whole)
 
 
 def _check_shape(shape: tuple[int, ...], subject: str) -> None:

@@ -1,30 +1,28 @@
-"""Encoders and decoders by name: functional Keras models that end in linear outputs.
+"""Encoder and decoder of each preset: functional Keras models with linear outputs.
 
-    dense   flatten, dense layers with SiLU, mirrored in the decoder
-    deep    the same, with more layers
-    conv    4x4 convolutions of stride 2 with SiLU, mirrored by transposed ones
+    dense   flatten and dense layers with SiLU; the decoder mirrors them
+    deep    the same with more layers
+    conv    4x4 convolutions of stride 2 with SiLU; the decoder mirrors them by transposed ones
 
 The encoder takes `x`, shape `(batch, *input_shape)`, and returns a dict of `z_mean` and
 `z_log_var`, shape `(batch, latent_dim)`. The decoder takes `z` and returns one tensor of shape
-`(batch, *input_shape)`: logits where the loss is bce, the reconstruction itself where it is mse.
+`(batch, *input_shape)`: logits for the bce loss, the reconstruction for the others.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
+from keras import layers
 
-from vae_builder.config import find_preset
+from vae_builder.config import DEFAULT_OF_PRESET, TrainConfig
 from vae_runtime.errors import OptionError
 
-KERNEL_SIZE = 4
-STRIDE = 2
-
-Builder = Callable[[tuple[int, ...], int, tuple[int, ...], Iterator[int]], tuple[Any, Any]]
+CONVOLUTION: dict[str, Any] = {"kernel_size": 4, "strides": 2, "padding": "same"}
 
 
 def build_models(
@@ -35,28 +33,24 @@ def build_models(
     *,
     seed: int = 0,
 ) -> tuple[keras.Model, keras.Model]:
-    """Builds an encoder and its decoder.
+    """Build an encoder and a decoder.
 
     Args:
         preset: a name in `vae_builder.PRESETS`.
         input_shape: shape of one sample.
         latent_dim: length of z.
         hidden: units of each dense layer, or filters of each convolution, of the encoder; the
-            decoder has them in reverse. The preset's own where left out.
-        seed: of the weights; no global random state is read or changed.
+            decoder has them in reverse. By default those of the preset.
+        seed: seed of the weights. No global random state is read or changed.
 
     Returns:
-        Encoder and decoder.
+        The encoder and the decoder.
 
     Raises:
         OptionError: an unknown preset, a size below 1, or a preset that cannot take this shape.
     """
-    chosen = find_preset(preset)
-    sizes = chosen.hidden if hidden is None else tuple(hidden)
-    if latent_dim < 1:
-        raise OptionError(f"latent_dim is {latent_dim}, expected 1 or more")
-    if not sizes or min(sizes) < 1:
-        raise OptionError(f"hidden is {sizes}, expected sizes of 1 or more")
+    sizes = DEFAULT_OF_PRESET if hidden is None else tuple(hidden)
+    sizes = TrainConfig(preset, sizes, latent_dim).hidden
     seeds = (int(s) for s in np.random.SeedSequence(seed).generate_state(4 * len(sizes) + 8))
     return BUILDERS[preset](tuple(input_shape), latent_dim, sizes, seeds)
 
@@ -65,17 +59,16 @@ def _build_dense(
     input_shape: tuple[int, ...], latent_dim: int, hidden: tuple[int, ...], seeds: Iterator[int]
 ) -> tuple[keras.Model, keras.Model]:
     x = keras.Input(input_shape, name="x")
-    h = keras.layers.Flatten(name="flatten")(x)
+    h = layers.Flatten(name="flatten")(x)
     for i, units in enumerate(hidden, 1):
-        h = _dense(units, f"hidden_{i}", seeds, "silu")(h)
+        h = _layer(layers.Dense, units, f"hidden_{i}", seeds, "silu")(h)
     encoder = _encoder(x, h, latent_dim, seeds)
 
     z = h = keras.Input((latent_dim,), name="z")
     for i, units in enumerate(reversed(hidden), 1):
-        h = _dense(units, f"hidden_{i}", seeds, "silu")(h)
-    h = _dense(math.prod(input_shape), "output", seeds)(h)
-    decoder = keras.Model(z, keras.layers.Reshape(input_shape, name="image")(h), name="decoder")
-    return encoder, decoder
+        h = _layer(layers.Dense, units, f"hidden_{i}", seeds, "silu")(h)
+    h = _layer(layers.Dense, math.prod(input_shape), "output", seeds)(h)
+    return encoder, keras.Model(z, layers.Reshape(input_shape, name="image")(h), name="decoder")
 
 
 def _build_conv(
@@ -87,58 +80,43 @@ def _build_conv(
             f"{input_shape}: use preset dense"
         )
     x = h = keras.Input(input_shape, name="x")
+    sizes = [input_shape[:2]]  # height and width before and after each convolution
     for i, filters in enumerate(hidden, 1):
-        h = _conv(keras.layers.Conv2D, filters, f"hidden_{i}", seeds, "silu")(h)
+        h = _layer(layers.Conv2D, filters, f"hidden_{i}", seeds, "silu", **CONVOLUTION)(h)
+        sizes.append(h.shape[1:3])
     grid = tuple(h.shape[1:])
-    encoder = _encoder(x, keras.layers.Flatten(name="flatten")(h), latent_dim, seeds)
+    encoder = _encoder(x, layers.Flatten(name="flatten")(h), latent_dim, seeds)
 
     z = keras.Input((latent_dim,), name="z")
-    h = _dense(math.prod(grid), "hidden_0", seeds, "silu")(z)
-    h = keras.layers.Reshape(grid, name="grid")(h)
+    h = _layer(layers.Dense, math.prod(grid), "hidden_0", seeds, "silu")(z)
+    h = layers.Reshape(grid, name="grid")(h)
     for i, filters in enumerate(hidden[-2::-1], 1):
-        h = _conv(keras.layers.Conv2DTranspose, filters, f"hidden_{i}", seeds, "silu")(h)
-        h = _crop(h, _size_after(input_shape, len(hidden) - i), f"crop_{i}")
-    h = _conv(keras.layers.Conv2DTranspose, input_shape[-1], "output", seeds, None)(h)
-    return encoder, keras.Model(z, _crop(h, input_shape[:2], "crop"), name="decoder")
+        h = _layer(layers.Conv2DTranspose, filters, f"hidden_{i}", seeds, "silu", **CONVOLUTION)(h)
+        h = _crop(h, sizes[-1 - i], f"crop_{i}")
+    h = _layer(layers.Conv2DTranspose, input_shape[-1], "output", seeds, **CONVOLUTION)(h)
+    return encoder, keras.Model(z, _crop(h, sizes[0], "crop"), name="decoder")
 
 
-BUILDERS: dict[str, Builder] = {"dense": _build_dense, "conv": _build_conv, "deep": _build_dense}
-"""What makes the models of a preset, from input shape, latent_dim, hidden sizes and seeds."""
+BUILDERS = {"dense": _build_dense, "conv": _build_conv, "deep": _build_dense}
+"""The function that builds the models of each preset."""
 
 
 def _encoder(x: Any, h: Any, latent_dim: int, seeds: Iterator[int]) -> keras.Model:
-    # One product for both heads: two narrow ones take longer, in training and on the device.
-    heads = _dense(2 * latent_dim, "heads", seeds)(h)
+    # One layer for both outputs: two narrow layers are slower, in training and on the device.
+    heads = _layer(layers.Dense, 2 * latent_dim, "heads", seeds)(h)
     z_mean, z_log_var = keras.ops.split(heads, 2, axis=1)
     return keras.Model(x, {"z_mean": z_mean, "z_log_var": z_log_var}, name="encoder")
 
 
-def _dense(units: int, name: str, seeds: Iterator[int], activation: str | None = None) -> Any:
+def _layer(
+    kind: Any, size: int, name: str, seeds: Iterator[int], activation: Any = None, **options: Any
+) -> Any:
+    """Return a layer of a number of units or filters, with the next seed for its weights."""
     initializer = keras.initializers.GlorotUniform(seed=next(seeds))
-    return keras.layers.Dense(
-        units, activation=activation, kernel_initializer=initializer, name=name
-    )
-
-
-def _conv(layer: Any, filters: int, name: str, seeds: Iterator[int], activation: str | None) -> Any:
-    initializer = keras.initializers.GlorotUniform(seed=next(seeds))
-    return layer(
-        filters,
-        KERNEL_SIZE,
-        strides=STRIDE,
-        padding="same",
-        activation=activation,
-        kernel_initializer=initializer,
-        name=name,
-    )
-
-
-def _size_after(input_shape: tuple[int, ...], layers: int) -> tuple[int, ...]:
-    """Height and width after so many strided convolutions."""
-    return tuple(-(-size // STRIDE**layers) for size in input_shape[:2])
+    return kind(size, activation=activation, kernel_initializer=initializer, name=name, **options)
 
 
 def _crop(h: Any, size: tuple[int, ...], name: str) -> Any:
-    """Cuts the row and the column that doubling adds to an odd height and width."""
-    excess = [(0, have - want) for have, want in zip(h.shape[1:3], size, strict=True)]
-    return h if not any(map(sum, excess)) else keras.layers.Cropping2D(excess, name=name)(h)
+    """Remove the row and the column that upsampling adds to an odd height and width."""
+    excess = [(0, n - target) for n, target in zip(h.shape[1:3], size, strict=True)]
+    return h if not any(map(sum, excess)) else layers.Cropping2D(excess, name=name)(h)

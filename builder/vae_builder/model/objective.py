@@ -1,11 +1,11 @@
-"""What training minimises: the loss, with help on the way there that leaves the loss as it is.
+"""The training objective: the loss, with optional KL warm-up and free bits.
 
     objective = reconstruction_loss + kl_weight * warmth(step) * sum over L of max(kl, free_bits)
 
-with all terms means over the batch, `kl` that of one latent dimension, and `warmth` rising
-linearly from 0 to 1 over the warm-up. Without warm-up and free bits this is the loss itself. What
-is reported is always the loss. Input dropout hides elements from the encoder, not from the loss:
-an encoder that has to guess them overfits less.
+All terms are means over the batch. `kl` is the KL divergence of one latent dimension. `warmth`
+rises linearly from 0 to 1 over the warm-up. Without warm-up and free bits, the objective is the
+loss. Reports always state the loss, never the objective. Input dropout hides elements from the
+encoder but not from the loss: an encoder that has to guess elements overfits less.
 
 Sources: Bowman and others, Generating Sentences from a Continuous Space (2016), for the warm-up;
 Kingma and others, Improved Variational Inference with Inverse Autoregressive Flow (2016), for the
@@ -26,13 +26,10 @@ from vae_runtime.loss import Losses
 
 @dataclass(frozen=True)
 class Objective:
-    """How the terms of the loss are weighed while training.
+    """Weights of the loss terms in training; the defaults leave the loss as it is.
 
-    Attributes:
-        kl_weight: factor of the KL term, as in the loss.
-        warmup_steps: steps in which the KL term rises from 0; 0 for none.
-        free_bits: floor of the KL divergence of one latent dimension, in nats; 0 for none.
-        input_dropout: share of a sample's elements that the encoder does not see; 0 for none.
+    `free_bits` is in nats. `input_dropout` is the fraction of a sample's elements that is hidden
+    from the encoder in each step.
     """
 
     kl_weight: float = 1.0
@@ -40,23 +37,17 @@ class Objective:
     free_bits: float = 0.0
     input_dropout: float = 0.0
 
-    def __call__(self, parts: Losses[Any], kl_terms: Any, step: Any) -> Any:
-        """The number to minimise.
+    def __call__(self, means: Losses[Any], kl_terms: Any, step: Any) -> Any:
+        """Return the scalar to minimize at a step, counted from 0.
 
-        Args:
-            parts: mean losses of the batch.
-            kl_terms: KL divergence per sample and latent dimension, shape `(batch, L)`.
-            step: number of the step, from 0.
-
-        Returns:
-            A scalar.
+        `means` are the mean losses of the batch. `kl_terms` has shape `(batch, latent_dim)`.
         """
         if not self.warmup_steps and not self.free_bits:
-            return parts.loss
-        kl = parts.kl_loss
+            return means.loss
+        kl = means.kl_loss
         if self.free_bits:
             kl = tf.reduce_sum(tf.maximum(tf.reduce_mean(kl_terms, axis=0), self.free_bits))
         if self.warmup_steps:
             done = tf.cast(step + 1, tf.float32)
             kl *= tf.minimum(1.0, done / float(self.warmup_steps))
-        return parts.reconstruction_loss + self.kl_weight * kl
+        return means.reconstruction_loss + self.kl_weight * kl

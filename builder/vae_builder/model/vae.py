@@ -1,6 +1,6 @@
-"""The model that is trained: a Keras model that owns the combined loss.
+"""`VAE`: a Keras model that computes the combined loss.
 
-It works in the recipe that everyone knows,
+It works with Keras's own training loop,
 
 ```python
 vae = VAE(encoder, decoder)
@@ -8,8 +8,8 @@ vae.compile(optimizer="adam")
 vae.fit(x_train, x_train, epochs=50, batch_size=128, validation_data=(x_test, x_test))
 ```
 
-and `vae_builder.training.loop` runs the same loss in a faster loop. The loss itself stands in
-`vae_runtime.loss`; noise is a pure function of (seed, step), so training holds no random state.
+and `vae_builder.training.loop` trains it in a faster loop. The loss is defined in
+`vae_runtime.loss`. Noise is a pure function of (seed, step), so training has no random state.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import keras
 import tensorflow as tf
 
 from vae_builder.config import Variance
-from vae_builder.model.draws import dropped, normal
 from vae_builder.model.objective import Objective
+from vae_builder.model.random_numbers import dropout, standard_normal
 from vae_runtime.data.standardization import Standardization, restore, standardize
 from vae_runtime.errors import OptionError
 from vae_runtime.loss import (
@@ -32,34 +32,43 @@ from vae_runtime.loss import (
     MIN_VARIANCE,
     Losses,
     LossSpec,
-    draw,
     gaussian,
     kl_terms,
     losses,
+    reparameterize,
 )
 
-VARIANCE_DECAY = 0.99
-"""Of the running mean of the batches' variances, which is the variance outside of training."""
+VARIANCE_MOMENTUM = 0.99
+"""Momentum of the running mean of the batches' variances, which is used outside of training."""
 
-TEST_STEP = -1
-"""The step whose noise evaluation uses: one that training never reaches."""
+EVALUATION_STEP = -1
+"""Step number of the noise in Keras's evaluation. Training never has this step."""
 
 
 @keras.saving.register_keras_serializable("build_vae")
 class VAE(keras.Model):
     """A variational autoencoder with its loss.
 
-    Attributes:
-        encoder: x to a dict of z_mean and z_log_var.
-        decoder: z to what `spec.decoder` says.
-        spec: which loss.
-        seed: of the noise.
-        objective: what training minimises.
-        variance: `fixed` at that of the loss; `optimal`, the mean squared error of each batch,
-            which maximises its likelihood; or `learned` like a weight. The last two are for the
-            gaussian loss.
-        standardization: what is done to samples before the encoder sees them, and undone in
-            reconstructions; the loss is that of standardised values.
+    The encoder and the decoder stay usable by themselves. All arguments are attributes of the same
+    name; the attribute `spec` has the variance that training has reached.
+
+    Args:
+        encoder: Keras model from x to a dict of z_mean and z_log_var.
+        decoder: Keras model from z to logits or probabilities (bce), or to the reconstruction (mse,
+            gaussian), as `spec.decoder` says.
+        spec: the loss; by default bce with kl_weight 1. Its variance is the initial one if
+            `variance` is not `fixed`.
+        seed: seed of the noise.
+        objective: what training minimizes; by default the loss.
+        variance: `fixed` at `spec.variance`; `optimal`, the mean squared error of each batch, which
+            maximizes the likelihood of the batch; or `learned` like a weight. `optimal` and
+            `learned` need the gaussian loss.
+        standardization: applied to samples before the encoder and undone in reconstructions. The
+            loss is that of the standardized values.
+        name: name of the Keras model.
+
+    Raises:
+        OptionError: an unknown `variance`, or one that the loss does not have.
     """
 
     def __init__(
@@ -74,38 +83,20 @@ class VAE(keras.Model):
         standardization: Standardization | None = None,
         name: str = "vae",
     ) -> None:
-        """Joins an encoder and a decoder; both stay usable by themselves.
-
-        Args:
-            encoder: x to a dict of z_mean and z_log_var.
-            decoder: z to logits or probabilities (bce), or to the reconstruction (mse, gaussian),
-                as `spec.decoder` says.
-            spec: which loss; bce with kl_weight 1 where left out. Its variance is the first one
-                where it does not stay.
-            seed: of the noise.
-            objective: what training minimises; the loss itself where left out.
-            variance: `fixed`, `optimal` or `learned`.
-            standardization: what is done to samples before the encoder sees them.
-            name: of the Keras model.
-
-        Raises:
-            OptionError: an unknown `variance`, or one that the loss does not have.
-        """
         super().__init__(name=name)
-        self.encoder = encoder
-        self.decoder = decoder
+        self.encoder, self.decoder = encoder, decoder
         self._spec = spec or LossSpec()
         self.seed = seed
         self.objective = objective or Objective(self._spec.kl_weight)
         self.variance = variance
         self.standardization = standardization
         if variance != "fixed":
-            self._log_variance = self._variance_weight()
-        # The loss first, as in what Keras's evaluate gives.
+            self._log_variance = self._add_variance_weight()
+        # Keras's evaluate returns the loss first.
         self._means = [keras.metrics.Mean(name=name) for name in reversed(LOSS_NAMES)]
         self.built = True
 
-    def _variance_weight(self) -> Any:
+    def _add_variance_weight(self) -> Any:
         if self.variance not in get_args(Variance) or self._spec.variance is None:
             raise OptionError(
                 f"variance is {self.variance!r} with the {self._spec.reconstruction} loss: the "
@@ -120,7 +111,7 @@ class VAE(keras.Model):
 
     @property
     def spec(self) -> LossSpec:
-        """Which loss; with the variance that training has reached."""
+        """The loss, with the variance that training has reached."""
         if self.variance == "fixed":
             return self._spec
         return replace(self._spec, variance=float(self._clipped(tf.exp(self._log_variance))))
@@ -132,24 +123,24 @@ class VAE(keras.Model):
 
     @property
     def metrics(self) -> list[Any]:
-        """Running means of the loss and its parts."""
+        """Keras metrics: running means of the loss and its parts."""
         return self._means
 
     def noise(self, step: Any, count: Any) -> Any:
-        """Noise of one training step: a pure function of (seed, step).
+        """Return the noise of one step, a pure function of (seed, step).
 
         Args:
             step: number of the step, int32 or int64 scalar.
             count: number of samples.
 
         Returns:
-            N(0, I) draws, shape `(count, latent_dim)`, float32; the same, up to rounding, on every
+            N(0, I) noise, shape `(count, latent_dim)`, float32; the same, up to rounding, on every
             device, compiled or not.
         """
-        return normal(self.seed, step, count, self.latent_dim)
+        return standard_normal(self.seed, step, count, self.latent_dim)
 
     def losses_of(self, x: Any, eps: Any, *, training: bool = False) -> Losses[Any]:
-        """The loss of each sample, in its parts.
+        """Return the loss of each sample and its parts.
 
         Args:
             x: samples, shape `(batch, *input_shape)`, float32 or uint8.
@@ -163,30 +154,29 @@ class VAE(keras.Model):
         return self._losses_and_code(x, x, eps, training=training)[0]
 
     def _losses_and_code(
-        self, x: Any, seen: Any, eps: Any, *, training: bool
+        self, x: Any, encoder_input: Any, eps: Any, *, training: bool
     ) -> tuple[Losses[Any], dict[str, Any]]:
-        """The losses of x, from what the encoder has seen of it; both prepared."""
-        code = self.encoder(seen, training=training)
-        z = draw(keras.ops, code["z_mean"], code["z_log_var"], eps)
+        """Return the losses of prepared samples x, and the encoder's outputs."""
+        code = self.encoder(encoder_input, training=training)
+        z = reparameterize(keras.ops, code["z_mean"], code["z_log_var"], eps)
         output = self.decoder(z, training=training)
         if self.variance == "fixed":
             return losses(keras.ops, self._spec, x, output, **code), code
-        parts = losses(keras.ops, LossSpec("mse"), x, output, **code)
+        squared_error, kl_loss, _ = losses(keras.ops, LossSpec("mse"), x, output, **code)
         elements = math.prod(x.shape[1:])
-        variance = self._current_variance(parts.reconstruction_loss, elements, training=training)
-        likelihood = gaussian(keras.ops, parts.reconstruction_loss, elements, variance)
-        loss = likelihood + self._spec.kl_weight * parts.kl_loss
-        return Losses(likelihood, parts.kl_loss, loss), code
+        variance = self._current_variance(squared_error, elements, training=training)
+        likelihood = gaussian(keras.ops, squared_error, elements, variance)
+        return Losses(likelihood, kl_loss, likelihood + self._spec.kl_weight * kl_loss), code
 
     def _current_variance(self, squared_error: Any, elements: int, *, training: bool) -> Any:
-        """The variance that a batch is judged by; in training, `optimal` is that of the batch."""
+        """Return the variance for a batch; `optimal` updates its running mean in training."""
         running = tf.exp(self._log_variance)
         if self.variance == "learned" or not training:
             return self._clipped(running)
-        of_batch = self._clipped(tf.reduce_mean(squared_error) / elements)
-        mean = VARIANCE_DECAY * running + (1 - VARIANCE_DECAY) * of_batch
+        batch_variance = self._clipped(tf.reduce_mean(squared_error) / elements)
+        mean = VARIANCE_MOMENTUM * running + (1 - VARIANCE_MOMENTUM) * batch_variance
         self._log_variance.assign(tf.math.log(mean))
-        return of_batch
+        return batch_variance
 
     @staticmethod
     def _clipped(variance: Any) -> Any:
@@ -194,12 +184,11 @@ class VAE(keras.Model):
 
     @tf.function(reduce_retracing=True)
     def test_losses(self, x: Any, eps: Any) -> Any:
-        """`losses_of` as one TensorFlow function, stacked to shape `(3, batch)`."""
-        parts = self.losses_of(x, eps)
-        return tf.stack([*parts])
+        """Return `losses_of` from a compiled function, stacked to shape `(3, batch)`."""
+        return tf.stack([*self.losses_of(x, eps)])
 
     def call(self, x: Any, training: bool = False) -> Any:
-        """The reconstruction of x from its mean code, shape `(batch, *input_shape)`."""
+        """Return the reconstruction of x from z_mean, shape `(batch, *input_shape)`."""
         code = self.encoder(self.prepared(x), training=training)
         output = self.decoder(code["z_mean"], training=training)
         if self._spec.decoder == "logits":
@@ -207,11 +196,12 @@ class VAE(keras.Model):
         return restore(keras.ops, self.standardization, output)
 
     def prepared(self, x: Any) -> Any:
-        """What the encoder sees of samples: float32, standardised."""
-        return standardize(keras.ops, self.standardization, _as_float(x))
+        """Return samples as the encoder takes them: float32, uint8 as [0, 1], standardized."""
+        x = tf.cast(x, tf.float32) / (255.0 if x.dtype == tf.uint8 else 1.0)
+        return standardize(keras.ops, self.standardization, x)
 
     def update(self, x: Any) -> Losses[Any]:
-        """One step of the optimizer on one batch.
+        """Take one step of the optimizer on one batch.
 
         Args:
             x: samples, shape `(batch, *input_shape)`, float32 or uint8.
@@ -222,18 +212,18 @@ class VAE(keras.Model):
         step = self.optimizer.iterations
         eps = self.noise(step, tf.shape(x)[0])
         x = self.prepared(x)
-        seen = dropped(self.seed, step, x, self.objective.input_dropout)
+        encoder_input = dropout(self.seed, step, x, self.objective.input_dropout)
         with tf.GradientTape() as tape:
-            per_sample, code = self._losses_and_code(x, seen, eps, training=True)
-            parts = _mean(per_sample)
+            per_sample, code = self._losses_and_code(x, encoder_input, eps, training=True)
+            means = _mean(per_sample)
             terms = kl_terms(keras.ops, code["z_mean"], code["z_log_var"])
-            objective = self.objective(parts, terms, step)
+            objective = self.objective(means, terms, step)
         gradients = tape.gradient(objective, self.trainable_variables)
         self.optimizer.apply(gradients, self.trainable_variables)
-        return parts
+        return means
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        """Keras's hook for `fit`; what is to be reconstructed is x itself, whatever y is.
+        """Train on one batch of Keras's `fit`; y is ignored.
 
         Raises:
             OptionError: samples are weighted.
@@ -242,17 +232,17 @@ class VAE(keras.Model):
         return self._record(self.update(x), tf.shape(x)[0])
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        """Keras's hook for `evaluate`; batches of one size meet the same noise, at any time.
+        """Evaluate one batch of Keras's `evaluate`; all batches of one size get the same noise.
 
         Raises:
             OptionError: samples are weighted.
         """
         x = _samples(data)
         count = tf.shape(x)[0]
-        return self._record(_mean(self.losses_of(x, self.noise(TEST_STEP, count))), count)
+        return self._record(_mean(self.losses_of(x, self.noise(EVALUATION_STEP, count))), count)
 
     def get_config(self) -> dict[str, Any]:
-        """Keras's hook for saving."""
+        """Return the constructor's arguments, for Keras to save."""
         return {
             "encoder": keras.saving.serialize_keras_object(self.encoder),
             "decoder": keras.saving.serialize_keras_object(self.decoder),
@@ -266,26 +256,25 @@ class VAE(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> VAE:
-        """Keras's hook for loading."""
-        config = dict(config)
-        encoder, decoder = (
-            keras.saving.deserialize_keras_object(config.pop(part))
-            for part in ("encoder", "decoder")
-        )
-        if constants := config.pop("standardization"):
-            numbers = {name: tuple(values) for name, values in constants.items()}
-            config["standardization"] = Standardization(**numbers)
-        spec, objective = LossSpec(**config.pop("spec")), Objective(**config.pop("objective"))
-        return cls(encoder, decoder, spec, objective=objective, **config)
+        """Build the model that `get_config` describes, for Keras to load."""
+        models = {
+            role: keras.saving.deserialize_keras_object(config[role])
+            for role in ("encoder", "decoder")
+        }
+        if constants := config["standardization"]:
+            constants = Standardization(**{name: tuple(c) for name, c in constants.items()})
+        objective, spec = Objective(**config["objective"]), LossSpec(**config["spec"])
+        options = {"objective": objective, "spec": spec, "standardization": constants}
+        return cls(**{**config, **models, **options})
 
-    def _record(self, parts: Losses[Any], count: Any) -> dict[str, Any]:
+    def _record(self, batch_means: Losses[Any], count: Any) -> dict[str, Any]:
         for metric in self._means:
-            metric.update_state(getattr(parts, metric.name), sample_weight=count)
+            metric.update_state(getattr(batch_means, metric.name), sample_weight=count)
         return {metric.name: metric.result() for metric in self._means}
 
 
 def _samples(data: Any) -> Any:
-    """The samples in a batch of Keras's."""
+    """Return x of a Keras batch."""
     x, _, weight = keras.utils.unpack_x_y_sample_weight(data)
     if weight is not None:
         raise OptionError(
@@ -293,11 +282,6 @@ def _samples(data: Any) -> Any:
             "same: leave it out, compile again, and repeat samples that are to count more"
         )
     return x
-
-
-def _as_float(x: Any) -> Any:
-    """float32; uint8 pixels become [0, 1], as everywhere."""
-    return tf.cast(x, tf.float32) / (255.0 if x.dtype == tf.uint8 else 1.0)
 
 
 def _mean(parts: Losses[Any]) -> Losses[Any]:

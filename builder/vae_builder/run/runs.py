@@ -1,14 +1,14 @@
-"""Training in a run folder: it can be interrupted, gone on with, and read when it has ended.
+"""Training in a run folder, from which you can resume, load and export it.
 
-A run that was killed at any moment resumes from its last checkpoint, to the same weights as if it
-had not been.
+A run that was killed at any moment resumes from its last checkpoint, and ends with the same weights
+as a run without interruption.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -22,27 +22,23 @@ from vae_builder.data import Dataset, load_dataset
 from vae_builder.data.dataset import TEST_FRACTION, VALIDATION_FRACTION
 from vae_builder.model.vae import VAE
 from vae_builder.run.folder import (
-    CHECKPOINT,
-    HELD_OUT,
-    HISTORY,
-    MODELS,
-    RESULT,
-    RUN,
-    TENSORBOARD,
-    check_new,
-    clear,
+    CHECKPOINT_FILE,
+    HELD_OUT_FILE,
+    HISTORY_FILE,
+    MODEL_FILES,
+    RESULT_FILE,
+    RUN_FILE,
+    TENSORBOARD_FOLDER,
+    check_run_target,
+    prepare_run_folder,
 )
 from vae_builder.run.history import log_epoch, read_history, write_history
-from vae_builder.training.checkpoint import (
-    Checkpoint,
-    read_checkpoint,
-    write_checkpoint,
-)
+from vae_builder.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from vae_builder.training.loop import Progress
 from vae_builder.training.train import Trained, data_spec, train
-from vae_export.saved_models import as_os_error
+from vae_export.saved_models import translated_write_errors
 from vae_runtime import strict_json
-from vae_runtime.bundle.atomic_files import remove_debris, replacing, replacing_by_name
+from vae_runtime.bundle.atomic_files import remove_debris, replacing, replacing_path
 from vae_runtime.bundle.fields import DataSpec
 from vae_runtime.data.standardization import Standardization
 from vae_runtime.errors import ExportError, InputError
@@ -52,7 +48,7 @@ from vae_runtime.loss import Losses
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set comes from: the arguments of `load_dataset`."""
+    """Source of a data set: the arguments of `load_dataset`."""
 
     source: str
     key: str | None = None
@@ -63,13 +59,13 @@ class Source:
     split_seed: int = 0
 
     def load(self) -> Dataset:
-        """Loads the data set."""
+        """Load the data set; see `load_dataset` for the errors that it raises."""
         return load_dataset(**asdict(self))
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What `run.json` holds; `source` is null for arrays that were given in Python."""
+    """Content of `run.json`. `source` is null if the data was passed as a `Dataset`."""
 
     format: Literal["build-vae-run"]
     format_version: Literal[1]
@@ -81,7 +77,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class ResultRecord:
-    """What `result.json` holds."""
+    """Content of `result.json`."""
 
     validation: Losses[float]
     test: Losses[float]
@@ -99,38 +95,34 @@ def train_run(
     on_data: Callable[[Dataset], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Trained:
-    """Trains a VAE in a run folder.
+    """Train a VAE in a run folder.
 
     Args:
         path: folder to make.
-        source: where the data is, so that the run can be resumed by its folder alone; or the data.
-        config: choices; the defaults where left out.
-        force: start over where there is a run already; its files are removed.
-        on_data: called with the data set when the run has begun: from then on it can be resumed.
+        source: source of the data, so that the run folder is enough to resume; or the data itself.
+        config: training options; by default those of `TrainConfig()`.
+        force: start over if the folder holds a run, whose files are removed.
+        on_data: called with the data set as soon as the run can be resumed.
         on_progress: called after each block of steps.
 
     Returns:
         The trained model.
 
     Raises:
-        ExportError: there is a run already, with `force` one among files that are not its own; or
-            the folder cannot be written.
-        InputError, OptionError, TrainingError: as `vae_builder.train`.
+        ExportError: the folder holds a run and `force` is not given, it holds files that belong to
+            no run, or it cannot be written.
+        InputError: the source cannot be loaded, or as `vae_builder.train`.
+        OptionError, TrainingError: as `vae_builder.train`.
     """
     path = Path(path)
-    check_new(path, force=force)
+    check_run_target(path, force=force)
+    recorded_source = None if isinstance(source, Dataset) else source
     dataset = source if isinstance(source, Dataset) else source.load()
-    record = RunRecord(
-        "build-vae-run",
-        1,
-        config or TrainConfig(),
-        None if isinstance(source, Dataset) else source,
-        data_spec(dataset),
-        _versions(),
-    )
-    with _writing(path, "start again"):
-        clear(path)
-        _write(path / RUN, strict_json.encode(record))
+    config, data = config or TrainConfig(), data_spec(dataset)
+    record = RunRecord("build-vae-run", 1, config, recorded_source, data, _versions())
+    with _as_export_error(path, "start again"):
+        prepare_run_folder(path)
+        _write_json(path / RUN_FILE, record)
     if on_data:
         on_data(dataset)
     return _train(path, record, dataset, None, on_progress)
@@ -143,28 +135,29 @@ def resume_run(
     on_data: Callable[[Dataset], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Trained:
-    """Goes on with a run that was interrupted; returns at once one that had ended.
+    """Resume a run that was interrupted. If the run has finished, return its model at once.
 
     Args:
         path: the run folder.
-        dataset: the data, for a run that was given arrays in Python.
+        dataset: the data, if the run was started with a `Dataset`.
         on_data: called with the data set before training.
         on_progress: called after each block of steps.
 
     Returns:
-        The trained model; on the same machine and versions, the same as without the interruption.
+        The trained model. On the same machine with the same versions, it is the same as without
+        the interruption.
 
     Raises:
-        InputError: there is no run here, a file is damaged, or the data has changed.
+        InputError: the folder holds no run, a file is damaged, or the data has changed.
         ExportError: the folder cannot be written.
         TrainingError: as `vae_builder.train`.
     """
     path = Path(path)
     record = _read_record(path)
     remove_debris(path)
-    if (path / RESULT).exists():
-        with contextlib.suppress(OSError):  # it is there where the end was interrupted
-            (path / CHECKPOINT).unlink()
+    if (path / RESULT_FILE).exists():
+        with contextlib.suppress(OSError):  # left by a run that was killed just before its end
+            (path / CHECKPOINT_FILE).unlink()
         return load_run(path)
     if dataset is None:
         if record.source is None:
@@ -179,12 +172,13 @@ def resume_run(
         )
     if on_data:
         on_data(dataset)
-    checkpoint = read_checkpoint(path / CHECKPOINT) if (path / CHECKPOINT).exists() else None
+    checkpoint_path = path / CHECKPOINT_FILE
+    checkpoint = read_checkpoint(checkpoint_path) if checkpoint_path.exists() else None
     return _train(path, record, dataset, checkpoint, on_progress)
 
 
 def load_run(path: str | Path) -> Trained:
-    """Reads a run that has ended.
+    """Read the model of a finished run.
 
     Args:
         path: the run folder.
@@ -193,34 +187,30 @@ def load_run(path: str | Path) -> Trained:
         The trained model.
 
     Raises:
-        InputError: there is no run here, it has not ended, or a file of it is damaged.
+        InputError: the folder holds no run, the run has not finished, or a file is damaged.
     """
     path = Path(path)
     record = _read_record(path)
-    if not (path / RESULT).is_file():
+    result_path = path / RESULT_FILE
+    if not result_path.is_file():
         raise InputError(
-            f"{path} has not ended (no {RESULT}): go on with build-vae train {path} --resume"
+            f"{path} has not ended (no {RESULT_FILE}): go on with build-vae train {path} --resume"
         )
     try:
-        result = strict_json.parse(ResultRecord, strict_json.decode((path / RESULT).read_bytes()))
+        result = strict_json.parse(ResultRecord, strict_json.decode(result_path.read_bytes()))
         encoder, decoder = (
-            keras.saving.load_model(path / f"{name}.keras", compile=False) for name in MODELS
+            keras.saving.load_model(path / name, compile=False) for name in MODEL_FILES
         )
-        with (path / HELD_OUT).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with (path / HELD_OUT_FILE).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             held_out = arrays["x"]
-        history = read_history(path / HISTORY)
-    except Exception as error:  # Keras raises whatever its layers raise
+        history = read_history(path / HISTORY_FILE)
+    except Exception as error:  # Keras layers may raise any type
         raise InputError(
             f"{path} cannot be read as a run: {' '.join(str(error).split())[:200]}: train it again"
         ) from error
+    loss, seed, standardization = record.config.loss, record.config.seed, result.standardization
     return Trained(
-        vae=VAE(
-            encoder,
-            decoder,
-            record.config.loss,
-            seed=record.config.seed,
-            standardization=result.standardization,
-        ),
+        vae=VAE(encoder, decoder, loss, seed=seed, standardization=standardization),
         config=record.config,
         data=record.data,
         held_out=held_out,
@@ -239,21 +229,21 @@ def _train(
     checkpoint: Checkpoint | None,
     on_progress: Callable[[Progress], None] | None,
 ) -> Trained:
-    with _writing(path), as_os_error(path / TENSORBOARD):
-        board = tf.summary.create_file_writer(str(path / TENSORBOARD))
-    logged = len(checkpoint.history) if checkpoint else 0
+    with _as_export_error(path), translated_write_errors(path / TENSORBOARD_FOLDER):
+        writer = tf.summary.create_file_writer(str(path / TENSORBOARD_FOLDER))
+    logged_epochs = len(checkpoint.history) if checkpoint else 0
 
-    def on_checkpoint(now: Checkpoint) -> None:
-        nonlocal logged
-        with _writing(path):
-            # Before the checkpoint: a resumed run logs again what came after its own. TensorBoard
-            # shows an epoch that was logged twice once, and one that was skipped never.
-            with as_os_error(path / TENSORBOARD):
-                for epoch in now.history[logged:]:
-                    log_epoch(board, epoch)
-            write_checkpoint(now, path / CHECKPOINT)
-            write_history(path / HISTORY, now.history)
-        logged = len(now.history)
+    def on_checkpoint(current: Checkpoint) -> None:
+        nonlocal logged_epochs
+        with _as_export_error(path):
+            # Log before writing the checkpoint: a resumed run logs later epochs again. TensorBoard
+            # shows a repeated epoch once, but a skipped epoch would be missing.
+            with translated_write_errors(path / TENSORBOARD_FOLDER):
+                for epoch in current.history[logged_epochs:]:
+                    log_epoch(writer, epoch)
+            write_checkpoint(current, path / CHECKPOINT_FILE)
+            write_history(path / HISTORY_FILE, current.history)
+        logged_epochs = len(current.history)
 
     trained = train(
         dataset,
@@ -262,59 +252,57 @@ def _train(
         on_progress=on_progress,
         on_checkpoint=on_checkpoint,
     )
-    with _writing(path):
-        with as_os_error(path / TENSORBOARD):
-            board.close()
-        _write_end(path, trained, record)
+    with _as_export_error(path):
+        with translated_write_errors(path / TENSORBOARD_FOLDER):
+            writer.close()
+        _write_results(path, trained, record)
     return trained
 
 
-def _write_end(path: Path, trained: Trained, record: RunRecord) -> None:
-    for name in MODELS:
-        with replacing_by_name(path / f"{name}.keras", ".keras") as temporary:
-            getattr(trained.vae, name).save(temporary)
-    write_history(path / HISTORY, trained.history)  # a kill may have come before its last line
-    with replacing(path / HELD_OUT) as file:
+def _write_results(path: Path, trained: Trained, record: RunRecord) -> None:
+    models = (trained.vae.encoder, trained.vae.decoder)
+    for name, model in zip(MODEL_FILES, models, strict=True):
+        with replacing_path(path / name, ".keras") as temporary:
+            model.save(temporary)
+    write_history(path / HISTORY_FILE, trained.history)  # a kill may have prevented its last row
+    with replacing(path / HELD_OUT_FILE) as file:
         np.savez_compressed(file, x=trained.held_out)
-    filled = RunRecord(**{**vars(record), "config": trained.config})
-    _write(path / RUN, strict_json.encode(filled))
+    _write_json(path / RUN_FILE, replace(record, config=trained.config))
+    standardization = trained.vae.standardization
     result = ResultRecord(
-        trained.validation,
-        trained.test,
-        trained.latents,
-        trained.seconds,
-        trained.vae.standardization,
+        trained.validation, trained.test, trained.latents, trained.seconds, standardization
     )
-    _write(path / RESULT, strict_json.encode(result))
-    (path / CHECKPOINT).unlink(missing_ok=True)
+    _write_json(path / RESULT_FILE, result)
+    (path / CHECKPOINT_FILE).unlink(missing_ok=True)
 
 
 def _read_record(path: Path) -> RunRecord:
-    if not (path / RUN).is_file():
+    if not (path / RUN_FILE).is_file():
         raise InputError(
-            f"{path} is not a run folder (no {RUN}): make one with build-vae train {path.name}"
+            f"{path} is not a run folder (no {RUN_FILE}): make one with build-vae train {path.name}"
         )
     try:
-        return strict_json.parse(RunRecord, strict_json.decode((path / RUN).read_bytes()))
+        return strict_json.parse(RunRecord, strict_json.decode((path / RUN_FILE).read_bytes()))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path / RUN}: {error}: the file is damaged; train again") from None
+        raise InputError(f"{path / RUN_FILE}: {error}: the file is damaged; train again") from None
 
 
 @contextlib.contextmanager
-def _writing(path: Path, then: str | None = None) -> Iterator[None]:
+def _as_export_error(path: Path, remedy: str | None = None) -> Iterator[None]:
+    """Raise an OSError of the block as ExportError that ends in the remedy; by default --resume."""
     try:
         yield
     except OSError as error:
-        then = then or f"go on with build-vae train {path} --resume"
+        remedy = remedy or f"go on with build-vae train {path} --resume"
         raise ExportError(
             f"{error.filename or path} cannot be written: {error.strerror or error}: free some "
-            f"space or check the folder, then {then}"
+            f"space or check the folder, then {remedy}"
         ) from error
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write_json(path: Path, record: RunRecord | ResultRecord) -> None:
     with replacing(path) as file:
-        file.write(data)
+        file.write(strict_json.encode(record))
 
 
 def _versions() -> dict[str, str]:

@@ -1,1 +1,1 @@
-"""Training: from data and choices to a trained model."""
+"""Training of a model: the loop, its steps and checkpoints."""

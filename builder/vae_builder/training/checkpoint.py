@@ -1,14 +1,15 @@
-"""Checkpoints: everything that a training run needs to go on as if it had never stopped.
+"""Checkpoints: the complete state of a training run, from which it resumes exactly.
 
-A checkpoint is one npz, replaced atomically: the weights, the optimizer's variables, the average
-of the weights, the best weights so far, and the position as strict JSON. Noise is a function of
-(seed, step) and order one of (seed, epoch), so there is no random state to keep.
+A checkpoint is one npz file, replaced atomically. It holds the weights, the optimizer's variables,
+the averaged weights, the best weights so far, and the position as strict JSON. Noise is a function
+of (seed, step) and the order of samples one of (seed, epoch), so there is no random state to save.
+`tf.train.Checkpoint` writes several files instead, which cannot be replaced atomically.
 """
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,22 +22,20 @@ from vae_runtime.bundle.atomic_files import replacing
 from vae_runtime.errors import InputError
 from vae_runtime.loss import LOSS_NAMES, Losses
 
-Arrays = list[NDArray[Any]]
-
-KINDS = ("weights", "optimizer", "best", "average")
-"""The lists of arrays in a checkpoint, in the order of its fields."""
+ARRAY_LISTS = ("weights", "optimizer", "best", "average")
+"""Fields of `Checkpoint` that are lists of arrays, in order; prefixes of names in the npz file."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch reached.
+    """Results of one epoch.
 
     Attributes:
         epoch: its number, from 1.
-        train: means over the steps of the epoch, while the weights moved.
-        validation: means over the validation samples after it, one z per sample; of the averaged
-            weights where they are averaged.
-        learning_rate: at its end.
+        train: mean losses over the steps of the epoch, while the weights changed.
+        validation: mean losses over the validation samples after the epoch, one z per sample. With
+            `ema_momentum`, those of the averaged weights.
+        learning_rate: learning rate at the end of the epoch.
         seconds: wall time, validation included.
     """
 
@@ -49,39 +48,32 @@ class Epoch:
 
 COLUMNS = (
     "epoch",
-    *(f"train_{part}" for part in LOSS_NAMES),
-    *(f"validation_{part}" for part in LOSS_NAMES),
+    *(f"{split}_{part}" for split in ("train", "validation") for part in LOSS_NAMES),
     "learning_rate",
     "seconds",
 )
-"""An epoch as one row of numbers."""
+"""Names of the numbers in an epoch's row."""
 
 
-def flat(epoch: Epoch) -> dict[str, float]:
-    """An epoch as numbers by column."""
-    values = [epoch.epoch, *epoch.train, *epoch.validation, epoch.learning_rate, epoch.seconds]
-    return dict(zip(COLUMNS, values, strict=True))
+def epoch_to_row(epoch: Epoch) -> list[float]:
+    """Return the numbers of an epoch in the order of `COLUMNS`."""
+    return [epoch.epoch, *epoch.train, *epoch.validation, epoch.learning_rate, epoch.seconds]
 
 
-def unflat(row: Mapping[str, float]) -> Epoch:
-    """The epoch of a row."""
-    train, validation = (
-        Losses(*(row[f"{split}_{part}"] for part in LOSS_NAMES))
-        for split in ("train", "validation")
-    )
-    return Epoch(int(row["epoch"]), train, validation, row["learning_rate"], row["seconds"])
+def epoch_from_row(row: Sequence[float]) -> Epoch:
+    """Return the epoch of a row; raise ValueError if the row has more or fewer numbers."""
+    if len(row) != len(COLUMNS):
+        raise ValueError(f"{len(row)} values, expected {len(COLUMNS)}")
+    number, *losses, learning_rate, seconds = row
+    return Epoch(int(number), Losses(*losses[:3]), Losses(*losses[3:]), learning_rate, seconds)
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a training run is.
+    """Position of a training run: the current epoch, from 1, and the steps done in it.
 
-    Attributes:
-        epoch: number of the current epoch, from 1.
-        step: steps done in it.
-        sums: sums of the losses over those steps.
-        seconds: wall time spent in it.
-        best_epoch: the epoch with the lowest validation loss; 0 before the first has ended.
+    `sums` adds up the losses of these steps, and `seconds` is their wall time. `best_epoch` is the
+    epoch with the lowest validation loss; 0 in the first epoch.
     """
 
     epoch: int = 1
@@ -93,67 +85,52 @@ class Position:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A training run at one moment.
+    """State of a training run at one moment.
 
     Attributes:
-        position: where it is.
-        history: the epochs that have ended.
-        weights: of the model, in its order.
+        position: the current epoch and step.
+        history: the finished epochs.
+        weights: weights of the model, in its order.
         optimizer: variables of the optimizer, in its order.
-        best: weights after the best epoch; empty where they are not kept.
-        average: moving average of the trainable weights; empty where there is none.
+        best: weights after the best epoch; empty if training has no patience.
+        average: moving average of the trainable weights; empty if they are not averaged.
     """
 
     position: Position
     history: tuple[Epoch, ...]
-    weights: Arrays
-    optimizer: Arrays
-    best: Arrays = field(default_factory=list)
-    average: Arrays = field(default_factory=list)
+    weights: list[NDArray[Any]]
+    optimizer: list[NDArray[Any]]
+    best: list[NDArray[Any]] = field(default_factory=list)
+    average: list[NDArray[Any]] = field(default_factory=list)
 
 
 def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Writes a checkpoint beside its file and moves it there: a reader sees the old or the new.
-
-    Args:
-        checkpoint: what to keep.
-        path: npz file, replaced if it is there.
-    """
-    position = np.frombuffer(strict_json.encode(checkpoint.position), np.uint8)
-    arrays: dict[str, Any] = {"position": position, "history": _history_array(checkpoint.history)}
-    for kind in KINDS:
-        arrays |= {f"{kind}_{i:04}": a for i, a in enumerate(getattr(checkpoint, kind))}
+    """Write a checkpoint to an npz file, which it replaces atomically."""
+    arrays: dict[str, Any] = {
+        "position": np.frombuffer(strict_json.encode(checkpoint.position), np.uint8),
+        "history": np.array([epoch_to_row(e) for e in checkpoint.history], np.float64),
+    }
+    for name in ARRAY_LISTS:
+        arrays |= {f"{name}_{i:04}": array for i, array in enumerate(getattr(checkpoint, name))}
     with replacing(path) as file:
         np.savez(file, **arrays)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Reads a checkpoint.
-
-    Raises:
-        InputError: it is missing or damaged.
-    """
+    """Read a checkpoint; raise InputError if it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         position = strict_json.decode(arrays.pop("position").tobytes())
         return Checkpoint(
             strict_json.parse(Position, position),
-            _history_from(arrays.pop("history")),
+            tuple(epoch_from_row(row) for row in arrays.pop("history").tolist()),
             *(
-                [array for name, array in sorted(arrays.items()) if name.startswith(f"{kind}_")]
-                for kind in KINDS
+                [array for name, array in sorted(arrays.items()) if name.startswith(f"{prefix}_")]
+                for prefix in ARRAY_LISTS
             ),
         )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(
             f"{path} is no usable checkpoint ({' '.join(str(error).split())[:120]}): train again"
         ) from None
-
-
-def _history_array(history: tuple[Epoch, ...]) -> NDArray[np.float64]:
-    return np.array([list(flat(epoch).values()) for epoch in history], np.float64)
-
-
-def _history_from(array: NDArray[np.float64]) -> tuple[Epoch, ...]:
-    return tuple(unflat(dict(zip(COLUMNS, map(float, row), strict=True))) for row in array)

@@ -1,4 +1,4 @@
-"""What a model reaches on samples that it was not trained on, computed by TensorFlow."""
+"""Losses and latent statistics of a model on a set of samples, computed by TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from numpy.typing import NDArray
 
 from vae_builder.data import Samples
 from vae_builder.model.vae import VAE
-from vae_runtime.data.inputs import to_float
+from vae_runtime.data.inputs import to_scaled_float32
 from vae_runtime.errors import TrainingError
-from vae_runtime.latents import Latents, latents
+from vae_runtime.latents import Latents, measure_latents
 from vae_runtime.loss import Losses
 
-BATCH_SAMPLES = 500
-BATCH_ELEMENTS = 500 * 784
-"""Samples, and elements of x, computed at once: whichever is fewer bounds memory."""
+MAX_BATCH_SAMPLES = 500
+"""Maximum number of samples in one batch."""
+MAX_BATCH_ELEMENTS = 500 * 784
+"""Maximum number of elements of x in one batch, which bounds memory for large samples."""
 
 
 def evaluate(vae: VAE, x: Samples, *, seed: tuple[int, ...]) -> Losses[float]:
-    """The mean losses of a data set, with one z drawn for each sample.
+    """Return the mean losses of samples, with one z drawn for each sample.
 
     Args:
         vae: the model.
         x: samples, shape `(n, *input_shape)`, uint8 or float32.
-        seed: of the noise; a sample's own does not depend on how many are computed at once.
+        seed: seed of the noise. The noise of a sample does not depend on the batch size.
 
     Returns:
         Means over the samples.
@@ -41,28 +42,16 @@ def evaluate(vae: VAE, x: Samples, *, seed: tuple[int, ...]) -> Losses[float]:
 
 
 def describe_latents(vae: VAE, x: Samples) -> Latents:
-    """What the latent dimensions carry.
-
-    Args:
-        vae: the model.
-        x: samples, shape `(n, *input_shape)`, uint8 or float32.
-
-    Returns:
-        Active units and the KL divergence of each dimension.
-    """
+    """Return the active units and the KL divergence of each latent dimension."""
     parts = [vae.encoder(vae.prepared(tf.constant(batch))) for batch in _batches(x)]
     z_mean, z_log_var = (
         np.concatenate([part[name].numpy() for part in parts]) for name in ("z_mean", "z_log_var")
     )
-    return latents(z_mean, z_log_var)
+    return measure_latents(z_mean, z_log_var)
 
 
 def require_finite(means: Losses[float], step: int) -> None:
-    """Checks the mean losses that a step has led to.
-
-    Raises:
-        TrainingError: one of them is not finite.
-    """
+    """Check the mean losses after a step; raise TrainingError if they are not finite."""
     if not math.isfinite(means.loss):
         raise TrainingError(
             f"the loss is {means.loss} at step {step} (reconstruction_loss "
@@ -72,5 +61,5 @@ def require_finite(means: Losses[float], step: int) -> None:
 
 
 def _batches(x: Samples) -> Iterator[NDArray[np.float32]]:
-    size = max(1, min(BATCH_SAMPLES, BATCH_ELEMENTS // math.prod(x.shape[1:])))
-    return (to_float(x[start : start + size]) for start in range(0, len(x), size))
+    size = max(1, min(MAX_BATCH_SAMPLES, MAX_BATCH_ELEMENTS // math.prod(x.shape[1:])))
+    return (to_scaled_float32(x[start : start + size]) for start in range(0, len(x), size))

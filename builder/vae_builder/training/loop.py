@@ -1,11 +1,11 @@
-"""The training loop around `VAE.update`, that can stop anywhere and go on.
+"""The training loop around `VAE.update`, which can stop anywhere and resume.
 
-A block of steps is one XLA program (`blocks.py`), on samples that NumPy gathered for it, so memory
-does not grow with the data and Python is idle while a block runs.
+The loop trains on one block of steps at a time (see `steps.py`), whose samples NumPy reads. Memory
+use does not grow with the data, and Python is idle while a block is trained on.
 
 Everything random is a pure function of the seed and a position: initial weights of (seed), the
-order of samples of (seed, epoch), noise of (seed, step). Same seed, same machine, same versions:
-same weights, whether the run was interrupted or not.
+order of samples of (seed, epoch), noise of (seed, step). The same seed, machine and versions give
+the same weights, whether the run was interrupted or not.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ from vae_builder.model.vae import VAE
 from vae_builder.training.averaging import MovingAverage
 from vae_builder.training.checkpoint import Checkpoint, Epoch, Position
 from vae_builder.training.evaluation import evaluate, require_finite
-from vae_builder.training.steps import block_function, blocks
-from vae_runtime.data.inputs import to_float
-from vae_runtime.data.standardization import Standardization, standardize
+from vae_builder.training.steps import compile_block, read_blocks
+from vae_runtime.data.inputs import to_scaled_float32
+from vae_runtime.data.standardization import standardize
 from vae_runtime.errors import InputError
 from vae_runtime.loss import MAX_VARIANCE, MIN_VARIANCE, Losses
 
-WARMUP = 0.04
-"""Share of all steps in which the learning rate rises from 0 to its peak."""
+WARMUP_FRACTION = 0.04
+"""Fraction of all steps in which the learning rate rises from 0 to its peak."""
 
 CHECKPOINT_SECONDS = 15.0
-"""A checkpoint inside an epoch is due after so long; one is written after every epoch too."""
+"""Minimum time between checkpoints within an epoch. Each epoch ends with a checkpoint too."""
 
 VARIANCE_SAMPLES = 1000
-"""Training samples whose variance a Gaussian likelihood begins with."""
+"""Training samples that give the initial variance of a Gaussian likelihood."""
 
 ORDER, VALIDATION_NOISE, TEST_NOISE = range(3)
-"""Streams of random numbers, told apart by the second word of their seed."""
+"""Second word of the seed of each random stream, so that streams are independent."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training is, reported after each block of steps.
+    """Progress of training, reported after each block of steps.
 
     Attributes:
         epoch: the current epoch, from 1.
         step: steps done in all epochs.
-        steps: steps in all epochs.
+        steps: total number of steps.
         train: mean training losses of the current epoch so far.
         validation: losses of the last finished epoch; None in the first.
     """
@@ -67,10 +67,10 @@ class Progress:
 
 
 class Trainer:
-    """One training run: the model, its optimizer, and where it is.
+    """A training run: the model, its optimizer and the position.
 
-    The model holds the weights that steps move; where they are averaged, it holds the average
-    while it is evaluated, when nothing is written, and at the end.
+    The model holds the weights that steps update. With `ema_momentum` it holds their average while
+    it is evaluated and after the last step. No checkpoint is written meanwhile.
     """
 
     def __init__(
@@ -82,45 +82,37 @@ class Trainer:
     ) -> None:
         self.dataset, self.config = dataset, config
         self.on_progress, self.on_checkpoint = on_progress, on_checkpoint
-        self.batch_size = config.batch_size
-        self.steps_per_epoch = len(dataset.train) // self.batch_size
-        self.schedule = _learning_rate(
-            config.learning_rate, self.steps_per_epoch * config.epochs, config.schedule
-        )
+        self.steps_per_epoch = len(dataset.train) // config.batch_size
+        self.steps = self.steps_per_epoch * config.epochs
+        self.schedule = _learning_rate(config.learning_rate, self.steps, config.schedule)
         self.vae = self._build()
         self.average = MovingAverage(self.vae.trainable_variables, config.ema_momentum)
-        self.run_block = block_function(
-            self.vae, (self.batch_size, *dataset.input_shape), dataset.train.dtype, self.average
-        )
+        batch_shape = (config.batch_size, *dataset.input_shape)
+        self.run_block = compile_block(self.vae, batch_shape, dataset.train.dtype, self.average)
         self.position = Position()
         self.history: tuple[Epoch, ...] = ()
         self.best: list[NDArray[Any]] = []
 
     def _build(self) -> VAE:
-        config = self.config
-        standardization = self.dataset.standardization() if config.standardize else None
-        encoder, decoder = build_models(
-            config.preset,
-            self.dataset.input_shape,
-            config.latent_dim,
-            config.hidden,
-            seed=config.seed,
-        )
-        objective = Objective(
-            kl_weight=config.loss.kl_weight,
-            warmup_steps=round(config.kl_warmup * self.steps_per_epoch),
-            free_bits=config.free_bits,
-            input_dropout=config.input_dropout,
-        )
+        config, dataset = self.config, self.dataset
+        standardization = dataset.standardization() if config.standardize else None
         loss, variance = config.loss, config.variance or "fixed"
         if variance != "fixed":
-            loss = replace(loss, variance=self._variance_of_data(standardization))
+            x = to_scaled_float32(dataset.train[:VARIANCE_SAMPLES])
+            initial = float(np.var(standardize(np, standardization, x)))
+            initial = float(np.clip(initial, MIN_VARIANCE, MAX_VARIANCE))
+            loss = replace(loss, variance=initial)
+        shape, hidden = dataset.input_shape, config.hidden
         vae = VAE(
-            encoder,
-            decoder,
+            *build_models(config.preset, shape, config.latent_dim, hidden, seed=config.seed),
             loss,
             seed=config.seed,
-            objective=objective,
+            objective=Objective(
+                kl_weight=config.loss.kl_weight,
+                warmup_steps=round(config.kl_warmup * self.steps_per_epoch),
+                free_bits=config.free_bits,
+                input_dropout=config.input_dropout,
+            ),
             variance=variance,
             standardization=standardization,
         )
@@ -128,20 +120,14 @@ class Trainer:
         vae.optimizer.build(vae.trainable_variables)
         return vae
 
-    def _variance_of_data(self, standardization: Standardization | None) -> float:
-        """What a variance that is to be found begins at."""
-        x = to_float(self.dataset.train[:VARIANCE_SAMPLES])
-        variance = float(np.var(standardize(np, standardization, x)))
-        return float(np.clip(variance, MIN_VARIANCE, MAX_VARIANCE))
-
     @property
     def validation(self) -> Losses[float]:
-        """Validation losses of the weights that are kept."""
+        """Validation losses of the weights that the model ends with."""
         epoch = self.position.best_epoch if self.config.patience else len(self.history)
         return self.history[epoch - 1].validation
 
     def run(self) -> None:
-        """Trains to the end, or until the validation loss has stopped falling."""
+        """Train all epochs, or until the validation loss has not fallen for `patience` epochs."""
         while self.position.epoch <= self.config.epochs and not self._is_stale():
             self._run_epoch()
             self._checkpoint()
@@ -151,61 +137,61 @@ class Trainer:
             self.average.assign()
 
     def _is_stale(self) -> bool:
-        waited = len(self.history) - self.position.best_epoch
-        return self.config.patience is not None and waited >= self.config.patience
+        epochs_since_best = len(self.history) - self.position.best_epoch
+        return self.config.patience is not None and epochs_since_best >= self.config.patience
 
     def _run_epoch(self) -> None:
-        start, checkpointed = time.perf_counter(), time.perf_counter()
-        before = self.position
-        x = self.dataset.train
-        order = _order(self.config.seed, before.epoch, len(x))
-        for block in blocks(order, x, self.batch_size, before.step):
-            sums = self.run_block(block)
+        before, x = self.position, self.dataset.train
+        checkpointed = time.perf_counter()
+        start = checkpointed - before.seconds  # as if nothing had interrupted the epoch
+        order = _sample_order(self.config.seed, before.epoch, len(x))
+        for block in read_blocks(order, x, self.config.batch_size, before.step):
+            sums = zip(self.position.sums, self.run_block(block), strict=True)
+            reconstruction, kl, loss = (float(total + more) for total, more in sums)
             now = time.perf_counter()
-            at = self.position
             self.position = replace(
-                at,
-                step=at.step + len(block),
-                sums=_added(at.sums, sums),
-                seconds=before.seconds + now - start,
+                self.position,
+                step=self.position.step + len(block),
+                sums=(reconstruction, kl, loss),
+                seconds=now - start,
             )
             self._report()
             if now - checkpointed > CHECKPOINT_SECONDS:
                 self._checkpoint()
                 checkpointed = time.perf_counter()
-        self._end_epoch(before.seconds - start)
+        self._end_epoch(start)
 
-    def _end_epoch(self, offset: float) -> None:
-        at = self.position
-        seed = (self.config.seed, VALIDATION_NOISE)
+    def _end_epoch(self, start: float) -> None:
+        """Evaluate and record an epoch; `start` is on the clock of `time.perf_counter`."""
+        epoch = self.position.epoch
         with self.average.in_place():
+            seed = (self.config.seed, VALIDATION_NOISE)
             validation = evaluate(self.vae, self.dataset.validation, seed=seed)
-            require_finite(validation, at.epoch * self.steps_per_epoch)
+            require_finite(validation, epoch * self.steps_per_epoch)
             best = min((e.validation.loss for e in self.history), default=math.inf)
             improved = validation.loss < best
             if improved and self.config.patience:
                 self.best = _values(self.vae.weights)
-        rate = float(self.schedule(at.epoch * self.steps_per_epoch))
-        seconds = time.perf_counter() + offset
-        self.history += (Epoch(at.epoch, self._means(), validation, rate, seconds),)
-        self.position = Position(at.epoch + 1, best_epoch=at.epoch if improved else at.best_epoch)
+        rate = float(self.schedule(epoch * self.steps_per_epoch))
+        seconds = time.perf_counter() - start
+        self.history += (Epoch(epoch, self._means(), validation, rate, seconds),)
+        best_epoch = epoch if improved else self.position.best_epoch
+        self.position = Position(epoch + 1, best_epoch=best_epoch)
 
     def _means(self) -> Losses[float]:
         return Losses(*(total / self.position.step for total in self.position.sums))
 
     def _report(self) -> None:
-        at = self.position
-        step = (at.epoch - 1) * self.steps_per_epoch + at.step
-        means = self._means()
+        epoch, means = self.position.epoch, self._means()
+        step = (epoch - 1) * self.steps_per_epoch + self.position.step
         require_finite(means, step)
         if self.on_progress:
             validation = self.history[-1].validation if self.history else None
-            total = self.steps_per_epoch * self.config.epochs
-            self.on_progress(Progress(at.epoch, step, total, means, validation))
+            self.on_progress(Progress(epoch, step, self.steps, means, validation))
 
     def _checkpoint(self) -> None:
         if self.on_checkpoint:
-            now = Checkpoint(
+            checkpoint = Checkpoint(
                 self.position,
                 self.history,
                 weights=_values(self.vae.weights),
@@ -213,10 +199,10 @@ class Trainer:
                 best=self.best,
                 average=_values(self.average.values),
             )
-            self.on_checkpoint(now)
+            self.on_checkpoint(checkpoint)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Goes to where a checkpoint was written."""
+        """Restore the state that a checkpoint holds."""
         _assign(self.vae.weights, checkpoint.weights)
         _assign(self.vae.optimizer.variables, checkpoint.optimizer)
         _assign(self.average.values, checkpoint.average)
@@ -224,15 +210,8 @@ class Trainer:
         self.best = checkpoint.best
 
 
-def _order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+def _sample_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, ORDER, epoch)).permutation(count)
-
-
-def _added(
-    sums: tuple[float, float, float], more: NDArray[np.float32]
-) -> tuple[float, float, float]:
-    first, second, third = (float(a + b) for a, b in zip(sums, more, strict=True))
-    return first, second, third
 
 
 def _values(variables: list[Any]) -> list[NDArray[Any]]:
@@ -251,11 +230,11 @@ def _assign(variables: list[Any], values: list[NDArray[Any]]) -> None:
 def _learning_rate(
     peak: float, steps: int, schedule: Schedule = "cosine"
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Linear warm-up from 0 to the peak, then cosine decay to 0 at the last step, or constant.
+    """Return a linear warm-up from 0 to the peak, then cosine decay to 0 or a constant rate.
 
-    The first step's rate is 0: it moves no weight that has a gradient, only Adam's moments.
+    The rate of the first step is 0: it changes Adam's moments, but no weight that has a gradient.
     """
-    warmup = max(1, round(WARMUP * steps))
+    warmup = max(1, round(WARMUP_FRACTION * steps))
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0,
         decay_steps=max(1, steps - warmup),

@@ -1,10 +1,11 @@
-"""Blocks of training steps: one call takes many steps without coming back to Python.
+"""Compiled training steps, and the reader that feeds them.
 
-For dense models a block is one XLA program. Weights and the optimizer's moments stay in place from
-step to step, as in a loop written in C: that takes two thirds of the time of one program for each
-step. With convolutions each step is a program of its own: inside a loop XLA computes them on one
-processor, and ten times slower. A thread gathers the samples of the next block meanwhile, so memory
-holds two blocks, however large the data.
+A block is the data of several consecutive steps, which one call into TensorFlow runs. Keras calls
+the number of steps in it `steps_per_execution`. For dense models a block is one XLA program, in
+which weights and optimizer moments stay in place from step to step. That takes two thirds of the
+time of one program for each step. With convolutions each step is a program of its own, because XLA
+computes convolutions inside a loop on one processor, ten times slower. Meanwhile a thread reads the
+next block, so memory holds two blocks, however large the data is.
 """
 
 from __future__ import annotations
@@ -22,92 +23,56 @@ from vae_builder.data import Samples
 from vae_builder.model.vae import VAE
 from vae_builder.training.averaging import MovingAverage
 
-BLOCK_BYTES = 16 << 20
-BLOCK_STEPS = 64
-"""A block ends at whichever comes first: it bounds memory and the wait after Ctrl-C."""
-
-RunBlock = Callable[[NDArray[np.generic]], NDArray[np.float32]]
-
-
-def block_steps(batch_shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-    """Steps in one block.
-
-    Args:
-        batch_shape: shape of the samples of one step, `(batch, *input_shape)`.
-        dtype: of the samples.
-
-    Returns:
-        At least 1, at most `BLOCK_STEPS`.
-    """
-    return min(BLOCK_STEPS, max(1, BLOCK_BYTES // (math.prod(batch_shape) * dtype.itemsize)))
+MAX_BLOCK_STEPS = 64
+"""Maximum number of steps in a block, which bounds the wait after Ctrl-C."""
+MAX_BLOCK_BYTES = 16 << 20
+"""Maximum size of a block in bytes, unless one step needs more."""
 
 
-def blocks(
+def steps_per_block(batch_shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """Return the number of steps in a block, at least 1, for batches of a shape and dtype."""
+    batch_bytes = math.prod(batch_shape) * dtype.itemsize
+    return min(MAX_BLOCK_STEPS, max(1, MAX_BLOCK_BYTES // batch_bytes))
+
+
+def read_blocks(
     order: NDArray[np.int64], x: Samples, batch_size: int, first_step: int = 0
-) -> Iterator[NDArray[np.int64]]:
-    """Reads an epoch's samples in blocks, the next one while this one is trained on.
+) -> Iterator[NDArray[np.generic]]:
+    """Read the samples of an epoch in blocks, one block ahead of the caller.
 
-    What does not fill a batch is left out.
-
-    Args:
-        order: a permutation of the samples.
-        x: the samples.
-        batch_size: samples of one step.
-        first_step: the step to begin with.
-
-    Yields:
-        Samples of a block, shape `(steps, batch_size, *input_shape)`.
+    `order` is a permutation of the samples. Samples that do not fill a batch are left out. Each
+    block has shape `(steps, batch_size, *input_shape)`. The first one begins with `first_step`.
     """
+    batches = order[: len(order) // batch_size * batch_size].reshape(-1, batch_size)
+    size = steps_per_block((batch_size, *x.shape[1:]), x.dtype)
     with ThreadPoolExecutor(1) as reader:
-        waiting = None
-        for samples in _cut(order, x, batch_size, first_step):
-            ready, waiting = waiting, reader.submit(x.__getitem__, samples)
+        pending = None
+        for start in range(first_step, len(batches), size):
+            ready, pending = pending, reader.submit(x.__getitem__, batches[start : start + size])
             if ready is not None:
                 yield ready.result()
-        if waiting is not None:
-            yield waiting.result()
+        if pending is not None:
+            yield pending.result()
 
 
-def _cut(
-    order: NDArray[np.int64], x: Samples, batch_size: int, first_step: int
-) -> Iterator[NDArray[np.int64]]:
-    """Numbers of the samples of each block, shape `(steps, batch_size)`."""
-    steps = order[: len(order) // batch_size * batch_size].reshape(-1, batch_size)
-    size = block_steps((batch_size, *x.shape[1:]), x.dtype)
-    return (steps[start : start + size] for start in range(first_step, len(steps), size))
+def compile_block(
+    vae: VAE, batch_shape: tuple[int, ...], dtype: np.dtype[Any], average: MovingAverage
+) -> Callable[[NDArray[np.generic]], NDArray[np.float32]]:
+    """Return a function that trains on a block and updates the average after each step.
 
-
-def block_function(
-    vae: VAE,
-    batch_shape: tuple[int, ...],
-    dtype: np.dtype[Any],
-    average: MovingAverage,
-) -> RunBlock:
-    """Compiles the steps of a block.
-
-    Args:
-        vae: the model, with its optimizer built.
-        batch_shape: shape of the samples of one step, `(batch, *input_shape)`.
-        dtype: of the samples, uint8 or float32.
-        average: of the model's weights, updated after each step.
-
-    Returns:
-        A function of a block's samples, shape `(steps, *batch_shape)`, that takes the steps and
-        returns the sums of reconstruction_loss, kl_loss and loss over them, shape `(3,)`.
+    It takes a block of shape `(steps, *batch_shape)`, uint8 or float32, and returns the sums of
+    reconstruction_loss, kl_loss and loss over its steps, shape `(3,)`. The optimizer of `vae` must
+    be built.
     """
-    size = block_steps(batch_shape, dtype)
-    signature = [
-        tf.TensorSpec((size, *batch_shape), tf.as_dtype(dtype)),
-        tf.TensorSpec((), tf.int32),
-    ]
-
+    size = steps_per_block(batch_shape, dtype)
+    signature = [tf.TensorSpec((size, *batch_shape), dtype), tf.TensorSpec((), tf.int32)]
     has_convolutions = any(len(weight.shape) > 2 for weight in vae.trainable_variables)
 
     @tf.function(jit_compile=True)
     def step(batch: Any) -> Any:
-        parts = vae.update(batch)
+        means = vae.update(batch)
         average.update(vae.optimizer.iterations)
-        return tf.stack([*parts])
+        return tf.stack([*means])
 
     @tf.function(input_signature=signature, jit_compile=not has_convolutions)
     def run(batches: Any, steps: Any) -> Any:
@@ -118,10 +83,10 @@ def block_function(
 
     def run_block(batches: NDArray[np.generic]) -> NDArray[np.float32]:
         steps = len(batches)
-        if steps < size:  # an epoch's last block: the program has one shape, so fill it up
-            filled = np.zeros((size, *batch_shape), dtype)
-            filled[:steps] = batches
-            batches = filled
+        if steps < size:  # the program has one shape, so pad the last block of an epoch
+            padded = np.zeros((size, *batch_shape), dtype)
+            padded[:steps] = batches
+            batches = padded
         sums: NDArray[np.float32] = run(tf.constant(batches), tf.constant(steps)).numpy()
         return sums
 

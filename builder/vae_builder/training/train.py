@@ -1,4 +1,4 @@
-"""Training: from a data set and choices to a model and how it came about."""
+"""`train`: trains a VAE on a data set."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from vae_runtime.bundle.fields import DataSpec
 from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses
 
-LONGEST_COLUMNS = 200_000
-"""Characters of all columns' names that a manifest has room for."""
+MAX_COLUMNS_LENGTH = 200_000
+"""Maximum length of all column names together, in characters, to be written to a manifest."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model and how it came about.
+    """A trained model with its history and results.
 
     Attributes:
         vae: the model, with the weights that were evaluated: the best, the averaged or the last.
-        config: the choices as they were used: no batch beyond the data,
-            the variance that was reached.
-        data: what it was trained on.
+        config: the options that were used: `batch_size` is at most the number of training samples,
+            and `loss.variance` is the variance that training has reached.
+        data: description of the data set.
         held_out: test samples for the proof and the card, shape `(m, *input_shape)`, uint8 or
             float32.
-        history: one entry an epoch.
+        history: one entry per epoch.
         validation: losses of the validation samples, one z per sample.
         test: losses of the test samples, one z per sample.
-        latents: what the latent dimensions carry.
+        latents: active units and KL divergence of the latent dimensions.
         seconds: wall time of training.
     """
 
@@ -59,24 +59,24 @@ def train(
     on_progress: Callable[[Progress], None] | None = None,
     on_checkpoint: Callable[[Checkpoint], None] | None = None,
 ) -> Trained:
-    """Trains a VAE.
+    """Train a VAE.
 
     Args:
         dataset: samples in their splits; uint8 is divided by 255.
-        config: choices; the defaults where left out.
-        resume: go on from here, with the same data and choices as before.
+        config: training options; by default those of `TrainConfig()`.
+        resume: checkpoint to resume from, of a run with the same data and options.
         on_progress: called after each block of steps.
-        on_checkpoint: called after each epoch, and every `CHECKPOINT_SECONDS` within one.
+        on_checkpoint: called after each epoch, and within an epoch every `CHECKPOINT_SECONDS`.
 
     Returns:
         The trained model with its history.
 
     Raises:
-        InputError: the data is out of the range that the loss needs, or not finite; or the
-            checkpoint is not one of this model.
-        OptionError: the preset is unknown or cannot take the data's shape.
-        TrainingError: the loss is no longer a finite number. The last checkpoint is good.
-        KeyboardInterrupt: from Ctrl-C, between two blocks.
+        InputError: the data is not finite or out of the range that the loss needs, or the
+            checkpoint is of another model.
+        OptionError: the preset cannot take the data's shape.
+        TrainingError: the loss is no longer finite. The last checkpoint is good.
+        KeyboardInterrupt: Ctrl-C was pressed; it is raised between two blocks.
     """
     config = config or TrainConfig()
     config = replace(config, batch_size=min(config.batch_size, len(dataset.train)))
@@ -85,8 +85,7 @@ def train(
     if resume is not None:
         trainer.restore(resume)
     trainer.run()
-    vae = trainer.vae
-    history = trainer.history
+    vae, history = trainer.vae, trainer.history
     test = evaluate(vae, dataset.test, seed=(config.seed, TEST_NOISE))
     require_finite(test, int(vae.optimizer.iterations))
     return Trained(
@@ -103,7 +102,7 @@ def train(
 
 
 def data_spec(dataset: Dataset) -> DataSpec:
-    """What a manifest says of a data set."""
+    """Return the description of a data set for a manifest."""
     columns = dataset.columns
     return DataSpec(
         name=dataset.name,
@@ -112,5 +111,5 @@ def data_spec(dataset: Dataset) -> DataSpec:
         validation=len(dataset.validation),
         test=len(dataset.test),
         split_seed=dataset.split_seed,
-        columns=columns if sum(map(len, columns or ())) <= LONGEST_COLUMNS else None,
+        columns=columns if sum(map(len, columns or ())) <= MAX_COLUMNS_LENGTH else None,
     )

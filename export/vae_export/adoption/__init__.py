@@ -1,1 +1,1 @@
-"""Keras models that were trained elsewhere, in the form that is exported."""
+"""Keras models trained elsewhere, adopted in the form that is exported."""

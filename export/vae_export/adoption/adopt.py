@@ -1,27 +1,26 @@
-"""A Keras VAE that is there already, brought to the form that `vae_export.export` takes.
+"""Adoption of an existing Keras VAE: brings it to the form that `vae_export.export` takes.
 
-    encoder   x -> a dict of z_mean and z_log_var; what draws z from them is left out
+    encoder   x -> a dict of z_mean and z_log_var; a sampled z is left out
     decoder   z -> logits, probabilities or values, as `LossSpec.decoder` says
 
-New functional models are built on the layers that are there, so they share the weights; the
-models given are not changed. Only a last layer with its own sigmoid is copied, without it. Logits
-are recovered through layers that move elements but keep their values (Reshape, Cropping2D, ...).
+New functional models are built on the existing layers and share their weights. The given models
+are not changed. Only a last layer with its own sigmoid is copied, without the sigmoid. Logits are
+also found behind layers that move elements but keep their values (Reshape, Cropping2D, ...).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
+from keras import layers
 
-from vae_export.adoption.decoder_end import is_graph, producer, with_loss
+from vae_export.adoption.decoder_end import decoder_for_loss, is_functional, producing_layer
 from vae_export.adoption.tracing import layer_of, random_nodes
 from vae_runtime.errors import ExportError, InputError
 from vae_runtime.loss import LossSpec
-
-LAYERS = keras.layers
 
 MEAN_NAMES = frozenset({"z_mean", "mean", "z_mu", "mu"})
 LOG_VAR_NAMES = frozenset({"z_log_var", "z_logvar", "log_var", "logvar"})
@@ -32,9 +31,9 @@ class Adopted:
     """Models in the form that `vae_export.export` takes.
 
     Attributes:
-        encoder: x, shape `(batch, *input_shape)`, to a dict of z_mean and z_log_var.
-        decoder: z, shape `(batch, latent_dim)`, to what `loss.decoder` says.
-        loss: the loss that was asked for, with what the decoder really gives.
+        encoder: model from x, shape `(batch, *input_shape)`, to a dict of z_mean and z_log_var.
+        decoder: model from z, shape `(batch, latent_dim)`, to what `loss.decoder` says.
+        loss: the requested loss, with the actual kind of the decoder's output.
     """
 
     encoder: keras.Model
@@ -48,25 +47,25 @@ def adopt(
     loss: LossSpec | None = None,
     input_shape: Sequence[int] | None = None,
 ) -> Adopted:
-    """Brings an encoder and a decoder to the form that is exported.
+    """Bring an encoder and a decoder to the form that is exported.
 
     Args:
         encoder: any Keras model of one input that returns z_mean and z_log_var: a dict with these
-            keys, or the two in this order, or the two and a z drawn from them.
-        decoder: any Keras model of z. For bce it ends in logits or in a sigmoid, which is taken
-            off; where it cannot be taken off, the loss becomes that of probabilities. State
+            keys, or the two in this order, or the two and a z sampled from them.
+        decoder: any Keras model of z. For bce it ends in logits or in a sigmoid, which is removed.
+            If the sigmoid cannot be removed, the loss becomes that of probabilities. State
             `LossSpec("bce", decoder="probabilities")` to leave the decoder as it is.
-        loss: which loss; bce with kl_weight 1 where left out.
-        input_shape: shape of one sample of the data. Needed for subclassed models, whose own
-            shape is nowhere written; a channel axis of 1 is added to models without one.
+        loss: loss of the model; by default bce with kl_weight 1.
+        input_shape: shape of one sample of the data. Subclassed models need it, because they do
+            not state their input shape. Models without a channel axis get one of length 1.
 
     Returns:
-        Models that share the weights of those given, which stay as they are.
+        Models that share the weights of the given ones, which are not changed.
 
     Raises:
         ExportError: names the model or the layer that cannot be exported.
         InputError: the models' shapes do not fit each other or `input_shape`.
-        OptionError: the loss is none.
+        OptionError: the loss is invalid.
     """
     loss = loss or LossSpec()
     loss.check()
@@ -76,16 +75,16 @@ def adopt(
     decoder = _functional(decoder, "decoder", latent)
     _check_shapes(encoder, decoder)
     if shape is not None:
-        encoder, decoder = _fit(encoder, decoder, shape)
+        encoder, decoder = _fit_to_data(encoder, decoder, shape)
     for model in (encoder, decoder):
         _check_layers(model)
-    decoder, gives = with_loss(decoder, loss)
-    _require_no_noise(decoder, "decoder")
-    return Adopted(encoder, decoder, replace(loss, decoder=gives))
+    decoder, output_kind = decoder_for_loss(decoder, loss)
+    _require_no_random_layer(decoder, "decoder")
+    return Adopted(encoder, decoder, replace(loss, decoder=output_kind))
 
 
 def _functional(model: Any, role: str, shape: tuple[int, ...] | None) -> keras.Model:
-    """A functional model of one input; a subclassed one becomes the only layer of it."""
+    """Return a functional model of one input; a subclassed model becomes its only layer."""
     if not isinstance(model, keras.Model):
         raise ExportError(
             f"{role} is a {type(model).__name__}, expected a Keras model: wrap it in keras.Model"
@@ -94,7 +93,7 @@ def _functional(model: Any, role: str, shape: tuple[int, ...] | None) -> keras.M
         raise ExportError(
             f"{role} {model.name!r} has no weights yet: train it, or call it on data, first"
         )
-    if not is_graph(model):
+    if not is_functional(model):
         return _wrapped(model, role, shape)
     inputs = model.inputs
     if len(inputs) > 1:
@@ -102,16 +101,15 @@ def _functional(model: Any, role: str, shape: tuple[int, ...] | None) -> keras.M
             f"{role} {model.name!r} has {len(inputs)} inputs ({_names(inputs)}), expected one: "
             "join them in one tensor, or fix all but one"
         )
-    _require_static(inputs[0], f"{role} {model.name!r} takes {inputs[0].name!r}")
-    _require_float32(inputs[0], f"{role} {model.name!r} takes {inputs[0].name!r}")
+    _check_tensor(inputs[0], f"{role} {model.name!r} takes {inputs[0].name!r}")
     return model
 
 
 def _wrapped(model: keras.Model, role: str, shape: tuple[int, ...] | None) -> keras.Model:
     if shape is None:
         raise ExportError(
-            f"{role} {model.name!r} is a subclassed model, whose input shape is not written "
-            "anywhere: give input_shape"
+            f"{role} {model.name!r} is a subclassed model, whose input shape is not known: give "
+            "input_shape"
         )
     x = keras.Input(shape)
     try:
@@ -124,12 +122,11 @@ def _wrapped(model: keras.Model, role: str, shape: tuple[int, ...] | None) -> ke
 
 
 def _adopt_encoder(model: keras.Model) -> keras.Model:
-    """The part of an encoder that ends in z_mean and z_log_var."""
+    """Return the part of an encoder that ends in z_mean and z_log_var."""
     z_mean, z_log_var = _moments(model)
     for name, tensor in (("z_mean", z_mean), ("z_log_var", z_log_var)):
         where = f"encoder {model.name!r} gives {name}"
-        _require_static(tensor, where)
-        _require_float32(tensor, where)
+        _check_tensor(tensor, where)
         if len(tensor.shape) != 2:
             raise InputError(
                 f"{where} of shape {_shape(tensor)}, expected (batch, latent_dim): add a Flatten"
@@ -141,12 +138,12 @@ def _adopt_encoder(model: keras.Model) -> keras.Model:
         )
     outputs = {"z_mean": z_mean, "z_log_var": z_log_var}
     encoder = keras.Model(model.inputs[0], outputs, name="encoder")
-    _require_no_noise(encoder, "encoder")
+    _require_no_random_layer(encoder, "encoder")
     return encoder
 
 
 def _moments(model: keras.Model) -> tuple[Any, Any]:
-    """The tensors z_mean and z_log_var among the outputs of an encoder."""
+    """Return the tensors z_mean and z_log_var among the outputs of an encoder."""
     outputs = model.outputs if isinstance(model, keras.Sequential) else model.output
     if isinstance(outputs, Mapping):
         mean, log_var = (
@@ -157,14 +154,17 @@ def _moments(model: keras.Model) -> tuple[Any, Any]:
             return outputs[mean[0]], outputs[log_var[0]]
         raise _unclear(model, list(outputs), "give them the keys z_mean and z_log_var")
     tensors = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
-    names = [producer(tensor).name for tensor in tensors]
+    names = [producing_layer(tensor).name for tensor in tensors]
     remedy = "return them in this order, or as a dict with the keys z_mean and z_log_var"
-    if len(tensors) not in (2, 3):
-        raise _unclear(model, names, remedy)
-    if names[0].lower() in LOG_VAR_NAMES or names[1].lower() in MEAN_NAMES:
+    if (
+        len(tensors) not in (2, 3)
+        or names[0].lower() in LOG_VAR_NAMES
+        or names[1].lower() in MEAN_NAMES
+    ):
         raise _unclear(model, names, remedy)
     if len(tensors) == 3 and not random_nodes(keras.Model(model.inputs[0], tensors[2])):
-        raise _unclear(model, names, f"{names[2]!r} draws nothing, so it is no sample: {remedy}")
+        problem = f"{names[2]!r} draws no random numbers, so it is not a sampled z"
+        raise _unclear(model, names, f"{problem}: {remedy}")
     return tensors[0], tensors[1]
 
 
@@ -182,8 +182,8 @@ def _one_output(model: keras.Model) -> Any:
             f"decoder {model.name!r} has {len(outputs)} outputs ({_names(outputs)}), expected one: "
             "build a keras.Model that ends in the reconstruction"
         )
-    _require_static(outputs[0], f"decoder {model.name!r} gives {producer(outputs[0]).name!r}")
-    _require_float32(outputs[0], f"decoder {model.name!r} gives {producer(outputs[0]).name!r}")
+    layer = producing_layer(outputs[0])
+    _check_tensor(outputs[0], f"decoder {model.name!r} gives {layer.name!r}")
     return outputs[0]
 
 
@@ -191,8 +191,8 @@ def _check_shapes(encoder: keras.Model, decoder: keras.Model) -> None:
     latent, z = encoder.output["z_mean"], decoder.inputs[0]
     if tuple(z.shape[1:]) != tuple(latent.shape[1:]):
         raise InputError(
-            f"encoder gives z_mean of shape {_shape(latent)}, decoder takes {_shape(z)}: the two "
-            "are not of one model"
+            f"encoder gives z_mean of shape {_shape(latent)}, decoder takes {_shape(z)}: pass an "
+            "encoder and a decoder of the same model"
         )
     x, output = encoder.inputs[0], _one_output(decoder)
     if tuple(output.shape[1:]) != tuple(x.shape[1:]):
@@ -202,21 +202,22 @@ def _check_shapes(encoder: keras.Model, decoder: keras.Model) -> None:
         )
 
 
-def _fit(
+def _fit_to_data(
     encoder: keras.Model, decoder: keras.Model, shape: tuple[int, ...]
 ) -> tuple[keras.Model, keras.Model]:
-    """Adds a channel axis of 1 where the data has it and the models do not."""
-    has = tuple(encoder.inputs[0].shape[1:])
-    if has == shape:
+    """Add a channel axis of length 1 if the data has one and the models do not."""
+    model_shape = tuple(encoder.inputs[0].shape[1:])
+    if model_shape == shape:
         return encoder, decoder
-    if (*has, 1) != shape or len(has) != 2:
+    if (*model_shape, 1) != shape or len(model_shape) != 2:
         raise InputError(
-            f"the models take samples of shape {has}, the data has {shape}: give the data the "
-            "models' shape, or put a Reshape at the start of the encoder and the end of the decoder"
+            f"the models take samples of shape {model_shape}, the data has {shape}: give the data "
+            "the models' shape, or put a Reshape at the start of the encoder and the end of the "
+            "decoder"
         )
     x = keras.Input(shape, name="x")
-    code = encoder(LAYERS.Reshape(has)(x))
-    image = LAYERS.Reshape(shape)(_one_output(decoder))
+    code = encoder(layers.Reshape(model_shape)(x))
+    image = layers.Reshape(shape)(decoder.outputs[0])
     return (
         keras.Model(x, code, name="encoder"),
         keras.Model(decoder.inputs[0], image, name="decoder"),
@@ -224,14 +225,14 @@ def _fit(
 
 
 def _check_layers(model: keras.Model) -> None:
-    """Refuses layers that are known to become graphs that no runtime loads."""
-    for layer in _layers(model):
-        if isinstance(layer, LAYERS.Normalization):
+    """Refuse layers that are known to become graphs that no runtime loads."""
+    for layer in model._flatten_layers(include_self=False):
+        if isinstance(layer, layers.Normalization):
             raise ExportError(
                 f"layer {layer.name!r} is a Normalization, whose statistics do not get into an "
                 "ONNX graph: use Rescaling with scale 1 / std and offset -mean / std"
             )
-        if isinstance(layer, LAYERS.Conv2DTranspose) and any(
+        if isinstance(layer, layers.Conv2DTranspose) and any(
             stride > size for stride, size in zip(layer.strides, layer.kernel_size, strict=True)
         ):
             raise ExportError(
@@ -241,34 +242,28 @@ def _check_layers(model: keras.Model) -> None:
             )
 
 
-def _require_no_noise(model: keras.Model, role: str) -> None:
-    nodes = random_nodes(model)
-    if nodes:
-        layer = layer_of(nodes[0], [layer.name for layer in _layers(model)])
+def _require_no_random_layer(model: keras.Model, role: str) -> None:
+    if nodes := random_nodes(model):
+        names = [layer.name for layer in model._flatten_layers(include_self=False)]
         raise ExportError(
-            f"{role}: layer {layer!r} draws random numbers at inference ({nodes[0]}), which no "
-            "runtime reproduces: leave it out, or let it draw only if training is true"
+            f"{role}: layer {layer_of(nodes[0], names)!r} draws random numbers at inference "
+            f"({nodes[0]}), which no runtime reproduces: leave it out, or let it draw only if "
+            "training is true"
         )
 
 
-def _require_static(tensor: Any, what: str) -> None:
+def _check_tensor(tensor: Any, what: str) -> None:
+    """Refuse a tensor that is not float32, or whose sizes after the batch are not fixed."""
     if None in tensor.shape[1:]:
         raise ExportError(
-            f"{what} of shape {_shape(tensor)}, expected fixed sizes behind the batch: build the "
-            "model with keras.Input of a fixed shape"
+            f"{what} of shape {_shape(tensor)}, expected fixed sizes after the batch dimension: "
+            "build the model with keras.Input of a fixed shape"
         )
-
-
-def _require_float32(tensor: Any, what: str) -> None:
     if tensor.dtype != "float32":
         raise ExportError(
             f"{what} as {tensor.dtype}, expected float32: build the model under "
             'keras.config.set_dtype_policy("float32") and load its weights'
         )
-
-
-def _layers(model: Any) -> Iterator[Any]:
-    yield from model._flatten_layers(include_self=False)
 
 
 def _names(tensors: list[Any]) -> str:

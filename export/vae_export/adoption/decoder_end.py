@@ -1,8 +1,8 @@
-"""What a decoder gives: logits, probabilities or values; its last sigmoid is taken off.
+"""Kind of a decoder's output: logits, probabilities or values. A last sigmoid is removed.
 
-A functional model tells where its last tensor comes from. Layers that only move elements are
-passed, an `Activation("sigmoid")` is left out, a layer with a sigmoid of its own is copied without
-it. What cannot be looked into is judged by its last operator and by its values.
+A functional model states which layer each tensor comes from. The search goes back through layers
+that only move elements. An `Activation("sigmoid")` is left out; a layer with its own sigmoid is
+copied without it. A layer whose inside is hidden is judged by its last operator and its values.
 """
 
 from __future__ import annotations
@@ -12,148 +12,145 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import layers
 
 from vae_export.adoption.tracing import last_operator
 from vae_runtime.errors import ExportError
 from vae_runtime.loss import Decoder, LossSpec
 
-LAYERS = keras.layers
-
-FUSED = (
-    LAYERS.Dense,
-    LAYERS.EinsumDense,
-    LAYERS.Conv1D,
-    LAYERS.Conv2D,
-    LAYERS.Conv3D,
-    LAYERS.Conv1DTranspose,
-    LAYERS.Conv2DTranspose,
-    LAYERS.Conv3DTranspose,
-    LAYERS.DepthwiseConv1D,
-    LAYERS.DepthwiseConv2D,
-    LAYERS.SeparableConv1D,
-    LAYERS.SeparableConv2D,
+LAYERS_WITH_ACTIVATION = (
+    layers.Dense,
+    layers.EinsumDense,
+    layers.Conv1D,
+    layers.Conv2D,
+    layers.Conv3D,
+    layers.Conv1DTranspose,
+    layers.Conv2DTranspose,
+    layers.Conv3DTranspose,
+    layers.DepthwiseConv1D,
+    layers.DepthwiseConv2D,
+    layers.SeparableConv1D,
+    layers.SeparableConv2D,
 )
-"""Layers whose activation is the last thing that they do."""
+"""Layers that apply their activation last."""
 
-MOVING = (
-    LAYERS.Reshape,
-    LAYERS.Flatten,
-    LAYERS.Permute,
-    LAYERS.Cropping1D,
-    LAYERS.Cropping2D,
-    LAYERS.Cropping3D,
+MOVING_LAYERS = (
+    layers.Reshape,
+    layers.Flatten,
+    layers.Permute,
+    layers.Cropping1D,
+    layers.Cropping2D,
+    layers.Cropping3D,
 )
-"""Layers that keep the values of elements: a sigmoid may as well come after them."""
+"""Layers that move elements but keep their values: a sigmoid gives the same after them."""
 
-IDLE = (
-    LAYERS.Identity,
-    LAYERS.Dropout,
-    LAYERS.SpatialDropout2D,
-    LAYERS.GaussianNoise,
-    LAYERS.GaussianDropout,
+TRAINING_ONLY_LAYERS = (
+    layers.Identity,
+    layers.Dropout,
+    layers.SpatialDropout2D,
+    layers.GaussianNoise,
+    layers.GaussianDropout,
 )
 """Layers that do nothing at inference."""
 
 SIGMOIDS = (keras.activations.sigmoid, keras.ops.sigmoid, tf.sigmoid)
 
-ACTIVATIONS = frozenset(
+ACTIVATION_LAYERS = frozenset(
     ("ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax", "Relu", "Relu6", "Tanh", "HardSigmoid", "Clip")
 )
-"""Layers and operations that are an activation by themselves."""
+"""Class names of the layers and operations that are nothing but an activation."""
 
-PROBE = (64, 20140502)
+PROBE_COUNT, PROBE_SEED = 64, 20140502
 """Number and seed of the latent vectors that tell probabilities from logits."""
 
 
-def with_loss(model: keras.Model, loss: LossSpec) -> tuple[keras.Model, Decoder]:
-    """The decoder that a loss is computed from, and what it gives.
+def decoder_for_loss(model: keras.Model, loss: LossSpec) -> tuple[keras.Model, Decoder]:
+    """Return the decoder that a loss is computed from, and the kind of its output.
 
-    Args:
-        model: functional or sequential model of one input and one output.
-        loss: which loss; `decoder="probabilities"` leaves the model as it is.
-
-    Returns:
-        A functional model that shares the weights, and the value of `LossSpec.decoder`.
-
-    Raises:
-        ExportError: bce, and an end that gives neither logits nor a sigmoid's probabilities.
+    `model` is functional or sequential, with one input and one output; the result shares its
+    weights. `loss.decoder` "probabilities" leaves the model as it is. For bce, an output that is
+    neither logits nor a sigmoid's probabilities raises `ExportError`.
     """
     z, output = model.inputs[0], model.outputs[0]
-    as_it_is = keras.Model(z, output, name="decoder")
+    unchanged = keras.Model(z, output, name="decoder")
     if loss.decoder != "logits":
-        return as_it_is, loss.decoder
+        return unchanged, loss.decoder
     logits = _logits(output)
     if logits is not None:
         return keras.Model(z, logits, name="decoder"), "logits"
-    if last_operator(as_it_is) == "Sigmoid" or _activation(output) == "hard_sigmoid":
-        # A sigmoid that is there, but inside of a layer.
-        return as_it_is, "probabilities"
-    _require_logits(as_it_is, _end(output))
-    return as_it_is, "logits"
+    if last_operator(unchanged) == "Sigmoid" or _activation(output) == "hard_sigmoid":
+        return unchanged, "probabilities"  # there is a sigmoid, but hidden in a layer
+    _require_logits(unchanged, _last_changed(output))
+    return unchanged, "logits"
 
 
 def _logits(tensor: Any) -> Any:
-    """What a tensor is the sigmoid of; None where it is of nothing, as far as can be seen."""
-    layer, inputs = producer(tensor), _sources(tensor)
+    """Return the tensor that `tensor` is the sigmoid of; None if no sigmoid was found."""
+    layer, inputs = producing_layer(tensor), _layer_inputs(tensor)
     if len(inputs) != 1:
         return None
     if _is_sigmoid(layer):
         return inputs[0]
-    if isinstance(layer, FUSED) and _is_keras(layer) and layer.activation in SIGMOIDS:
+    is_keras = _is_keras(layer)
+    if is_keras and isinstance(layer, LAYERS_WITH_ACTIVATION) and layer.activation in SIGMOIDS:
         return _without_activation(layer, inputs[0])
-    if _has_one_output(layer):
-        within = _logits(layer.outputs[0])
-        return None if within is None else keras.Model(layer.inputs[0], within)(inputs[0])
-    before = _logits(inputs[0]) if isinstance(layer, MOVING + IDLE) and _is_keras(layer) else None
-    if before is None or isinstance(layer, IDLE):
+    if _is_nested_model(layer):
+        inner = _logits(layer.outputs[0])
+        return None if inner is None else keras.Model(layer.inputs[0], inner)(inputs[0])
+    passes_values_on = is_keras and isinstance(layer, MOVING_LAYERS + TRAINING_ONLY_LAYERS)
+    before = _logits(inputs[0]) if passes_values_on else None
+    if before is None or isinstance(layer, TRAINING_ONLY_LAYERS):
         return before
     return type(layer).from_config(layer.get_config())(before)
 
 
 def _is_sigmoid(layer: Any) -> bool:
-    if type(layer) is LAYERS.Activation:
+    if type(layer) is layers.Activation:
         return layer.activation in SIGMOIDS
     return type(layer).__name__ == "Sigmoid" and _is_keras(layer)  # keras.ops.sigmoid
 
 
 def _without_activation(layer: Any, inputs: Any) -> Any:
-    """What a layer gives before its activation, by a copy of the layer with the same weights."""
+    """Return the output of a copy of a layer that has the same weights and no activation.
+
+    None means that the layer is quantized or has LoRA weights, which the copy lacks.
+    """
     config = {**layer.get_config(), "activation": None, "name": f"{layer.name}_logits"}
     copy = type(layer).from_config(config)
     logits = copy(inputs)
     weights = layer.get_weights()
     if [w.shape for w in weights] != [tuple(w.shape) for w in copy.weights]:
-        return None  # quantized, or with LoRA
+        return None
     copy.set_weights(weights)
     return logits
 
 
-def _has_one_output(layer: Any) -> bool:
-    """Whether a layer is itself a functional or sequential model of one output."""
-    return is_graph(layer) and len(layer.outputs) == 1
+def _is_nested_model(layer: Any) -> bool:
+    """Tell whether a layer is itself a functional or sequential model of one output."""
+    return is_functional(layer) and len(layer.outputs) == 1
 
 
-def _end(tensor: Any) -> Any:
-    """The tensor that the values of a decoder's output come from."""
-    layer = producer(tensor)
-    if _has_one_output(layer):
-        return _end(layer.outputs[0])
-    if isinstance(layer, MOVING + IDLE) and len(_sources(tensor)) == 1:
-        return _end(_sources(tensor)[0])
+def _last_changed(tensor: Any) -> Any:
+    """Return the tensor behind `tensor` that a layer computed, rather than moved or passed on."""
+    layer, inputs = producing_layer(tensor), _layer_inputs(tensor)
+    if _is_nested_model(layer):
+        return _last_changed(layer.outputs[0])
+    if isinstance(layer, MOVING_LAYERS + TRAINING_ONLY_LAYERS) and len(inputs) == 1:
+        return _last_changed(inputs[0])
     return tensor
 
 
 def _activation(tensor: Any) -> str:
-    layer = producer(_end(tensor))
-    if type(layer).__name__ in ACTIVATIONS and _is_keras(layer):
+    layer = producing_layer(_last_changed(tensor))
+    if type(layer).__name__ in ACTIVATION_LAYERS and _is_keras(layer):
         return type(layer).__name__
     function = getattr(layer, "activation", None)
     return "linear" if function is None else getattr(function, "__name__", type(function).__name__)
 
 
 def _require_logits(model: keras.Model, end: Any) -> None:
-    """Refuses a decoder for bce whose output is bounded: such values are no logits."""
-    layer, activation = producer(end).name, _activation(end)
+    """Refuse a decoder for bce whose output is bounded: bounded values are not logits."""
+    layer, activation = producing_layer(end).name, _activation(end)
     remedy = (
         "end it in a sigmoid or in a linear layer, use the mse loss, or state "
         'LossSpec("bce", decoder="probabilities")'
@@ -163,32 +160,33 @@ def _require_logits(model: keras.Model, end: Any) -> None:
             f"decoder ends in layer {layer!r} with activation {activation}, bce takes logits or "
             f"the probabilities of a sigmoid: {remedy}"
         )
-    count, seed = PROBE
-    z = np.random.default_rng(seed).standard_normal((count, model.input_shape[-1]))
+    rng = np.random.default_rng(PROBE_SEED)
+    z = rng.standard_normal((PROBE_COUNT, model.input_shape[-1]))
     values = np.asarray(model(z.astype(np.float32), training=False))
     if values.min() >= 0 and values.max() <= 1:
         raise ExportError(
             f"decoder ends in layer {layer!r}, whose values all lie in [0, 1] as probabilities do, "
-            f"but there is no sigmoid to be seen: {remedy}"
+            f"but no sigmoid was found: {remedy}"
         )
 
 
-def is_graph(model: Any) -> bool:
-    """Whether a model is the graph of its layers: functional or sequential, with Keras's `call`."""
+def is_functional(model: Any) -> bool:
+    """Tell whether a model is a graph of layers, functional or sequential, with Keras's `call`."""
     own_call = not type(model).call.__module__.startswith("keras.")
     return isinstance(model, keras.Model) and not own_call and bool(getattr(model, "inputs", None))
 
 
-def producer(tensor: Any) -> Any:
-    """The layer or operation that a symbolic tensor comes from."""
+def producing_layer(tensor: Any) -> Any:
+    """Return the layer or operation that a symbolic tensor comes from."""
     return tensor._keras_history.operation
 
 
-def _sources(tensor: Any) -> list[Any]:
+def _layer_inputs(tensor: Any) -> list[Any]:
+    """Return the inputs of the call of a layer that gave a symbolic tensor."""
     history = tensor._keras_history
     return list(history.operation._inbound_nodes[history.node_index].input_tensors)
 
 
 def _is_keras(layer: Any) -> bool:
-    """Whether a layer is Keras's own, and not a subclass that may do something else."""
+    """Tell whether a layer is Keras's own, rather than a subclass, which may do something else."""
     return type(layer).__module__.startswith("keras.")

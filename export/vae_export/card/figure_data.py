@@ -1,4 +1,4 @@
-"""What a model makes of held-out samples: the numbers behind the figures of its card."""
+"""Codes, losses and reconstructions of held-out samples, for the figures of the model card."""
 
 from __future__ import annotations
 
@@ -13,28 +13,24 @@ from numpy.typing import NDArray
 
 from vae_runtime.bundle.fields import InputSpec
 from vae_runtime.bundle.manifest import decoder_outputs
-from vae_runtime.data.inputs import to_float
+from vae_runtime.data.inputs import to_scaled_float32
 from vae_runtime.data.standardization import standardize
 from vae_runtime.loss import LossSpec, numpy_losses
 
 Float32 = NDArray[np.float32]
 
-BATCH, BATCH_VALUES = 500, 1 << 20
-"""Samples that TensorFlow gets at once, and values that these may have in all."""
+BATCH_SAMPLES, BATCH_VALUES = 500, 1 << 20
+"""Largest number of samples, and of input values, in one batch for TensorFlow."""
 
-LARGEST = np.float32(1e30)
-"""What a figure shows of larger values."""
+MAX_SHOWN = np.float32(1e30)
+"""Decoded values are clipped to this magnitude, so that their sums are finite too."""
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Held-out samples and what a model makes of them.
+    """Held-out samples, shape `(n, *input_shape)`, and their codes, shape `(n, L)`.
 
-    Attributes:
-        x: the samples, shape `(n, *input_shape)`; pixels in [0, 1].
-        z_mean: shape `(n, L)`.
-        z_log_var: shape `(n, L)`.
-        reconstruction_loss: of each sample at z = z_mean, shape `(n,)`.
+    Pixels are in [0, 1]. `reconstruction_loss` has shape `(n,)` and is computed at z = z_mean.
     """
 
     x: Float32
@@ -43,62 +39,42 @@ class HeldOut:
     reconstruction_loss: Float32
 
 
-class Look:
-    """A model, called with arrays a bounded part at a time."""
+class BatchedModel:
+    """An encoder and a decoder from `exported_functions`, called with batches of bounded size."""
 
     def __init__(self, functions: Mapping[str, Any], loss: LossSpec, sample: InputSpec) -> None:
-        """Takes the model.
-
-        Args:
-            functions: encoder and decoder, as by `exported_functions`.
-            loss: which loss.
-            sample: what a sample is.
-        """
         self._functions, self._loss, self._sample = functions, loss, sample
-        self._batch = max(1, min(BATCH, BATCH_VALUES // math.prod(sample.shape)))
+        self._batch = max(1, min(BATCH_SAMPLES, BATCH_VALUES // math.prod(sample.shape)))
 
     def decode(self, z: Float32) -> Float32:
-        """Decodes points of the latent space.
+        """Return reconstructions of at least one z; NaN becomes 0, large values are clipped."""
+        parts = [self._decode_batch(part, "reconstruction") for part in self._batches(z)]
+        decoded: Float32 = np.nan_to_num(np.concatenate(parts)).clip(-MAX_SHOWN, MAX_SHOWN)
+        return decoded
 
-        Args:
-            z: shape `(n, L)`, n at least 1.
+    def encode(self, x: NDArray[Any]) -> HeldOut:
+        """Encode at least one sample, uint8 or float32, and drop those with non-finite results.
 
-        Returns:
-            Reconstructions, shape `(n, *input_shape)`, NaN as 0, and within `LARGEST`, so that
-            their sums are finite as well.
+        A model that is exact on its parity samples must not be refused because of a figure.
         """
-        parts = [self._decode(part)["reconstruction"] for part in self._parts(z)]
-        return np.clip(np.nan_to_num(np.concatenate(parts)), -LARGEST, LARGEST)
-
-    def held_out(self, x: NDArray[Any]) -> HeldOut:
-        """Encodes samples, and computes how well they come back.
-
-        Args:
-            x: samples, shape `(n, *input_shape)`, n at least 1, uint8 or float32.
-
-        Returns:
-            Those samples whose codes and losses are finite: a model that is exact on its parity
-            samples is not refused for the sake of a figure.
-        """
-        x = x if self._sample.dtype == "uint8" else to_float(x)
+        x = x if self._sample.dtype == "uint8" else to_scaled_float32(x)
         with np.errstate(over="ignore", invalid="ignore"):
-            found = [self._look(part) for part in self._parts(x)]
-            z_mean, z_log_var, loss = (np.concatenate(a) for a in zip(*found, strict=True))
+            parts = [self._encode_batch(part) for part in self._batches(x)]
+            z_mean, z_log_var, loss = (np.concatenate(a) for a in zip(*parts, strict=True))
             numbers = np.column_stack([z_mean, np.exp(z_log_var), loss])
         kept = np.isfinite(numbers).all(axis=1)
-        return HeldOut(to_float(x)[kept], z_mean[kept], z_log_var[kept], loss[kept])
+        return HeldOut(to_scaled_float32(x)[kept], z_mean[kept], z_log_var[kept], loss[kept])
 
-    def _look(self, x: NDArray[Any]) -> tuple[Float32, Float32, Float32]:
+    def _encode_batch(self, x: NDArray[Any]) -> tuple[Float32, Float32, Float32]:
         code = self._functions["encoder"](tf.constant(x))
         z_mean, z_log_var = code["z_mean"].numpy(), code["z_log_var"].numpy()
-        output = self._decode(z_mean)[decoder_outputs(self._sample, self._loss)[0]]
-        seen = standardize(np, self._sample.standardization, to_float(x))
-        losses = numpy_losses(self._loss, seen, output, z_mean, z_log_var)
+        output = self._decode_batch(z_mean, decoder_outputs(self._sample, self._loss)[0])
+        target = standardize(np, self._sample.standardization, to_scaled_float32(x))
+        losses = numpy_losses(self._loss, target, output, z_mean, z_log_var)
         return z_mean, z_log_var, np.asarray(losses.reconstruction_loss, np.float32)
 
-    def _decode(self, z: Float32) -> dict[str, Float32]:
-        outputs = self._functions["decoder"](tf.constant(z))
-        return {name: value.numpy() for name, value in outputs.items()}
+    def _decode_batch(self, z: Float32, output: str) -> Any:
+        return self._functions["decoder"](tf.constant(z))[output].numpy()
 
-    def _parts(self, array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    def _batches(self, array: NDArray[Any]) -> Iterator[NDArray[Any]]:
         return (array[i : i + self._batch] for i in range(0, len(array), self._batch))

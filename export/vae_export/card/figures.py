@@ -1,7 +1,7 @@
-"""The figures of a model card: which there are, what each is made from, and what it says.
+"""The figures of a model card: data, drawing, alternative text and caption of each.
 
-The training curve is drawn where it is known. Everything else follows from the model and its
-held-out samples, with fixed seeds: the same model gives the same pictures.
+The training curve is drawn if it is known. The other figures follow from the model and its held-out
+samples, with fixed seeds: the same model gives the same pictures.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_export.card import mosaics, plots
-from vae_export.card.figure_data import HeldOut, Look
+from vae_export.card.figure_data import BatchedModel, HeldOut
 from vae_export.card.latent_plane import draw_plane
 from vae_runtime.bundle.fields import Manifest
-from vae_runtime.latents import latents
+from vae_runtime.latents import measure_latents
 
 FOLDER = "figures"
 TRAINING = f"{FOLDER}/training.png"
@@ -28,22 +28,16 @@ SAMPLES = f"{FOLDER}/samples.png"
 LATENT_PLANE = f"{FOLDER}/latent_plane.png"
 LATENT_KL = f"{FOLDER}/latent_kl.png"
 
-LOOKED_AT = 2000
-"""Held-out samples that are looked at; more make a cloud no clearer."""
+MAX_SAMPLES = 2000
+"""Largest number of held-out samples in the figures; more make a scatter plot no clearer."""
 
-SEED = 0
-"""Of the draws from the prior: that of `VAERuntime.sample`, so that a reader can repeat them."""
+PRIOR_SEED = 0
+"""Seed of the samples from the prior. You can repeat them with `VAERuntime.sample`."""
 
 
 @dataclass(frozen=True)
 class CardFigure:
-    """A figure that was drawn.
-
-    Attributes:
-        path: of the PNG file, in the bundle.
-        alt: what it shows, for who does not see it.
-        caption: what to read from it, in one line.
-    """
+    """A figure: path of its PNG file in the bundle, alternative text, and a caption of one line."""
 
     path: str
     alt: str
@@ -57,104 +51,84 @@ def draw_figures(
     samples: NDArray[np.generic],
     curve: plots.Curve | None,
 ) -> tuple[CardFigure, ...]:
-    """Draws what there is to see of a model.
+    """Draw the figures of a model into the bundle's `folder`, and return them in card order.
 
-    Args:
-        folder: of the bundle; the figures come into its folder `FOLDER`.
-        functions: encoder and decoder, as by `exported_functions`.
-        manifest: what the bundle says of itself.
-        samples: held-out samples, shape `(n, *input_shape)`, uint8 or float32; the first ones are
-            looked at. Without any, only the training curve is drawn.
-        curve: losses after each epoch, where they are known.
-
-    Returns:
-        The figures, in the order of the card.
+    `functions` come from `exported_functions`. `samples` are held out, uint8 or float32, shape
+    `(n, *input_shape)`. If none has finite codes, only the training curve is drawn.
     """
     (folder / FOLDER).mkdir()
     drawn = [_training(folder, manifest, curve)] if curve else []
     if len(samples) == 0:
         return tuple(drawn)
-    look = Look(functions, manifest.loss, manifest.input)
-    seen = look.held_out(samples[:LOOKED_AT])
-    if len(seen.x) == 0:
+    model = BatchedModel(functions, manifest.loss, manifest.input)
+    held_out = model.encode(samples[:MAX_SAMPLES])
+    if len(held_out.x) == 0:
         return tuple(drawn)
     shape = manifest.input.shape
     pictures = len(shape) == 3 and shape[-1] in (1, 3)
     if pictures:
-        drawn += [_reconstructions(folder, look, seen), _samples(folder, look, seen)]
+        drawn += [_reconstructions(folder, model, held_out), _samples(folder, model, held_out)]
     elif len(shape) == 1:
-        drawn += [_elements(folder, manifest, look, seen)]
-    plane = _plane(folder, manifest, look if pictures else None, seen)
-    return (*drawn, plane, _kl(folder, manifest, seen))
+        drawn += [_elements(folder, manifest, model, held_out)]
+    plane = _plane(folder, manifest, model if pictures else None, held_out)
+    return (*drawn, plane, _kl(folder, manifest, held_out))
 
 
 def _training(folder: Path, manifest: Manifest, curve: plots.Curve) -> CardFigure:
     plots.draw_training(curve, manifest.loss.unit, folder / TRAINING)
-    return CardFigure(
-        TRAINING,
-        "loss and its parts over the epochs",
-        "The loss and its two parts after each epoch.",
-    )
+    caption = "The loss and its two parts after each epoch."
+    return CardFigure(TRAINING, "loss and its parts over the epochs", caption)
 
 
-def _reconstructions(folder: Path, look: Look, seen: HeldOut) -> CardFigure:
-    count = mosaics.MAX_COLUMNS
-    decoded = look.decode(seen.z_mean[:count])
-    mosaics.draw_reconstructions(seen.x[:count], decoded, folder / RECONSTRUCTIONS)
-    return CardFigure(
-        RECONSTRUCTIONS,
-        "held-out inputs above their reconstructions",
-        "Held-out inputs above, their reconstructions (z = z_mean) below.",
-    )
+def _reconstructions(folder: Path, model: BatchedModel, held_out: HeldOut) -> CardFigure:
+    x, z_mean = (a[: mosaics.MAX_COLUMNS] for a in (held_out.x, held_out.z_mean))
+    mosaics.draw_reconstructions(x, model.decode(z_mean), folder / RECONSTRUCTIONS)
+    alt = "held-out inputs above their reconstructions"
+    caption = "Top row: held-out inputs. Bottom row: their reconstructions at z = z_mean."
+    return CardFigure(RECONSTRUCTIONS, alt, caption)
 
 
-def _elements(folder: Path, manifest: Manifest, look: Look, seen: HeldOut) -> CardFigure:
+def _elements(
+    folder: Path, manifest: Manifest, model: BatchedModel, held_out: HeldOut
+) -> CardFigure:
     columns = manifest.data.columns if manifest.data else None
-    plots.draw_elements(seen.x, look.decode(seen.z_mean), columns, folder / RECONSTRUCTIONS)
-    return CardFigure(
-        RECONSTRUCTIONS,
-        "reconstructed elements over those of the inputs",
-        "Elements of held-out inputs and of their reconstructions (z = z_mean): equal on the line.",
+    decoded = model.decode(held_out.z_mean)
+    plots.draw_elements(held_out.x, decoded, columns, folder / RECONSTRUCTIONS)
+    alt = "reconstructed values against input values"
+    caption = (
+        "Reconstructions (at z = z_mean) against held-out inputs; on the line, both are equal."
     )
+    return CardFigure(RECONSTRUCTIONS, alt, caption)
 
 
-def _samples(folder: Path, look: Look, seen: HeldOut) -> CardFigure:
-    count = math.prod(mosaics.layout(seen.x.shape[1:]))
-    z = np.random.default_rng(SEED).standard_normal((count, seen.z_mean.shape[1]))
-    mosaics.draw_samples(look.decode(z.astype(np.float32)), seen.x, folder / SAMPLES)
-    return CardFigure(
-        SAMPLES,
-        "samples from the prior",
-        f"Samples from the prior, z ~ N(0, I): `vae.sample({count}, seed={SEED})`.",
+def _samples(folder: Path, model: BatchedModel, held_out: HeldOut) -> CardFigure:
+    count = math.prod(mosaics.layout(held_out.x.shape[1:]))
+    z = np.random.default_rng(PRIOR_SEED).standard_normal((count, held_out.z_mean.shape[1]))
+    mosaics.draw_samples(model.decode(z.astype(np.float32)), held_out.x, folder / SAMPLES)
+    caption = f"Samples from the prior, z ~ N(0, I): `vae.sample({count}, seed={PRIOR_SEED})`."
+    return CardFigure(SAMPLES, "samples from the prior", caption)
+
+
+def _plane(
+    folder: Path, manifest: Manifest, model: BatchedModel | None, held_out: HeldOut
+) -> CardFigure:
+    decode = model.decode if model else None
+    draw_plane(held_out, decode, manifest.loss.unit, folder / LATENT_PLANE)
+    alt = "held-out samples in the latent plane" + (", and decoded points of it" if model else "")
+    caption = "z_mean of held-out samples" + (
+        ", and decoded points between them." if model else "."
     )
+    return CardFigure(LATENT_PLANE, alt, caption)
 
 
-def _plane(folder: Path, manifest: Manifest, look: Look | None, seen: HeldOut) -> CardFigure:
-    draw_plane(seen, look.decode if look else None, manifest.loss.unit, folder / LATENT_PLANE)
-    decoded = ", and what the decoder makes of such places" if look else ""
-    return CardFigure(
-        LATENT_PLANE,
-        "held-out samples in the latent plane" + (", and the plane decoded" if look else ""),
-        f"Where the encoder puts held-out samples{decoded}.",
-    )
-
-
-def _kl(folder: Path, manifest: Manifest, seen: HeldOut) -> CardFigure:
+def _kl(folder: Path, manifest: Manifest, held_out: HeldOut) -> CardFigure:
     known = manifest.training.latents if manifest.training else None
-    found = known or latents(seen.z_mean, seen.z_log_var)
-    # The manifest counts the active dimensions over all test samples; these tell which they are.
-    active = _largest(seen.z_mean.var(axis=0, dtype=np.float64), found.active_units)
-    plots.draw_kl(found.kl_per_dimension, active, folder / LATENT_KL)
-    return CardFigure(
-        LATENT_KL,
-        "KL loss of each latent dimension",
-        f"What each latent dimension carries, on average over {'test' if known else 'held-out'} "
-        "samples.",
+    latents = known or measure_latents(held_out.z_mean, held_out.z_log_var)
+    # The manifest only counts the active dimensions. The samples here tell which ones they are.
+    order = np.argsort(-held_out.z_mean.var(axis=0, dtype=np.float64), kind="stable")
+    active = np.isin(np.arange(len(order)), order[: latents.active_units])
+    plots.draw_kl(latents.kl_per_dimension, active, folder / LATENT_KL)
+    caption = (
+        f"Mean KL loss of each latent dimension over {'test' if known else 'held-out'} samples."
     )
-
-
-def _largest(values: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
-    """Which of the values are the `count` largest."""
-    chosen = np.zeros(len(values), bool)
-    chosen[np.argsort(-values, kind="stable")[:count]] = True
-    return chosen
+    return CardFigure(LATENT_KL, "KL loss of each latent dimension", caption)

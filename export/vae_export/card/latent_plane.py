@@ -1,15 +1,14 @@
-r"""The latent plane: where held-out samples lie in it, and what its points are decoded to.
+"""The latent plane: the positions of held-out samples, and the decoded points between them.
 
-Two dimensions are their own plane. Of more, the plane is that of the two directions in which z_mean
-varies most: the eigenvectors of its covariance with the largest eigenvalues, through its mean. The
-share of a direction is its eigenvalue's share of the trace. One dimension is a line.
+Two latent dimensions are the axes of the plane, one is a line. With more, the axes are the two
+directions in which z_mean varies most: the eigenvectors of its covariance with the largest
+eigenvalues, through its mean. The stated share of an axis is its eigenvalue over the trace.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,23 +27,23 @@ Float64 = NDArray[np.float64]
 Decode = Callable[[Float32], Float32]
 
 PANEL = 480
-"""Pixels of a panel that decoded pictures are counted and shrunk to fill."""
-FEWEST, MOST = 5, 13
-"""Decoded pictures along an axis of the plane."""
-INNER = (0.02, 0.98)
-"""Quantiles of the samples' coordinates that the decoded part of the plane reaches between."""
-REACH = 2.0
-"""Standard deviations of the prior that it reaches to each side where an axis is not active."""
+"""Side of a panel in pixels, from which the number of decoded pictures follows."""
+MIN_PICTURES, MAX_PICTURES = 5, 13
+"""Number of decoded pictures along an axis of the plane."""
+MAX_TILE = PANEL // MIN_PICTURES
+"""Longer side of a decoded picture in pixels, to which larger ones are shrunk."""
+INNER_QUANTILES = (0.02, 0.98)
+"""Quantiles of the samples' coordinates that bound the decoded area."""
+PRIOR_REACH = 2.0
+"""Half the decoded range of an inactive axis, in standard deviations of the prior."""
 
 
 @dataclass(frozen=True)
 class Plane:
-    """A plane (or, of one latent dimension, a line) in the latent space.
+    """A plane, or a line, in the latent space.
 
-    Attributes:
-        origin: the point with coordinates 0, shape `(L,)`.
-        axes: orthonormal directions, shape `(k, L)`, k 2 or 1.
-        labels: what each axis is.
+    `origin`, shape `(L,)`, has coordinates 0. `axes` are orthonormal directions, shape `(k, L)`
+    with k = 2 or 1; `labels` name them.
     """
 
     origin: Float64
@@ -52,23 +51,18 @@ class Plane:
     labels: tuple[str, ...]
 
     def project(self, z: NDArray[np.floating[Any]]) -> Float64:
-        """Coordinates in the plane, shape `(n, k)`, of points of shape `(n, L)`."""
+        """Return coordinates, shape `(n, k)`, of points of shape `(n, L)`."""
         return (z - self.origin) @ self.axes.T
 
     def points(self, coordinates: Float64) -> Float32:
-        """The points of the latent space, shape `(n, L)`, at coordinates of shape `(n, k)`."""
+        """Return points of the latent space, shape `(n, L)`, at coordinates of shape `(n, k)`."""
         return (self.origin + coordinates @ self.axes).astype(np.float32)
 
 
-def fit(z_mean: Float32) -> Plane:
-    """The plane in which codes are seen best.
+def fit_plane(z_mean: Float32) -> Plane:
+    """Return the plane, or the line if L is 1, in which codes of shape `(n, L)` vary most.
 
-    Args:
-        z_mean: shape `(n, L)`, n at least 1.
-
-    Returns:
-        The dimensions themselves where L is 1 or 2; otherwise the principal axes, each of the sign
-        that makes its largest component positive.
+    Principal axes have the sign that makes their largest component positive.
     """
     size = z_mean.shape[1]
     if size <= 2:
@@ -87,78 +81,67 @@ def fit(z_mean: Float32) -> Plane:
     return Plane(mean, axes, tuple(labels))
 
 
-def frame(coordinates: Float64) -> tuple[Float64, Float64]:
-    """The part of the plane that is decoded.
+def decoded_range(coordinates: Float64) -> tuple[Float64, Float64]:
+    """Return lowest and highest decoded coordinates, each of shape `(k,)`.
 
-    Args:
-        coordinates: of the samples, shape `(n, k)`.
-
-    Returns:
-        Lowest and highest coordinates, each of shape `(k,)`: quantiles of the samples; along an
-        axis that is not active, `REACH` standard deviations of the prior around their mean.
+    These are quantiles of the samples' coordinates, shape `(n, k)`. Along an inactive axis they are
+    `PRIOR_REACH` standard deviations of the prior around the samples' mean.
     """
     active = coordinates.var(axis=0) > ACTIVE_VARIANCE
     middle = coordinates.mean(axis=0)
-    low, high = np.quantile(coordinates, INNER, axis=0)
-    return np.where(active, low, middle - REACH), np.where(active, high, middle + REACH)
+    low, high = np.quantile(coordinates, INNER_QUANTILES, axis=0)
+    return np.where(active, low, middle - PRIOR_REACH), np.where(active, high, middle + PRIOR_REACH)
 
 
-def lattice(low: Float64, high: Float64, counts: tuple[int, int]) -> Float64:
-    """Centres of the cells of a frame, row by row from its top.
+def cell_centres(low: Float64, high: Float64, counts: tuple[int, ...]) -> Float64:
+    """Return the centres of the cells of an area, shape `(cells, k)`, row by row from its top.
 
-    Args:
-        low: lowest coordinates, shape `(2,)`.
-        high: highest coordinates, shape `(2,)`.
-        counts: cells along the first axis and along the second.
-
-    Returns:
-        Coordinates, shape `(columns * rows, 2)`.
+    `counts` has the number of cells along each of the k axes.
     """
-    first, second = (
+    first, *others = (
         np.linspace(a, b, 2 * count + 1)[1::2]
         for a, b, count in zip(low, high, counts, strict=True)
     )
-    return np.stack([a.ravel() for a in np.meshgrid(first, second[::-1])], axis=1)
+    grid = np.meshgrid(first, *(centres[::-1] for centres in others))
+    return np.stack([a.ravel() for a in grid], axis=1)
 
 
-def draw_plane(seen: HeldOut, decode: Decode | None, unit: str, path: Path) -> None:
-    """Draws where samples lie in the latent plane and, beside it, what the plane is decoded to.
+def draw_plane(held_out: HeldOut, decode: Decode | None, unit: str, path: Path) -> None:
+    """Draw samples in the latent plane and, beside them, what points of the plane decode to.
 
-    Args:
-        seen: the samples; the range of their values is taken for black to white.
-        decode: z, shape `(n, L)`, to pictures; None where samples are no pictures.
-        unit: of the reconstruction loss, such as "nats".
-        path: PNG file to write.
+    `decode` maps z to pictures, or is None if samples are not pictures. The samples' range of
+    values is shown as black to white. `unit` is that of the reconstruction loss.
     """
-    plane = fit(seen.z_mean)
-    coordinates = plane.project(seen.z_mean)
+    plane = fit_plane(held_out.z_mean)
+    coordinates = plane.project(held_out.z_mean)
     if len(plane.axes) == 1:
-        _draw_line(plane, coordinates, decode, seen.x, path)
+        _draw_line(plane, coordinates, decode, held_out.x, path)
         return
-    low, high = frame(coordinates)
-    height, width = _tile(seen.x) if decode else (1, 1)
-    rows, columns = _count(height, PANEL), _count(width, PANEL)
+    low, high = decoded_range(coordinates)
+    height, width = shrunk(held_out.x[:1], MAX_TILE).shape[1:3] if decode else (1, 1)
+    rows, columns = _picture_count(height, PANEL), _picture_count(width, PANEL)
     # Pictures far from square are stretched, so that the labels keep their room.
-    shape = min(1.6, max(0.6, rows * height / (columns * width))) if decode else 1
-    size = (0.7 + 3.5 * shape, WIDTH if decode else WIDTH * 0.55)
+    aspect = min(1.6, max(0.6, rows * height / (columns * width))) if decode else 1
+    size = (0.7 + 3.5 * aspect, WIDTH if decode else WIDTH * 0.55)
     with plotting(path, *size) as figure:
         panels = figure.subplots(1, 2 if decode else 1, squeeze=False)[0]
-        _draw_codes(panels[0], coordinates, seen.reconstruction_loss, unit)
+        _draw_codes(panels[0], coordinates, held_out.reconstruction_loss, unit)
         for axes in panels:
-            axes.set(xlabel=plane.labels[0], ylabel=plane.labels[1], box_aspect=shape)
+            axes.set(xlabel=plane.labels[0], ylabel=plane.labels[1], box_aspect=aspect)
         if decode:
             corners = low.tolist(), *(high - low).tolist()
             panels[0].add_patch(Rectangle(*corners, fill=False, edgecolor="black", linewidth=0.8))
             panels[0].autoscale_view()
-            decoded = decode(plane.points(lattice(low, high, (columns, rows))))
-            _draw_decoded(panels[1], decoded, seen.x, columns, (low[0], high[0], low[1], high[1]))
-            panels[1].set_title("what the framed part is decoded to", loc="left")
+            decoded = decode(plane.points(cell_centres(low, high, (columns, rows))))
+            extent = (low[0], high[0], low[1], high[1])
+            _draw_decoded(panels[1], decoded, held_out.x, columns, extent)
+            panels[1].set_title("images decoded from the framed part", loc="left")
 
 
 def _draw_codes(axes: Any, coordinates: Float64, loss: Float32, unit: str) -> None:
-    """Scatters samples, coloured by their loss where it differs between them."""
+    """Scatter samples. They are coloured by their loss, unless all have the same."""
     x, y = coordinates.T
-    axes.set_title(f"z_mean of {_samples(len(x))}", loc="left")
+    axes.set_title(f"z_mean of {_sample_count(x)}", loc="left")
     axes.grid(color=RULE, linewidth=0.6)
     axes.set_axisbelow(True)
     low, high = np.quantile(loss, [0.02, 0.98])
@@ -175,74 +158,61 @@ def _draw_codes(axes: Any, coordinates: Float64, loss: Float32, unit: str) -> No
 
 
 def _draw_line(
-    plane: Plane, coordinates: Float64, decode: Decode | None, like: Float32, path: Path
+    plane: Plane, coordinates: Float64, decode: Decode | None, data: Float32, path: Path
 ) -> None:
-    """One latent dimension: how often its values occur, above what they are decoded to."""
-    low, high = (float(end[0]) for end in frame(coordinates))
-    low, high = min(low, float(coordinates.min())), max(high, float(coordinates.max()))
-    with _line_panels(like if decode else None, path) as (upper, lower, count):
-        z = np.linspace(low, high, 200)
-        prior = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-        options = {"bins": 60, "range": (low, high), "density": True, "histtype": "stepfilled"}
-        upper.hist(coordinates[:, 0], color=BLUE, label="z_mean", **options)
-        upper.plot(z, prior, color=GREY, linewidth=1.5, label="the prior, N(0, 1)")
-        below = ", and what it is decoded to" if decode else ""
-        upper.set_title(f"z_mean of {_samples(len(coordinates))}{below}", loc="left")
-        upper.set(ylabel="density", xlim=(low, high))
-        upper.legend(frameon=False)
+    """Draw one latent dimension: its histogram above the pictures that its values decode to."""
+    low, high = decoded_range(coordinates)
+    low, high = np.minimum(low, coordinates.min()), np.maximum(high, coordinates.max())
+    # In inches. A whole number of pictures fills the strip below the histogram undistorted.
+    left, across, bottom, panel, top = 0.6, WIDTH - 0.75, 0.5, 2.0, 0.3
+    count, strip, gap = 0, 0.0, 0.0
+    if decode:
+        height, width = shrunk(data[:1], MAX_TILE).shape[1:3]
+        count = _picture_count(width, round(PANEL * across / (WIDTH / 2)))
+        strip, gap = across / count * height / width, 0.12
+    total = bottom + strip + gap + panel + top
+    with plotting(path, total) as figure:
+        figure.set_layout_engine("none")
+        bounds = (left / WIDTH, (bottom + strip + gap) / total, across / WIDTH, panel / total)
+        upper = lower = figure.add_axes(bounds)
+        _draw_histogram(upper, coordinates[:, 0], float(low[0]), float(high[0]))
         if decode:
-            centres = np.linspace(low, high, 2 * count + 1)[1::2, np.newaxis]
-            decoded = decode(plane.points(centres))
-            _draw_decoded(lower, decoded, like, count, (low, high, 0.0, 1.0))
-            lower.set(yticks=[], xlim=(low, high))
+            upper.set_title(f"{upper.get_title('left')}, and what it is decoded to", loc="left")
             upper.tick_params(labelbottom=False)
+            bounds = (left / WIDTH, bottom / total, across / WIDTH, strip / total)
+            lower = figure.add_axes(bounds)
+            decoded = decode(plane.points(cell_centres(low, high, (count,))))
+            _draw_decoded(lower, decoded, data, count, (low[0], high[0], 0.0, 1.0))
+            lower.set(yticks=[], xlim=(low[0], high[0]))
         lower.set_xlabel(plane.labels[0])
 
 
-@contextmanager
-def _line_panels(pictures: Float32 | None, path: Path) -> Iterator[tuple[Any, Any, int]]:
-    """A wide panel above a strip that a whole number of pictures fills, undistorted; inches."""
-    left, across, bottom, gap, panel, top = 0.6, WIDTH - 0.75, 0.5, 0.12, 2.0, 0.3
-    if pictures is None:
-        count, strip, gap = 0, 0.0, 0.0
-    else:
-        height, width = _tile(pictures)
-        count = _count(width, round(PANEL * across / (WIDTH / 2)))
-        strip = across / count * height / width
-    whole = bottom + strip + gap + panel + top
-    with plotting(path, whole) as figure:
-        figure.set_layout_engine("none")
-
-        def axes(low: float, high: float) -> Any:
-            return figure.add_axes((left / WIDTH, low / whole, across / WIDTH, high / whole))
-
-        upper = axes(bottom + strip + gap, panel)
-        yield upper, axes(bottom, strip) if pictures is not None else upper, count
+def _draw_histogram(axes: Any, z_mean: Float64, low: float, high: float) -> None:
+    z = np.linspace(low, high, 200)
+    prior = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    options = {"bins": 60, "range": (low, high), "density": True, "histtype": "stepfilled"}
+    axes.hist(z_mean, color=BLUE, label="z_mean", **options)
+    axes.plot(z, prior, color=GREY, linewidth=1.5, label="the prior, N(0, 1)")
+    axes.set_title(f"z_mean of {_sample_count(z_mean)}", loc="left")
+    axes.set(ylabel="density", xlim=(low, high))
+    axes.legend(frameon=False)
 
 
 def _draw_decoded(
-    axes: Any,
-    decoded: Float32,
-    like: Float32,
-    columns: int,
-    extent: tuple[float, float, float, float],
+    axes: Any, decoded: Float32, data: Float32, columns: int, extent: tuple[float, ...]
 ) -> None:
-    """Pictures side by side, where their coordinates are on the axes."""
-    tiles = picture.to_unit_range(shrunk(decoded, PANEL // FEWEST), like=like)
+    """Draw pictures side by side at their coordinates; `data` sets the range of values."""
+    tiles = picture.to_unit_range(shrunk(decoded, MAX_TILE), like=data)
     mosaic = picture.grid(tiles, columns=columns, padding=1)
     grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if mosaic.shape[-1] == 1 else {}
     axes.imshow(mosaic.squeeze(-1) if grey else mosaic, extent=extent, aspect="auto", **grey)
 
 
-def _tile(images: Float32) -> tuple[int, int]:
-    height, width = shrunk(images[:1], PANEL // FEWEST).shape[1:3]
-    return height, width
+def _picture_count(side: int, panel: int) -> int:
+    """Return how many pictures fill a panel: an odd number, so that one lies in its middle."""
+    most = round(MAX_PICTURES * panel / PANEL)
+    return max(MIN_PICTURES, min(most, panel // side)) // 2 * 2 + 1
 
 
-def _count(side: int, panel: int) -> int:
-    """How many tiles fill a panel: an odd number, so that one lies in its middle."""
-    return max(FEWEST, min(round(MOST * panel / PANEL), panel // side)) // 2 * 2 + 1
-
-
-def _samples(count: int) -> str:
-    return f"{count:,} held-out sample{'' if count == 1 else 's'}"
+def _sample_count(samples: Float64) -> str:
+    return f"{len(samples):,} held-out sample{'' if len(samples) == 1 else 's'}"

@@ -1,7 +1,7 @@
-"""The plots of a model card: the training curve, the latent dimensions, columns of a table.
+"""The plots of a model card: training curve, latent dimensions, elements of vectors.
 
-All share one style and one size, so that they read alike at the width of a card. Their bytes follow
-from what is drawn: nothing of time, machine or Matplotlib's version is written into them.
+All plots share one style and size, so that they look alike on a card. The files contain no time,
+machine or Matplotlib version: the same data gives the same bytes.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from vae_export.card.figure_data import Float32
 from vae_runtime.latents import ACTIVE_VARIANCE
 from vae_runtime.loss import Losses
 
 WIDTH = 9.0
-"""Inches of a plot as wide as the card."""
+"""Width of a plot as wide as the card, in inches."""
 DPI = 120
 
 BLUE, GREY, RULE = "#1a5fb4", "#9aa0a6", "#e0e0e0"
-"""What matters, what it is compared with, and lines behind both."""
+"""Colours of the main values, of what they are compared with, and of grid lines."""
 
-LABELLED_DIMENSIONS = 40
-"""Bars that have room for their number below."""
-
-ELEMENTS = 8
-"""Elements of a vector that are drawn, at most four in a row."""
+MAX_LABELLED_BARS = 40
+"""Largest number of bars that have room for a label."""
+MAX_ELEMENTS = 8
+"""Largest number of vector elements drawn, at most four in a row."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Curve:
     """Losses after each epoch.
 
     Attributes:
-        train: means over the training samples, one entry an epoch.
-        validation: means over the validation samples.
+        train: means over the training samples, one entry per epoch.
+        validation: means over the validation samples, one entry per epoch.
     """
 
     train: Sequence[Losses[float]]
@@ -50,16 +50,7 @@ class Curve:
 
 @contextmanager
 def plotting(path: Path, height: float, width: float = WIDTH) -> Iterator[Figure]:
-    """A figure in the style of the card, written when the block ends.
-
-    Args:
-        path: PNG file to write.
-        height: in inches.
-        width: in inches.
-
-    Yields:
-        The empty figure.
-    """
+    """Yield an empty figure in the card's style, size in inches; write it when the block ends."""
     style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     with mpl.rc_context(style):
         figure = Figure(figsize=(width, height), layout="constrained")
@@ -69,13 +60,7 @@ def plotting(path: Path, height: float, width: float = WIDTH) -> Iterator[Figure
 
 
 def draw_training(curve: Curve, unit: str, path: Path) -> None:
-    """Draws the loss and its two parts over the epochs.
-
-    Args:
-        curve: what was reached.
-        unit: of the reconstruction loss, such as "nats".
-        path: PNG file to write.
-    """
+    """Draw the loss and its two parts over the epochs. `unit` is that of the loss."""
     epochs = np.arange(1, len(curve.train) + 1)
     titles = {"loss": "loss", "reconstruction_loss": "reconstruction loss", "kl_loss": "KL loss"}
     with plotting(path, 2.8) as figure:
@@ -91,19 +76,16 @@ def draw_training(curve: Curve, unit: str, path: Path) -> None:
             axes.set_xlabel("epoch")
             axes.set_ylabel("nats" if name == "kl_loss" else unit)
             axes.xaxis.get_major_locator().set_params(integer=True)
-            if len(epochs) == 1:  # ticks around it would be no epochs
+            if len(epochs) == 1:  # by default there are ticks at fractions of an epoch
                 axes.set_xticks(epochs)
             axes.grid(axis="y", color=RULE, linewidth=0.6)
         axes.legend(frameon=False)
 
 
 def draw_kl(kl: Sequence[float], active: NDArray[np.bool_], path: Path) -> None:
-    """Draws the KL divergence of each latent dimension, from the largest to the smallest.
+    """Draw the mean KL divergence of each latent dimension, in nats, the largest first.
 
-    Args:
-        kl: mean of each dimension, in nats.
-        active: which dimensions are, shape `(L,)`.
-        path: PNG file to write.
+    `active` is a mask of the active dimensions, shape `(L,)`.
     """
     values = np.asarray(kl, np.float64)
     order = np.argsort(-values, kind="stable")
@@ -115,15 +97,15 @@ def draw_kl(kl: Sequence[float], active: NDArray[np.bool_], path: Path) -> None:
         ):
             at = np.flatnonzero(group[order])
             if at.size:
-                heights = values[order][at]
-                # The edge keeps a bar of no height in sight.
-                axes.bar(at, heights, 0.72, color=color, ec=color, label=f"{len(at)} {label}")
+                # The edge keeps a bar of height 0 visible.
+                bars = values[order][at]
+                axes.bar(at, bars, 0.72, color=color, ec=color, label=f"{len(at)} {label}")
         total = f"{values.sum():.2f}" if values.sum() >= 0.1 else f"{values.sum():.2g}"
         axes.set_title(f"KL loss of each latent dimension: {total} nats in all", loc="left")
         axes.set_ylabel("nats")
         axes.set_ylim(0, max(1.25 * values.max(), 0.1))
         axes.set_xlim(-0.7, max(len(values), 6) - 0.3)
-        if len(values) <= LABELLED_DIMENSIONS:
+        if len(values) <= MAX_LABELLED_BARS:
             axes.set_xticks(range(len(values)), [str(i) for i in order])
             for number, is_active in zip(axes.get_xticklabels(), active[order], strict=True):
                 number.set_color("black" if is_active else GREY)
@@ -137,28 +119,22 @@ def draw_kl(kl: Sequence[float], active: NDArray[np.bool_], path: Path) -> None:
 
 
 def draw_elements(
-    x: NDArray[np.float32],
-    reconstruction: NDArray[np.float32],
-    names: Sequence[str] | None,
-    path: Path,
+    x: Float32, reconstruction: Float32, names: Sequence[str] | None, path: Path
 ) -> None:
-    """Draws the elements of vectors, what was reconstructed over what went in.
+    """Draw the elements of vectors, shape `(n, D)`: reconstruction over input.
 
-    Args:
-        x: vectors, shape `(n, D)`; of more than `ELEMENTS` elements, those that vary most.
-        reconstruction: the same shape.
-        names: of the elements; their numbers are shown where None.
-        path: PNG file to write.
+    At most `MAX_ELEMENTS` are drawn, those that vary most. If `names` is None, they are numbered.
     """
     spread = x.astype(np.float64).var(axis=0)
-    elements = np.sort(np.argsort(-spread, kind="stable")[:ELEMENTS])
+    elements = np.sort(np.argsort(-spread, kind="stable")[:MAX_ELEMENTS])
     rows = -(-len(elements) // 4)
     columns = -(-len(elements) // rows)
     with plotting(path, 2.3 * rows + 0.3, width=WIDTH * columns / 4) as figure:
         grid = figure.subplots(rows, columns, squeeze=False).flatten()
         for axes, element in zip(grid, elements, strict=False):
             _draw_element(axes, x[:, element], reconstruction[:, element])
-            title = _shortened(names[element]) if names else f"element {element}"
+            name = names[element] if names else f"element {element}"
+            title = name if len(name) <= 22 else f"{name[:19]}..."
             axes.set_title(title, loc="left", parse_math=False)
         for axes in grid[len(elements) :]:
             axes.remove()
@@ -166,11 +142,7 @@ def draw_elements(
         figure.supylabel("reconstruction", fontsize=9)
 
 
-def _shortened(name: str, length: int = 22) -> str:
-    return name if len(name) <= length else f"{name[: length - 3]}..."
-
-
-def _draw_element(axes: Any, x: NDArray[np.float32], reconstruction: NDArray[np.float32]) -> None:
+def _draw_element(axes: Any, x: Float32, reconstruction: Float32) -> None:
     low, high = float(min(x.min(), reconstruction.min())), float(max(x.max(), reconstruction.max()))
     margin = 0.05 * (high - low) or 0.5
     limits = (low - margin, high + margin)

@@ -1,4 +1,4 @@
-"""The README.md beside the edge forms: what each graph takes and gives."""
+"""The README.md beside the edge forms: inputs, outputs and tolerances of each graph."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from vae_runtime.bundle.variants import FLOAT32
 _MEANING = {
     "x": "samples",
     "z": "latent vectors",
-    "eps": "noise; zeros for the score at z = z_mean",
+    "eps": "noise; zeros give the loss at z = z_mean",
     "z_mean": "means of q(z given x)",
-    "z_log_var": "logarithms of its variances",
+    "z_log_var": "logarithms of the variances of q(z given x)",
     "logits": "logits of the reconstruction",
-    "values": "reconstruction, standardised",
+    "values": "standardised reconstruction",
     "reconstruction": "reconstruction",
     "reconstruction_loss": "summed over the elements of a sample",
     "kl_loss": "KL divergence from N(0, I), in nats",
@@ -21,75 +21,70 @@ _MEANING = {
 
 
 def edge_readme(manifest: Manifest, precision: str, batch: int, sets: int) -> str:
-    """Writes the text.
-
-    Args:
-        manifest: of the bundle.
-        precision: of the graphs.
-        batch: samples in one run.
-        sets: of test data, for each graph.
-
-    Returns:
-        Markdown.
-    """
-    m = manifest
+    """Return the text as Markdown, for graphs with `sets` sets of test data each."""
+    m, plural = manifest, "s" if batch > 1 else ""
     parts = [
-        f"# {m.name}: edge forms\n\n"
-        f"Graphs in {precision} for exactly {batch} sample{'s' if batch > 1 else ''} a run, opset "
-        f"{m.graphs.loss.opset}. In each folder: `model.onnx`; `model.ort`, the same in ONNX "
-        "Runtime's format, optimised for the CPU; `required_operators.config`, what a minimal "
-        f"build of ONNX Runtime must have for it; {sets} `test_data_set_*` with inputs and the "
-        "values that TensorFlow computed from them, in the order of the tables.\n",
-        "## Preprocessing\n\n" + _preprocessing(m) + "\n",
+        f"""# {m.name}: edge forms
+
+Graphs in {precision}, opset {m.graphs.loss.opset}, for exactly {batch} sample{plural} \
+per run. Each folder holds:
+
+- `model.onnx`: the graph.
+- `model.ort`: the same graph in ONNX Runtime's format, optimised for the CPU.
+- `required_operators.config`: the operators that a minimal build of ONNX Runtime needs for it.
+- {sets} `test_data_set_*`: inputs, and the values that TensorFlow computed from them, in the order
+  of the tables below.
+
+## Preprocessing
+
+{_preprocessing(m)}
+"""
     ]
-    for name in ("encoder", "decoder", "loss"):
-        graph = getattr(m.graphs_of(precision), name)
-        rows = [f"## {name}\n", "| tensor | dtype | shape | |", "|---|---|---|---|"]
+    for name, graph in vars(m.graphs_of(precision)).items():
+        rows = [f"## {name}\n", "| tensor | dtype | shape | meaning |", "|---|---|---|---|"]
         for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):
-            rows += [_row(f"{kind}_{i}", t, batch) for i, t in enumerate(tensors)]
+            rows += [_row(f"{kind}_{i}", tensor, batch) for i, tensor in enumerate(tensors)]
         parts.append("\n".join([*rows, ""]))
-    parts.append("## Parity\n\n" + _parity(m, precision) + "\n")
+    parts.append(f"## Parity\n\n{_parity(m, precision)}\n")
     return "\n".join(parts)
 
 
-def _row(place: str, tensor: TensorSpec, batch: int) -> str:
+def _row(file: str, tensor: TensorSpec, batch: int) -> str:
     shape = ", ".join(map(str, (batch, *tensor.shape[1:])))
-    return (
-        f"| {place}, `{tensor.name}` | {tensor.dtype} | ({shape}) | "
-        f"{_MEANING.get(tensor.name, '')} |"
-    )
+    return f"| {file}, `{tensor.name}` | {tensor.dtype} | ({shape}) | {_MEANING[tensor.name]} |"
 
 
 def _preprocessing(m: Manifest) -> str:
-    layout = "height, width, channels" if len(m.input.shape) == 3 else "columns in their order"
+    axes = "height, width, channels" if len(m.input.shape) == 3 else "columns in their order"
     if m.input.dtype == "uint8":
-        values = "raw pixels, 0 to 255; the graphs divide by 255"
+        values = "raw pixels from 0 to 255. The graphs divide them by 255"
     elif m.input.range:
-        values = f"values from {m.input.range[0]:g} to {m.input.range[1]:g}; divide pixels by 255"
+        values = f"values from {m.input.range[0]:g} to {m.input.range[1]:g}. Divide pixels by 255"
     else:
-        values = "any finite values, as in training; divide pixels by 255"
-    scaled = "; the graphs standardise" if m.input.standardization else ""
-    return f"`x`: {layout}, {m.input.dtype}, {values}{scaled}. Nothing else is to be done."
+        values = "any finite values, as in training. Divide pixels by 255"
+    scaled = " The graphs standardise the values." if m.input.standardization else ""
+    return f"`x`: {axes}; {m.input.dtype}; {values}.{scaled} Nothing else is needed."
 
 
 def _parity(m: Manifest, precision: str) -> str:
     if precision == FLOAT32:
         t = m.tolerances
         allowed = (
-            f"tensors differ by at most {t.tensor_atol:g} + {t.tensor_rtol:g} of the value, losses "
-            f"by {t.loss_atol:g} + {t.loss_rtol:g} of the value"
+            f"tensors differ by at most {t.tensor_atol:g} + {t.tensor_rtol:g} * |value| and losses "
+            f"by at most {t.loss_atol:g} + {t.loss_rtol:g} * |value|."
         )
     else:
         v = m.variants[precision]
-        shares = ", ".join(f"{name} {share:g}" for name, share in v.tolerances.items())
-        alone = ", one sample a run: its ranges follow the batch" if v.method == "dynamic" else ""
+        fractions = ", ".join(f"{name} {value:g}" for name, value in v.tolerances.items())
         allowed = (
-            "outputs differ by at most these shares of the output's largest value over the whole "
-            "proof (losses: of the value or of the median, whichever is larger)"
-            f"{alone}: {shares}"
+            "outputs differ by at most the following fractions of the output's largest value over "
+            f"all samples in the bundle's `{m.parity.file}` (losses: of the value or the median, "
+            f"whichever is larger): {fractions}."
         )
+        if v.method == "dynamic":
+            allowed += " They hold for one sample per run, because ranges depend on the batch."
     return (
-        f"A runtime computes what TensorFlow computed if {allowed}. The folders are laid out as "
-        "ONNX's own model tests: give one to `onnx_test_runner`, to `onnx.backend.test`, or to "
-        "your runtime's tool for them, with these tolerances."
+        f"A runtime agrees with TensorFlow if {allowed}\n\nThe folders have the layout of ONNX's "
+        "own model tests. Give one to `onnx_test_runner`, to `onnx.backend.test`, or to your "
+        "runtime's tool for such tests, with these tolerances."
     )

@@ -1,14 +1,14 @@
-"""Edge forms: each graph with a fixed batch, with test data that other runtimes' tools read.
+"""Edge forms: each graph with a fixed batch size, and test data that other runtimes' tools read.
 
-    GRAPH/model.onnx                     the graph, `batch` replaced by a number
-    GRAPH/model.ort                      the same in ONNX Runtime's own format
+    GRAPH/model.onnx                     the graph; the dimension `batch` is a number
+    GRAPH/model.ort                      the same graph in ONNX Runtime's own format
     GRAPH/required_operators.config      the operators that a minimal ONNX Runtime needs for it
-    GRAPH/test_data_set_N/input_I.pb     inputs of the proof, in the order of the graph
+    GRAPH/test_data_set_N/input_I.pb     inputs from `parity.npz`, in the order of the graph
     GRAPH/test_data_set_N/output_I.pb    TensorFlow's values for them
     README.md                            inputs, outputs and preprocessing of each graph
 
-The layout of a graph's folder is that of ONNX's own model tests, so its backend tests and
-`onnx_test_runner` check parity with no code of ours.
+A graph's folder has the layout of ONNX's own model tests. ONNX's backend tests and
+`onnx_test_runner` can therefore check parity without build-vae.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,33 +24,31 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from onnxruntime.tools.convert_onnx_models_to_ort import (
-    OptimizationStyle,
-    convert_onnx_models_to_ort,
-)
+from onnxruntime.tools import convert_onnx_models_to_ort as ort_tool
 
 from vae_export.edge_forms.readme import edge_readme
-from vae_export.graphs.lowering import quietly
-from vae_export.publish import publishing_folder
+from vae_export.graphs.convert import one_line
+from vae_export.graphs.lowering import muted_logging
+from vae_export.publish import publishing_new_folder
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.fields import Graphs, GraphSpec
+from vae_runtime.bundle.fields import GraphSpec
 from vae_runtime.bundle.variants import FLOAT32
 from vae_runtime.errors import ExportError, OptionError
 from vae_runtime.inference.loading import check_precision
-from vae_runtime.proof.parity import read_reference
+from vae_runtime.proof.reference import read_reference
 
 MAX_SETS = 8
-"""Most sets of test data a graph; the last samples of the proof, its outliers, are among them."""
+"""Largest number of test data sets per graph. They include the last samples, the outliers."""
 
 
 @dataclass(frozen=True)
 class EdgeForms:
-    """What was written.
+    """The edge forms that were written.
 
     Attributes:
         path: the folder.
-        batch: samples in one run.
-        sets: of test data, for each graph.
+        batch: number of samples in one run.
+        sets: number of test data sets for each graph.
     """
 
     path: Path
@@ -62,21 +59,21 @@ class EdgeForms:
 def edge(
     bundle: str | Path, output: str | Path, *, batch: int = 1, precision: str = FLOAT32
 ) -> EdgeForms:
-    """Writes the edge forms of a bundle's graphs.
+    """Write the edge forms of a bundle's graphs.
 
     Args:
-        bundle: a bundle, a folder or a single file.
-        output: a folder that is not there yet, or is empty.
-        batch: samples in one run.
-        precision: `float32`, or a variant of the bundle.
+        bundle: path of the bundle, a folder or a single file.
+        output: path of a new or empty folder.
+        batch: number of samples in one run.
+        precision: `float32`, or the name of a variant of the bundle.
 
     Returns:
-        What was written.
+        The folder, the batch size, and the number of test data sets.
 
     Raises:
         BundleError: the bundle is damaged.
-        ExportError: the folder is there or cannot be written, or a graph cannot be converted.
-        OptionError: a batch below 1, or a precision that the bundle does not have.
+        ExportError: the folder is not empty or cannot be written, or a graph cannot be converted.
+        OptionError: the batch is below 1, or the bundle does not have the precision.
     """
     if batch < 1:
         raise OptionError(f"batch is {batch}, expected 1 or more")
@@ -84,35 +81,23 @@ def edge(
     check_precision(source, precision)
     source.check_files()
     reference = read_reference(source)
-    rows = _rows(source.manifest.parity.samples, batch)
-    graphs = source.manifest.graphs_of(precision)
-    with publishing_folder(output) as folder:
-        for field in fields(Graphs):
-            spec: GraphSpec = getattr(graphs, field.name)
-            place = folder / field.name
-            place.mkdir()
-            model = with_batch(source.read(spec.file), batch, spec.file)
-            (place / "model.onnx").write_bytes(model)
-            _write_sets(place, spec, reference, rows)
-            _convert(place, spec.file)
-        text = edge_readme(source.manifest, precision, batch, len(rows))
+    sets = _choose_samples(source.manifest.parity.samples, batch)
+    with publishing_new_folder(output) as folder:
+        for name, spec in vars(source.manifest.graphs_of(precision)).items():
+            (folder / name).mkdir()
+            model = fix_batch(source.read(spec.file), batch, spec.file)
+            (folder / name / "model.onnx").write_bytes(model)
+            _write_test_data(folder / name, spec, reference, sets)
+            _write_ort_format(folder / name, spec.file)
+        text = edge_readme(source.manifest, precision, batch, len(sets))
         (folder / "README.md").write_text(text, "utf-8")
-    return EdgeForms(output, batch, len(rows))
+    return EdgeForms(output, batch, len(sets))
 
 
-def with_batch(data: bytes, batch: int, where: str) -> bytes:
-    """A graph with a number in the place of `batch`.
+def fix_batch(data: bytes, batch: int, where: str) -> bytes:
+    """Return an ONNX file with a fixed batch size, checked by ONNX's checker.
 
-    Args:
-        data: an ONNX file of a bundle.
-        batch: samples in one run.
-        where: its name, for messages.
-
-    Returns:
-        The ONNX file, checked by ONNX's own checker.
-
-    Raises:
-        ExportError: the graph does not take a fixed batch.
+    Raises `ExportError`, which names `where`, if the graph does not allow it.
     """
     model = onnx.load_from_string(data)
     for value in (*model.graph.input, *model.graph.output):
@@ -120,57 +105,51 @@ def with_batch(data: bytes, batch: int, where: str) -> bytes:
     try:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ExportError(f"{where} cannot have a batch of {batch}: {reason}") from error
+        raise ExportError(f"{where} cannot have a batch of {batch}: {one_line(error)}") from error
     result: bytes = model.SerializeToString(deterministic=True)
     return result
 
 
-def _rows(samples: int, batch: int) -> list[NDArray[np.int64]]:
-    """Which samples each set holds: whole batches from both ends of the proof."""
+def _choose_samples(samples: int, batch: int) -> list[NDArray[np.int64]]:
+    """Return the indices of the samples in each set: whole batches from both ends."""
     sets = max(1, samples // batch)
     chosen = sorted({*range(sets)} if sets <= MAX_SETS else {*range(5), *range(sets - 3, sets)})
     return [np.arange(i * batch, (i + 1) * batch) % samples for i in chosen]
 
 
-def _write_sets(
-    place: Path, spec: GraphSpec, reference: dict[str, Any], rows: list[NDArray[np.int64]]
+def _write_test_data(
+    folder: Path, spec: GraphSpec, reference: dict[str, Any], sets: list[NDArray[np.int64]]
 ) -> None:
-    for i, chosen in enumerate(rows):
-        target = place / f"test_data_set_{i}"
+    for i, samples in enumerate(sets):
+        target = folder / f"test_data_set_{i}"
         target.mkdir()
         for kind, tensors in (("input", spec.inputs), ("output", spec.outputs)):
             for j, tensor in enumerate(tensors):
-                array = np.ascontiguousarray(reference[tensor.name][chosen])
+                array = np.ascontiguousarray(reference[tensor.name][samples])
                 proto = numpy_helper.from_array(array, tensor.name)
-                (target / f"{kind}_{j}.pb").write_bytes(proto.SerializeToString())
+                onnx.save_tensor(proto, target / f"{kind}_{j}.pb")
 
 
-def _convert(place: Path, where: str) -> None:
-    """Adds ONNX Runtime's own format and the list of operators."""
+def _write_ort_format(folder: Path, where: str) -> None:
+    """Write `model.ort` and the list of its operators beside `model.onnx`."""
     try:
-        with _silence():
-            convert_onnx_models_to_ort(
-                place / "model.onnx", place, optimization_styles=[OptimizationStyle.Fixed]
+        with (  # the tool logs, prints, and leaves files for Python to close
+            muted_logging(),
+            contextlib.redirect_stdout(io.StringIO()),
+            warnings.catch_warnings(action="ignore", category=ResourceWarning),
+        ):
+            ort_tool.convert_onnx_models_to_ort(
+                folder / "model.onnx", folder, [ort_tool.OptimizationStyle.Fixed]
             )
-        config = next(place.glob("*.config"))
-        if not (place / "model.ort").is_file():
+        config = next(folder.glob("*.config"))
+        if not (folder / "model.ort").is_file():
             raise FileNotFoundError("no model.ort was written")
-    except (Exception, SystemExit) as error:  # the tool raises whatever it meets
-        reason = " ".join(str(error).split())[:300]
-        raise ExportError(
-            f"{where} cannot be converted to ONNX Runtime's format: {reason}"
-        ) from error
+    except (Exception, SystemExit) as error:  # the tool raises any kind of error
+        reason = one_line(Exception(error))
+        message = f"{where} cannot be converted to ONNX Runtime's format: {reason}"
+        raise ExportError(message) from error
     lines = config.read_text("utf-8").splitlines()
     config.unlink()
-    kept = [line for line in lines if not line.startswith("#")]  # comments name this machine
+    kept = [line for line in lines if not line.startswith("#")]  # comments hold local paths
     text = "\n".join(["# domain;opset;operators", *kept, ""])
-    (place / "required_operators.config").write_text(text, "utf-8")
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """The tool prints and logs what it does, and leaves files for Python to close."""
-    with quietly(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        yield
+    (folder / "required_operators.config").write_text(text, "utf-8")

@@ -1,1 +1,1 @@
-"""From Keras functions to checked ONNX graphs, also in lower precision."""
+"""Conversion of TensorFlow functions to checked ONNX graphs, also in lower precision."""

@@ -1,17 +1,18 @@
-"""TensorFlow function to ONNX: converted by tf2onnx, put into canonical form, checked.
+"""Conversion of a TensorFlow function to ONNX: by tf2onnx, then in canonical form, then checked.
 
-tf2onnx does not raise where it meets an operator that it cannot convert: it logs, and writes a
-graph that no runtime loads. So nothing that comes from it is believed before it was checked.
+tf2onnx does not raise if it cannot convert an operator: it logs, and writes a graph that no runtime
+loads. So every graph is checked before it is used.
 
-Canonical form: one node order that follows from the outputs, names that follow from that order,
-initializers sorted by name, `batch` as the first dimension of every input and output. The same
-weights give the same bytes, whatever else the process did before.
+Canonical form: the outputs determine the order of the nodes, that order determines all names,
+initializers are sorted by name, and `batch` is the first dimension of every input and output. The
+same weights give the same bytes, whatever else the process did before.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,69 +28,44 @@ from vae_runtime.graph.check import check_graph
 from vae_runtime.graph.operators import OPERATORS
 
 OPSETS = (17, 18)
-DOMAINS = ("", "ai.onnx")
-RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomUniform")
+ONNX_DOMAINS = ("", "ai.onnx")
+RANDOM_OPERATORS = ("Bernoulli", "Multinomial", "RandomNormal", "RandomUniform")
+"""Prefixes of the names of ONNX's random operators."""
+
 ELEMENT_TYPES = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8}
 IR_VERSION = 8
-"""The file format of opset 17 and 18: the oldest runtimes that know these operators read it."""
+"""ONNX file format of opset 17 and 18: the oldest runtimes that know these operators read it."""
 
 
-def convert(
-    function: Any,
-    name: str,
-    inputs: tuple[TensorSpec, ...],
-    outputs: tuple[TensorSpec, ...],
-    *,
-    opset: int,
-    metadata: dict[str, str],
-) -> bytes:
-    """Converts a TensorFlow function to a checked ONNX file.
+def convert(function: Any, spec: GraphSpec, metadata: dict[str, str]) -> bytes:
+    """Convert a `tf.function` that returns a dict of tensors to a checked ONNX file.
 
-    Args:
-        function: a `tf.function` with an input signature that returns a dict of tensors.
-        name: name of the graph.
-        inputs: what the graph must take.
-        outputs: what the graph must give.
-        opset: ONNX operator set.
-        metadata: stored in the file as `metadata_props`.
-
-    Returns:
-        Bytes of the ONNX file; the same for the same weights.
-
-    Raises:
-        ExportError: the function cannot be expressed in ONNX as stated.
+    `metadata` becomes the file's `metadata_props`. The same weights give the same bytes. An
+    `ExportError` says why ONNX cannot express the function as `spec` states.
     """
+    name = Path(spec.file).stem
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     try:
         model, _ = tf2onnx.convert.from_function(
             function,
             input_signature=list(function.input_signature),
-            opset=opset,
+            opset=spec.opset,
             custom_rewriter=[_fix_reshapes],
         )
     except Exception as error:  # tf2onnx raises whatever its handlers raise
-        raise ExportError(f"{name} cannot be converted to ONNX: {_one_line(error)}") from error
+        raise ExportError(f"{name} cannot be converted to ONNX: {one_line(error)}") from error
     _check_operators(model, name)
-    _check_signature(model, name, inputs, outputs)
-    model = group_logarithms(model, opset=opset)
-    canonical = canonicalize(model, name, inputs, outputs, opset=opset, metadata=metadata)
+    _check_signature(model, name, spec)
+    canonical = canonicalize(group_logarithms(model, opset=spec.opset), spec, metadata)
     data: bytes = canonical.SerializeToString(deterministic=True)
-    check(data, GraphSpec(f"{name}.onnx", opset, inputs, outputs))
+    check_onnx(data, spec)
     return data
 
 
-def canonicalize(
-    model: ModelProto,
-    name: str,
-    inputs: tuple[TensorSpec, ...],
-    outputs: tuple[TensorSpec, ...],
-    *,
-    opset: int,
-    metadata: dict[str, str],
-) -> ModelProto:
-    """The same computation in canonical form; see the module's text."""
-    nodes = list(_from_outputs(model.graph, [spec.name for spec in outputs]))
-    names = {spec.name: spec.name for spec in (*inputs, *outputs)}
+def canonicalize(model: ModelProto, spec: GraphSpec, metadata: dict[str, str]) -> ModelProto:
+    """Return the same computation in canonical form, named like the stem of `spec.file`."""
+    nodes = list(_sorted_from_outputs(model.graph, [tensor.name for tensor in spec.outputs]))
+    names = {tensor.name: tensor.name for tensor in (*spec.inputs, *spec.outputs)}
     initializers = {tensor.name: tensor for tensor in model.graph.initializer}
     kept: dict[str, TensorProto] = {}
     renamed: list[NodeProto] = []
@@ -98,11 +74,11 @@ def canonicalize(
         copy.CopyFrom(node)
         copy.name = f"{node.op_type}_{i}"
         copy.ClearField("doc_string")
-        copy.ClearField("domain")  # of an operator of ONNX itself it has two spellings
+        copy.ClearField("domain")  # ONNX's own domain has two spellings
         for j, source in enumerate(node.input):
             if source in initializers and source not in names:
                 names[source] = f"{copy.name}.{j}"
-                kept[source] = _renamed_tensor(initializers[source], names[source])
+                kept[source] = _copied_tensor(initializers[source], names[source])
             copy.input[j] = names[source] if source else ""
         for j, target in enumerate(node.output):
             names.setdefault(target, copy.name if j == 0 else f"{copy.name}.out{j}")
@@ -111,18 +87,18 @@ def canonicalize(
         copy.attribute.extend(sorted(node.attribute, key=lambda a: a.name))
         for attribute in copy.attribute:
             if attribute.HasField("t"):
-                attribute.t.CopyFrom(_renamed_tensor(attribute.t, attribute.t.name))
+                attribute.t.CopyFrom(_copied_tensor(attribute.t, attribute.t.name))
         renamed.append(copy)
     graph = helper.make_graph(
         renamed,
-        name,
-        [_value_info(spec) for spec in inputs],
-        [_value_info(spec) for spec in outputs],
+        Path(spec.file).stem,
+        [_value_info(tensor) for tensor in spec.inputs],
+        [_value_info(tensor) for tensor in spec.outputs],
         sorted(kept.values(), key=lambda tensor: tensor.name),
     )
     result = helper.make_model(
         graph,
-        opset_imports=[helper.make_opsetid("", opset)],
+        opset_imports=[helper.make_opsetid("", spec.opset)],
         ir_version=IR_VERSION,
         producer_name="build-vae",
     )
@@ -130,24 +106,16 @@ def canonicalize(
     return result
 
 
-def check(data: bytes, spec: GraphSpec) -> None:
-    """Checks an ONNX file: with ONNX's own checker, by ONNX Runtime, and as a bundle's loader does.
-
-    Args:
-        data: bytes of the file.
-        spec: what the manifest will say of it.
-
-    Raises:
-        ExportError: one of the three refuses it.
-    """
+def check_onnx(data: bytes, spec: GraphSpec) -> None:
+    """Raise `ExportError` if ONNX's checker, ONNX Runtime or the bundle loader refuses a file."""
     try:
         onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # neither library has a common base for what it raises
+    except Exception as error:  # the two libraries have no common base class of errors
         raise ExportError(
-            f"{spec.file} was converted to an ONNX graph that does not load: {_one_line(error)}: "
+            f"{spec.file} was converted to an ONNX graph that does not load: {one_line(error)}: "
             "a Conv2DTranspose whose stride is larger than its kernel is a known cause"
         ) from error
     try:
@@ -157,10 +125,10 @@ def check(data: bytes, spec: GraphSpec) -> None:
 
 
 def _fix_reshapes(graph: Any, operators: list[Any]) -> list[Any]:
-    """Gives a reshape to (batch, constants...) the constant shape (-1, constants...).
+    """Give each reshape to (batch, constants...) the constant shape (-1, constants...).
 
-    Keras reads the batch size from the tensor. Whether tf2onnx later sees through that depends on
-    the order of a set, and with it on PYTHONHASHSEED: the same model had two graphs.
+    Keras reads the batch size from the tensor. Whether tf2onnx later replaces it by a constant
+    depends on the order of a set, and so on PYTHONHASHSEED: the same model had two graphs.
     """
     for reshape in [node for node in operators if node.type == "Reshape"]:
         shape = reshape.inputs[1]
@@ -173,8 +141,8 @@ def _fix_reshapes(graph: Any, operators: list[Any]) -> list[Any]:
     return operators
 
 
-def _from_outputs(graph: GraphProto, outputs: list[str]) -> Iterator[NodeProto]:
-    """Nodes in the order in which a walk from the outputs towards the inputs completes them."""
+def _sorted_from_outputs(graph: GraphProto, outputs: list[str]) -> Iterator[NodeProto]:
+    """Yield the nodes that the outputs need, in the post-order of a walk towards the inputs."""
     producer = {target: node for node in graph.node for target in node.output}
     done: set[int] = set()
     for output in outputs:
@@ -193,67 +161,55 @@ def _from_outputs(graph: GraphProto, outputs: list[str]) -> Iterator[NodeProto]:
 
 def _check_operators(model: ModelProto, name: str) -> None:
     for node in model.graph.node:
-        if node.domain not in DOMAINS:
+        kind, operator, reason = "operator", node.op_type, ""
+        if node.domain not in ONNX_DOMAINS:
+            operator, reason = f"{node.domain}:{node.op_type}", "is not part of ONNX: "
+        elif any(attribute.HasField("g") for attribute in node.attribute):
+            kind = "control flow"
+            reason = "is not supported: give a recurrent layer unroll=True, or "
+        elif node.op_type.startswith(RANDOM_OPERATORS):
+            kind = "random operator"
+            reason = "gives other numbers in every runtime: make noise an input, or "
+        elif not onnx.defs.has(node.op_type):
+            kind, reason = "TensorFlow operator", "has no ONNX form: "
+        elif node.op_type not in OPERATORS:
+            reason = "no bundle may use: "
+        if reason:
             raise ExportError(
-                f"{name} holds the operator {node.domain}:{node.op_type} (from {node.name}), which "
-                "is not part of ONNX: replace the layer it comes from"
-            )
-        if any(attribute.HasField("g") for attribute in node.attribute):
-            raise ExportError(
-                f"{name} holds the control flow {node.op_type} (from {node.name}), which is not "
-                "supported: give a recurrent layer unroll=True, or replace the layer it comes from"
-            )
-        if node.op_type.startswith(RANDOM):
-            raise ExportError(
-                f"{name} holds the random operator {node.op_type} (from {node.name}), which gives "
-                "other numbers in every runtime: make noise an input, or replace the layer it "
-                "comes from"
-            )
-        if not onnx.defs.has(node.op_type):
-            raise ExportError(
-                f"{name} holds the TensorFlow operator {node.op_type} (from {node.name}), which "
-                "has no ONNX form: replace the layer it comes from"
-            )
-        if node.op_type not in OPERATORS:
-            raise ExportError(
-                f"{name} holds the operator {node.op_type} (from {node.name}), which no bundle may "
-                "use: replace the layer it comes from"
+                f"{name} holds the {kind} {operator} (from {node.name}), which {reason}replace the "
+                "layer it comes from"
             )
 
 
-def _check_signature(
-    model: ModelProto, name: str, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
-) -> None:
-    for kind, values, specs in (
-        ("inputs", model.graph.input, inputs),
-        ("outputs", model.graph.output, outputs),
+def _check_signature(model: ModelProto, name: str, spec: GraphSpec) -> None:
+    for kind, values, tensors in (
+        ("inputs", model.graph.input, spec.inputs),
+        ("outputs", model.graph.output, spec.outputs),
     ):
-        found = {value.name: _shape(value) for value in values}
-        expected = {spec.name: spec.shape[1:] for spec in specs}
-        if found != expected:
+        found = {v.name: v.type.tensor_type for v in values}
+        shapes = {key: tuple(d.dim_value for d in t.shape.dim)[1:] for key, t in found.items()}
+        expected = {tensor.name: tensor.shape[1:] for tensor in tensors}
+        if shapes != expected:
             raise ExportError(
-                f"{name} has the {kind} {found}, expected {expected} behind the batch dimension: a "
+                f"{name} has the {kind} {shapes}, expected {expected} after the batch dimension: a "
                 "layer that captures a constant, or whose output shape is not fixed, is a known "
                 "cause"
             )
-        for value in values:
-            dtype = next(spec.dtype for spec in specs if spec.name == value.name)
-            if value.type.tensor_type.elem_type != ELEMENT_TYPES[dtype]:
-                raise ExportError(f"{name}'s {value.name} is not {dtype}: use {dtype} throughout")
-
-
-def _shape(value: Any) -> tuple[int, ...]:
-    return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)[1:]
+        for tensor in tensors:
+            if found[tensor.name].elem_type != ELEMENT_TYPES[tensor.dtype]:
+                raise ExportError(
+                    f"{name}'s {tensor.name} is not {tensor.dtype}: use {tensor.dtype} throughout"
+                )
 
 
 def _value_info(spec: TensorSpec) -> Any:
     return helper.make_tensor_value_info(spec.name, ELEMENT_TYPES[spec.dtype], spec.shape)
 
 
-def _renamed_tensor(tensor: TensorProto, name: str) -> TensorProto:
-    array = onnx.numpy_helper.to_array(tensor)
-    return onnx.numpy_helper.from_array(array, name)
+def _copied_tensor(tensor: TensorProto, name: str) -> TensorProto:
+    return onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor), name)
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """Return the text of another library's error as one line of at most 400 characters."""
     return " ".join(str(error).split())[:400]

@@ -1,7 +1,7 @@
-"""The converted graph in a form that runs faster and computes the same loss.
+"""Rewriting of a converted graph: it runs faster in ONNX Runtime and computes the same loss.
 
-The loss stands once, in `vae_runtime.loss`; what is traced from it is rewritten here where ONNX
-Runtime is slow at the literal form.
+The loss is defined in `vae_runtime.loss` only. The graph traced from it is rewritten here where
+ONNX Runtime is slow.
 
 Logarithms in groups: binary cross-entropy ends in
 
@@ -12,42 +12,37 @@ far inside float32, and its logarithm is the sum of theirs:
 
     sum over D of a  +  sum over D / k of  log(product of k of 1 + exp(-|l|))
 
-The product adds to each factor's rounding one more of the same size; against that D - D / k
-logarithms and as many summands are gone. Only this very pattern is rewritten: of other arguments
-the product might overflow.
+The product adds one more rounding error of the same size per factor. In return, D - D / k
+logarithms and as many summands are gone. Only this pattern is rewritten, because the product of
+other arguments might overflow.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from itertools import permutations
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 SMALLEST_GROUP = 4
 LARGEST_GROUP = 32
-"""Groups of 16 to 56 take a quarter of the time of single logarithms; beyond, longer again."""
+"""Groups of 16 to 56 take a quarter of the time of single logarithms; larger ones take longer."""
 
 
 def group_logarithms(model: ModelProto, *, opset: int) -> ModelProto:
-    """Replaces a sum of logarithms of 1 + exp(-|l|) by that of the logarithms of their products.
+    """Return a copy that sums logarithms of products instead of logarithms of 1 + exp(-|l|).
 
-    Args:
-        model: an ONNX model; it is left as it is.
-        opset: its operator set.
-
-    Returns:
-        The model, rewritten wherever the pattern occurs with a number of elements that has a
-        divisor between `SMALLEST_GROUP` and `LARGEST_GROUP`; else an equal one.
+    A sum is rewritten if its number of elements has a divisor from `SMALLEST_GROUP` to
+    `LARGEST_GROUP`.
     """
     result = ModelProto()
     result.CopyFrom(model)
-    graph = _Graph(onnx.shape_inference.infer_shapes(model).graph)
+    patterns = _Patterns(onnx.shape_inference.infer_shapes(model).graph)
     del result.graph.node[:]
     for node in model.graph.node:
-        found = graph.summed_logarithms(node)
+        found = patterns.summed_logarithms(node)
         if found is None:
             result.graph.node.append(node)
         else:
@@ -57,86 +52,69 @@ def group_logarithms(model: ModelProto, *, opset: int) -> ModelProto:
     return result
 
 
-class _Graph:
-    """A graph, asked for patterns."""
+class _Patterns:
+    """Search of a graph for the sum of logarithms."""
 
     def __init__(self, graph: GraphProto) -> None:
         self._producers = {target: node for node in graph.node for target in node.output}
         self._uses = Counter(source for node in graph.node for source in node.input)
         self._uses.update(value.name for value in graph.output)
-        self._constants = {tensor.name: tensor for tensor in graph.initializer}
+        self._constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
         self._shapes = {
             value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
             for value in (*graph.value_info, *graph.input)
         }
 
     def summed_logarithms(self, node: NodeProto) -> tuple[str, str, tuple[int, int]] | None:
-        """Looks for the pattern that ends in this node.
+        """Return the names of a and of 1 + exp(-|l|), and the groups' shape, if `node` is the sum.
 
-        Returns:
-            The names of a and of 1 + exp(-|l|), and the shape of groups; None if it is not there.
+        The shape is (number of groups, size of a group).
         """
         if not self._sums_rows(node):
             return None
-        for log, rest in self._terms(node.input[0]):
-            argument = self._only("Log", log)
-            if argument is None or not self._is_one_plus_exp(argument):
-                continue
-            shape = self._shapes.get(argument, [])
-            group = _largest_group(shape[1]) if len(shape) == 2 else None
-            if group and self._shapes.get(rest) == shape:
-                return rest, argument, (shape[1] // group, group)
+        for log, rest in permutations(self._inputs("Add", node.input[0]), 2):
+            for argument in filter(self._is_one_plus_exp, self._inputs("Log", log)):
+                shape = self._shapes.get(argument, [])
+                group = _largest_group(shape[1]) if len(shape) == 2 else None
+                if group and self._shapes.get(rest) == shape:
+                    return rest, argument, (shape[1] // group, group)
         return None
 
     def _sums_rows(self, node: NodeProto) -> bool:
         if node.op_type != "ReduceSum" or len(node.input) != 2:
             return False
         keepdims = next((a.i for a in node.attribute if a.name == "keepdims"), 1)
-        axes = self._constant(node.input[1])
+        axes = self._constants.get(node.input[1])
         return keepdims == 0 and axes is not None and axes.tolist() in ([1], [-1])
 
     def _is_one_plus_exp(self, name: str) -> bool:
-        """In the two ways to write it: 1 + exp(-|l|), and exp(-|l|) - (-1) as in the loss."""
-        node = self._producers.get(name)
-        if node is not None and node.op_type == "Sub" and self._uses[name] == 1:
-            exp, minus_one = node.input
-            return self._is(-1.0, minus_one) and self._is_exp_of_minus_abs(exp)
+        """Tell whether a tensor is 1 + exp(-|l|), or exp(-|l|) - (-1) as in `vae_runtime.loss`."""
+        if difference := self._inputs("Sub", name):
+            exp, minus_one = difference
+            return self._is_constant(minus_one, -1.0) and self._is_exp_of_minus_abs(exp)
         return any(
-            self._is(1.0, one) and self._is_exp_of_minus_abs(other)
-            for one, other in self._terms(name)
+            self._is_constant(one, 1.0) and self._is_exp_of_minus_abs(exp)
+            for one, exp in permutations(self._inputs("Add", name), 2)
         )
 
     def _is_exp_of_minus_abs(self, name: str) -> bool:
         for operator in ("Exp", "Neg", "Abs"):
-            source = self._only(operator, name)
-            if source is None:
+            inputs = self._inputs(operator, name)
+            if not inputs:
                 return False
-            name = source
+            name = inputs[0]
         return True
 
-    def _is(self, number: float, name: str) -> bool:
-        value = self._constant(name)
+    def _is_constant(self, name: str, number: float) -> bool:
+        value = self._constants.get(name)
         return value is not None and value.size == 1 and value.item() == number
 
-    def _terms(self, name: str) -> list[tuple[str, str]]:
-        """Both terms of a sum that is used once, in either order."""
-        node = self._producers.get(name)
-        if node is None or node.op_type != "Add" or self._uses[name] != 1:
-            return []
-        first, second = node.input
-        return [(first, second), (second, first)]
-
-    def _only(self, operator: str, name: str) -> str | None:
-        """What that operator was applied to, if its result is used once."""
+    def _inputs(self, operator: str, name: str) -> list[str]:
+        """Return the inputs of the operator that gives a tensor; none unless it is used once."""
         node = self._producers.get(name)
         if node is None or node.op_type != operator or self._uses[name] != 1:
-            return None
-        source: str = node.input[0]
-        return source
-
-    def _constant(self, name: str) -> NDArray[np.generic] | None:
-        tensor = self._constants.get(name)
-        return None if tensor is None else numpy_helper.to_array(tensor)
+            return []
+        return list(node.input)
 
 
 def _largest_group(elements: int) -> int | None:
@@ -147,12 +125,12 @@ def _largest_group(elements: int) -> int | None:
 def _grouped(
     node: NodeProto, rest: str, argument: str, groups: tuple[int, int], *, opset: int
 ) -> tuple[list[NodeProto], list[TensorProto]]:
-    """What takes the place of the sum; what is not used any more is left out by `canonicalize`."""
+    """Return nodes and constants that replace the sum; `canonicalize` drops what is left unused."""
     prefix, axes = f"{node.output[0]}/grouped", node.input[1]
     shape, factors, products, last, logs, log_sum, rest_sum = (f"{prefix}/{i}" for i in range(7))
     constants = {shape: (-1, *groups), last: (2,)}
     product = helper.make_node("ReduceProd", [factors], [products], keepdims=0)
-    if opset < 18:  # it made the axes an input
+    if opset < 18:  # opset 18 made the axes an input
         product.attribute.append(helper.make_attribute("axes", [2]))
     else:
         product.input.append(last)

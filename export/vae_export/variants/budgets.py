@@ -1,4 +1,4 @@
-"""What a variant may cost, what it must bring, and what is said of it."""
+"""Limits of a variant: largest drift, tolerances, and the gain that is worth a variant."""
 
 from __future__ import annotations
 
@@ -9,33 +9,32 @@ from vae_runtime.bundle.variants import MAX_RELATIVE_TOLERANCE, Drift
 from vae_runtime.proof.parity import VerifyReport
 
 HEADROOM = 2
-"""How many times what this machine measures is allowed; sums of integers are the same anywhere."""
+"""Ratio of a tolerance to this machine's difference. Sums of integers are equal everywhere."""
 
-LEAST = 1e-4
-"""The smallest tolerance of an output: some are computed in float32, which rounds otherwise on
-other machines."""
+MIN_TOLERANCE = 1e-4
+"""Smallest tolerance of an output. Float32 parts of a graph round differently on other machines."""
 
-WORTH = 0.6
-"""Of float32: the time of one sample in int8, or the size in float16, that is worth having."""
+WORTHWHILE_RATIO = 0.6
+"""Largest ratio to float32, of int8's time for one sample or of float16's size, that is a gain."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The drift that a precision may cost: see `vae_runtime.bundle.variants.Drift`."""
+    """Limits of the drift: see `vae_runtime.bundle.variants.Drift`."""
 
     mean: float
     p99: float
     rank_correlation: float
 
-    def excess(self, found: Drift) -> str:
-        """What is over the budget, in words; nothing where all is within."""
+    def excess(self, drift: Drift) -> str:
+        """Describe the values that exceed the budget; return an empty string if none does."""
         parts = []
-        for name, what in (("mean", "mean"), ("p99", "99th percentile")):
-            if getattr(found, name) > getattr(self, name):
-                parts.append(f"{what} {getattr(found, name):.2%} (at most {getattr(self, name):g})")
-        if found.rank_correlation < self.rank_correlation:
+        for name, label in (("mean", "mean"), ("p99", "99th percentile")):
+            if (value := getattr(drift, name)) > (limit := getattr(self, name)):
+                parts.append(f"{label} {value:.2%} (at most {limit:.1%})")
+        if drift.rank_correlation < self.rank_correlation:
             parts.append(
-                f"rank correlation {found.rank_correlation:.4f} (at least {self.rank_correlation})"
+                f"rank correlation {drift.rank_correlation:.4f} (at least {self.rank_correlation})"
             )
         return ", ".join(parts)
 
@@ -46,26 +45,22 @@ BUDGETS = {
 }
 
 
-def with_headroom(report: VerifyReport) -> dict[str, float]:
-    """A tolerance for each output of a variant.
+def variant_tolerances(report: VerifyReport) -> dict[str, float]:
+    """Return a tolerance for each output, `HEADROOM` times the difference on this machine.
 
-    Args:
-        report: this machine held to the widest tolerances.
-
-    Returns:
-        `HEADROOM` times what this machine needs, from `LEAST` to the bound of the format.
+    The report must have been made with `MAX_RELATIVE_TOLERANCE` for all outputs.
     """
     needed: dict[str, float] = {}
-    for d in report.differences:  # the losses twice: by the graph, and by NumPy
+    for d in report.differences:  # the losses occur twice: by the graph, and by NumPy
         needed[d.output] = max(needed.get(d.output, 0.0), d.of_tolerance * MAX_RELATIVE_TOLERANCE)
     return {
-        name: float(f"{min(MAX_RELATIVE_TOLERANCE, max(LEAST, HEADROOM * share)):.3g}")
-        for name, share in needed.items()
+        name: float(f"{min(MAX_RELATIVE_TOLERANCE, max(MIN_TOLERANCE, HEADROOM * ratio)):.3g}")
+        for name, ratio in needed.items()
     }
 
 
 def verdict(precision: str, v: Variant) -> str:
-    """One line: what a published variant costs and brings."""
+    """Describe costs and gains of a published variant in one line."""
     worth = "" if v.worth_it else "; not worth it here"
     over = "" if v.within_budget else "; over its budget, published because it was asked for"
     return (

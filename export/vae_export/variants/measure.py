@@ -1,4 +1,7 @@
-"""What a variant costs and brings: drift of the loss, and time against float32."""
+"""Costs and gains of a variant: drift of the loss, and time relative to float32.
+
+Spearman's rank correlation is our own because SciPy is not a dependency.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_export.graphs.lowering import Feeds
 from vae_runtime.benchmark.timing import timed_calls
 from vae_runtime.bundle.variants import Drift, Latency
 
 ROUNDS = 11
-TURN = 0.02
-"""Seconds that one graph runs in one round."""
-
-BATCHES = (1, 256)
+SECONDS_PER_ROUND = 0.02
+"""Time for which each graph runs in one round."""
 
 
 def drift(losses: NDArray[np.float32], reference: NDArray[np.float32]) -> Drift:
-    """Compares a variant's losses with float32's.
-
-    Args:
-        losses: of the variant, one for each sample, shape `(n,)`, n at least 2.
-        reference: float32's, for the same samples.
-
-    Returns:
-        Relative differences and Spearman's rank correlation.
-    """
+    """Compare a variant's losses with float32's for the same samples, at least 2, shape `(n,)`."""
     ours, theirs = losses.astype(np.float64), reference.astype(np.float64)
     size = np.maximum(np.abs(theirs), np.finfo(np.float32).tiny)
     relative = np.minimum(np.abs(ours - theirs) / size, np.finfo(np.float32).max)
@@ -41,14 +35,7 @@ def drift(losses: NDArray[np.float32], reference: NDArray[np.float32]) -> Drift:
 
 
 def rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Spearman's: the correlation of ranks; equal values share the mean of theirs.
-
-    Args:
-        first: shape `(n,)`.
-        second: shape `(n,)`.
-
-    Returns:
-        From -1 to 1; 0 where all values of one are the same.
+    """Return Spearman's rank correlation, or 0 if all values of one array are equal.
 
     >>> rank_correlation(np.array([1.0, 2.0, 3.0]), np.array([10.0, 30.0, 20.0]))
     0.5
@@ -58,20 +45,9 @@ def rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) ->
     return float(np.clip(a @ b / norm, -1, 1)) if norm else 0.0
 
 
-def latencies(
-    runs: Sequence[Callable[[dict[str, NDArray[Any]]], Any]], feeds: dict[str, NDArray[Any]]
-) -> list[Latency]:
-    """Times graphs against the first of them, in rounds that treat all alike.
-
-    Args:
-        runs: functions that run a loss graph on inputs by name; the first one is float32's.
-        feeds: inputs, as many rows each; they are repeated where a batch needs more.
-
-    Returns:
-        One entry for each; the first one's ratios are 1.
-    """
-    medians = {batch: _medians(runs, _batch(feeds, batch)) for batch in BATCHES}
-    one, many = (medians[batch] for batch in BATCHES)
+def latencies(runs: Sequence[Callable[[Feeds], Any]], feeds: Feeds) -> list[Latency]:
+    """Time runs of a loss graph relative to the first. Rows are repeated to fill a batch."""
+    one, many = (_medians(runs, feeds, batch) for batch in (1, 256))
     return [
         Latency(
             batch_1_ms=_rounded(1e3 * one[i]),
@@ -83,21 +59,19 @@ def latencies(
     ]
 
 
-def _medians(runs: Sequence[Callable[..., Any]], inputs: dict[str, NDArray[Any]]) -> list[float]:
+def _medians(runs: Sequence[Callable[[Feeds], Any]], feeds: Feeds, batch: int) -> list[float]:
+    rows = np.arange(batch) % len(next(iter(feeds.values())))
+    inputs = {name: array[rows] for name, array in feeds.items()}
     times: list[list[float]] = [[] for _ in runs]
-    for turn in range(ROUNDS):
+    for start in range(ROUNDS):
         for i in range(len(runs)):
-            which = (turn + i) % len(runs)  # nobody always comes after the same one
-            times[which] += timed_calls(partial(runs[which], inputs), TURN)
+            run = (start + i) % len(runs)  # rotated, so that no run always follows the same one
+            times[run] += timed_calls(partial(runs[run], inputs), SECONDS_PER_ROUND)
     return [float(np.median(values)) for values in times]
 
 
-def _batch(feeds: dict[str, NDArray[Any]], size: int) -> dict[str, NDArray[Any]]:
-    rows = np.arange(size) % len(next(iter(feeds.values())))
-    return {name: array[rows] for name, array in feeds.items()}
-
-
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ranks from 1; equal values share the mean of their ranks."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return np.asarray((last - (counts - 1) / 2)[place], np.float64)

@@ -1,1 +1,1 @@
-"""Time, throughput, memory and cold start on this machine."""
+"""Time, throughput, memory and cold start of a bundle on this machine."""

@@ -1,12 +1,12 @@
-"""Cold start: from the start of a process to its first score, and the memory that it then holds.
+"""Cold start: time from the start of a process to its first score, and the memory it holds then.
 
-Each start is a fresh Python process that imports, loads the bundle and scores one sample. The
-bundle's files and the libraries are in the system's file cache from the second start on, so this
-is the cold start of a process, not of a machine.
+Each start is a new Python process that imports, loads the bundle and scores one sample. From the
+second start on, the files of the bundle and of the libraries are in the system's file cache. So
+this is the cold start of a process, not of a machine.
 
-Memory is the largest resident size so far: `VmHWM` of /proc/self/status on Linux, the `ru_maxrss`
-of `getrusage` elsewhere (Linux adds to that one the size of the process that started it), libraries
-and the interpreter included.
+Memory is the peak resident size, with the interpreter and its libraries: `VmHWM` of
+/proc/self/status on Linux, `ru_maxrss` of `getrusage` elsewhere. On Linux, `ru_maxrss` also counts
+the size of the parent process.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ from typing import Annotated
 
 import numpy as np
 
-from vae_runtime.bundle.variants import FLOAT32
 from vae_runtime.errors import MeasurementError
 
-PROGRAM = """
+CHILD_PROGRAM = """
 import sys
 import numpy
 import vae_runtime
@@ -32,59 +31,48 @@ path, precision, *providers = sys.argv[1:]
 vae = vae_runtime.load(path, precision=precision, providers=providers)
 vae.loss(numpy.zeros((1, *vae.manifest.input.shape), vae.manifest.input.dtype))
 print(flush=True)
-from vae_runtime.benchmark.cold_start import resident_bytes
-print(resident_bytes(), flush=True)
+from vae_runtime.benchmark.cold_start import peak_resident_bytes
+print(peak_resident_bytes(), flush=True)
 """
-"""What a process that starts cold runs; it prints a line with its first score, and its memory."""
+"""Program of each process: it prints an empty line after its first score, then its peak memory."""
 
 
 @dataclass(frozen=True)
 class ColdStart:
-    """From the start of a process to its first score; several starts together."""
+    """Statistics of several cold starts."""
 
-    runtime: Annotated[str, "what scored, with its version"]
-    precision: Annotated[str, "of what it scored with: float32, or a variant of the bundle"]
-    starts: Annotated[int, "processes that were started"]
-    median_ms: Annotated[float, "median time, in milliseconds"]
-    fastest_ms: Annotated[float, "shortest"]
-    slowest_ms: Annotated[float, "longest"]
-    resident_mb: Annotated[float | None, "largest resident size, median, in 10^6 bytes"]
+    runtime: Annotated[str, "name of the runtime, with its version"]
+    precision: Annotated[str, "float32, or the name of a variant of the bundle"]
+    starts: Annotated[int, "number of processes started"]
+    median_ms: Annotated[float, "median time to the first score, in milliseconds"]
+    fastest_ms: Annotated[float, "shortest time"]
+    slowest_ms: Annotated[float, "longest time"]
+    resident_mb: Annotated[float | None, "median of the peak resident sizes, in 10^6 bytes"]
 
 
 def cold_starts(
     path: Path, precisions: Sequence[str], providers: Sequence[str], count: int, runtime: str
 ) -> tuple[ColdStart, ...]:
-    """Starts processes that load a bundle and score one sample.
+    """Start `count` processes per precision, one after the other; precisions take turns.
 
-    Args:
-        path: the bundle, a folder or a single file.
-        precisions: which graphs; they take turns.
-        providers: short names.
-        count: how many processes for each precision, one after the other.
-        runtime: what to call it.
-
-    Returns:
-        One entry for each precision.
-
-    Raises:
-        MeasurementError: a process failed.
+    `runtime` is the name to report. A process that fails raises MeasurementError.
     """
     rounds = [[_start_once(path, name, providers) for name in precisions] for _ in range(count)]
     return tuple(
-        put_together(runtime, *zip(*starts, strict=True), precision=name)
-        for name, starts in zip(precisions, zip(*rounds, strict=True), strict=True)
+        summarize_starts(runtime, name, [starts[i] for starts in rounds])
+        for i, name in enumerate(precisions)
     )
 
 
 def _start_once(path: Path, precision: str, providers: Sequence[str]) -> tuple[float, int | None]:
-    """Seconds until a process has scored, and its largest resident size in bytes."""
-    import subprocess  # here, so that they cost the start of other processes nothing
+    """Return the seconds until a new process has scored, and its peak resident size in bytes."""
+    import subprocess  # imported here: the processes that are timed import this module too
     import tempfile
 
     with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
         began = time.perf_counter()
         with subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(path.absolute()), precision, *providers],
+            [sys.executable, "-c", CHILD_PROGRAM, str(path.absolute()), precision, *providers],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
@@ -103,26 +91,16 @@ def _start_once(path: Path, precision: str, providers: Sequence[str]) -> tuple[f
     return seconds, int(size) if size.isdecimal() else None
 
 
-def put_together(
-    runtime: str,
-    seconds: Sequence[float],
-    sizes: Sequence[int | None],
-    *,
-    precision: str = FLOAT32,
+def summarize_starts(
+    runtime: str, precision: str, starts: Sequence[tuple[float, int | None]]
 ) -> ColdStart:
-    """Puts several starts together.
-
-    Args:
-        runtime: what scored.
-        seconds: of each start.
-        sizes: largest resident size of each, in bytes; None where it is not known.
-        precision: of what scored.
-    """
-    known = [size for size in sizes if size is not None]
+    """Summarize the seconds and peak bytes (None if unknown) of several starts."""
+    seconds = [start[0] for start in starts]
+    known = [start[1] for start in starts if start[1] is not None]
     return ColdStart(
         runtime=runtime,
         precision=precision,
-        starts=len(seconds),
+        starts=len(starts),
         median_ms=1e3 * float(np.median(seconds)),
         fastest_ms=1e3 * min(seconds),
         slowest_ms=1e3 * max(seconds),
@@ -130,8 +108,8 @@ def put_together(
     )
 
 
-def resident_bytes() -> int | None:
-    """Largest resident size of this process so far; None where the system does not tell."""
+def peak_resident_bytes() -> int | None:
+    """Return this process's peak resident size; None if the system does not report it."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         peak = next(line for line in lines if line.startswith("VmHWM:"))
@@ -147,11 +125,11 @@ def resident_bytes() -> int | None:
 
 
 def child_environment() -> dict[str, str]:
-    """This process's environment, for a Python that finds the same modules."""
+    """Return this process's environment, with a PYTHONPATH that finds the same modules."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
 
 def last_line(text: str) -> str:
-    """The last line of what a process wrote to standard error: Python's own message."""
+    """Return the last line of a process's standard error, which holds Python's own message."""
     lines = text.strip().splitlines()
     return lines[-1][:300] if lines else "it wrote no message"

@@ -1,13 +1,13 @@
-"""Is the machine quiet enough to tell which of two ways is faster?
+"""Check whether the machine is quiet enough to tell which of two settings is faster.
 
-Three signs say that it is not:
+The machine is too noisy if one of these limits is exceeded:
 
-    spread     rounds of the same calls differ: the median over all subjects of `Timing.spread` is
-               above `MAX_SPREAD`
-    foreign    while calls were timed, other processes used more of the processors than this one
-               leaves them, by more than `MAX_FOREIGN` of a processor (Linux, /proc/stat)
-    held up    a call that computes in one thread had no processor for more than `MAX_HELD_UP` of
-               its time: it was taken by another process, a quota, or another virtual machine
+    MAX_SPREAD              median of `Timing.spread` over all cases: rounds of the same calls
+                            differ
+    MAX_FOREIGN_PROCESSORS  processors that other processes kept busy while calls were timed, beyond
+                            those that this process's quota leaves to them (Linux, /proc/stat)
+    MAX_STALLED             share of its time in which a call that computes in one thread had no
+                            processor: another process, a quota or another virtual machine took it
 """
 
 from __future__ import annotations
@@ -24,20 +24,16 @@ import numpy as np
 from vae_runtime.inference.processors import reachable_processors, usable_processors
 
 MAX_SPREAD = 0.10
-MAX_FOREIGN = 0.25
-MAX_HELD_UP = 0.10
+MAX_FOREIGN_PROCESSORS = 0.25
+MAX_STALLED = 0.10
 
 
 @dataclass(frozen=True)
-class Reading:
-    """The clocks at one moment, all in seconds from moments of their own.
+class ClockReading:
+    """Clocks read at one moment, in seconds; each starts at a different time.
 
-    Attributes:
-        wall: time.
-        thread: processor time of this thread.
-        process: processor time of this process.
-        machine: processor time of all processes, on the processors that this one may run on;
-            None where that is not known.
+    `thread` and `process` are processor times of this thread and process. `machine` is that of all
+    processes on the processors that this one may run on; None if the system does not report it.
     """
 
     wall: float
@@ -46,32 +42,24 @@ class Reading:
     machine: float | None
 
 
-def read_clocks(root: Path = Path("/")) -> Reading:
-    """Reads the clocks.
-
-    Args:
-        root: the file system that holds `proc`.
-    """
-    return Reading(
+def read_clocks(root: Path = Path("/")) -> ClockReading:
+    """Read all clocks; `root` is the folder that contains `proc`."""
+    return ClockReading(
         time.perf_counter(), time.thread_time(), time.process_time(), _machine_seconds(root)
     )
 
 
-class Watch:
-    """Looks at what else the machine does while calls are timed."""
+class NoiseMonitor:
+    """Observer of what else the machine does while calls are timed."""
 
-    def __init__(self, read: Callable[[], Reading] = read_clocks) -> None:
+    def __init__(self, read: Callable[[], ClockReading] = read_clocks) -> None:
         self._read = read
         self._wall = self._foreign = 0.0
-        self._alone = self._busy = 0.0
+        self._one_thread_wall = self._one_thread_busy = 0.0
 
     @contextmanager
-    def turn(self, *, one_thread: bool) -> Iterator[None]:
-        """Watches while a subject has its turn.
-
-        Args:
-            one_thread: whether this thread alone computes, all the time.
-        """
+    def observe(self, *, one_thread: bool) -> Iterator[None]:
+        """Read the clocks around a turn; `one_thread` says that only this thread computes."""
         before = self._read()
         yield
         after = self._read()
@@ -80,42 +68,31 @@ class Watch:
             self._wall += wall
             self._foreign += after.machine - before.machine - (after.process - before.process)
         if one_thread:
-            self._alone += wall
-            self._busy += after.thread - before.thread
+            self._one_thread_wall += wall
+            self._one_thread_busy += after.thread - before.thread
 
-    def signs(self, spreads: Sequence[float]) -> tuple[str, ...]:
-        """Why the machine is too noisy.
-
-        Args:
-            spreads: `Timing.spread` of each subject.
-
-        Returns:
-            Half a sentence for each sign; none for a quiet machine.
-        """
+    def reasons(self, spreads: Sequence[float]) -> tuple[str, ...]:
+        """Return why the machine is too noisy, given each case's spread; empty if it is quiet."""
         found = []
         if (spread := float(np.median(spreads))) > MAX_SPREAD:
             found.append(
                 f"rounds of the same calls differ by {spread:.0%} (limit {MAX_SPREAD:.0%})"
             )
         foreign = self._foreign / self._wall if self._wall else 0.0
-        if foreign - _left_to_others() > MAX_FOREIGN:
+        left_to_others = reachable_processors() - usable_processors()
+        if foreign - left_to_others > MAX_FOREIGN_PROCESSORS:
             found.append(f"other processes kept {foreign:.1f} processors busy")
-        held_up = 1 - self._busy / self._alone if self._alone else 0.0
-        if held_up > MAX_HELD_UP:
+        stalled = 1 - self._one_thread_busy / self._one_thread_wall if self._one_thread_wall else 0
+        if stalled > MAX_STALLED:
             found.append(
-                f"a computing thread had no processor for {held_up:.0%} of its time "
-                f"(limit {MAX_HELD_UP:.0%})"
+                f"a computing thread had no processor for {stalled:.0%} of its time "
+                f"(limit {MAX_STALLED:.0%})"
             )
         return tuple(found)
 
 
-def _left_to_others() -> int:
-    """Processors in this process's reach that its quota leaves to others."""
-    return reachable_processors() - usable_processors()
-
-
 def _machine_seconds(root: Path) -> float | None:
-    """Processor time that was used so far of the processors that this process may run on."""
+    """Read the processor time used so far on the processors that this process may run on."""
     try:
         mine = {f"cpu{number}" for number in os.sched_getaffinity(0)}
         lines = (root / "proc/stat").read_text(encoding="utf-8").splitlines()
@@ -124,5 +101,5 @@ def _machine_seconds(root: Path) -> float | None:
         for user, nice, system, _idle, _waiting, irq, softirq, *_ in rows:
             ticks += user + nice + system + irq + softirq
         return ticks / float(os.sysconf("SC_CLK_TCK")) if rows else None
-    except (OSError, ValueError, AttributeError):  # not Linux, or not in its usual form
+    except (OSError, ValueError, AttributeError):  # not Linux, or an unknown format
         return None

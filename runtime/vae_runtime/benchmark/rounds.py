@@ -1,8 +1,7 @@
-"""Turns for all: what is compared is timed in rounds, so that the machine treats all alike.
+"""Timing in rounds: every case has one turn in each round, in a new random order.
 
-Every kind of call is made twice before it is timed. Then come rounds: in each, every kind of call
-has a turn of `TURN` seconds or of one call, whichever is longer, in an order that is drawn anew. A
-machine that slows down, heats up or is shared for a while does so for all.
+All cases are warmed up before the first round. A turn takes `TURN_SECONDS` or one call, whichever
+is longer. A machine that slows down, heats up or is shared for a while thus affects all cases.
 """
 
 from __future__ import annotations
@@ -10,84 +9,36 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import nullcontext
 
-from vae_runtime.benchmark.machine_noise import Watch
-from vae_runtime.benchmark.timing import Seconds, Timing, summary
-from vae_runtime.bundle.variants import FLOAT32
+from vae_runtime.benchmark.machine_noise import NoiseMonitor
+from vae_runtime.benchmark.timing import BenchmarkCase
 
-TURN = 0.02
+TURN_SECONDS = 0.02
 MIN_ROUNDS = 3
 
 
-@dataclass
-class Subject:
-    """One kind of call, and its times so far.
-
-    Attributes:
-        measure: takes seconds and whether to warm up; as `timed_calls`.
-        precision: of what is called.
-        is_peer: whether another runtime is called.
-        one_thread: whether this thread alone computes.
-        expected: seconds that a call takes, once known.
-        rounds: for each round, the times of its calls.
-    """
-
-    runtime: str
-    batch: int
-    threads: int
-    batch_size: int | None
-    measure: Callable[[float, bool], Seconds]
-    precision: str = FLOAT32
-    is_peer: bool = False
-    one_thread: bool = False
-    expected: float = 0.0
-    rounds: list[Seconds] = field(default_factory=list)
-
-    def timing(self) -> Timing:
-        """The times of all rounds together."""
-        return summary(
-            self.runtime,
-            self.rounds,
-            precision=self.precision,
-            batch=self.batch,
-            threads=self.threads,
-            batch_size=self.batch_size,
-        )
-
-
 def run_rounds(
-    subjects: Sequence[Subject],
+    cases: Sequence[BenchmarkCase],
     seconds: float,
-    watch: Watch,
-    tell: Callable[[str], None],
+    monitor: NoiseMonitor,
+    on_step: Callable[[str], None],
     *,
     clock: Callable[[], float] = time.perf_counter,
 ) -> int:
-    """Gives every subject its turns.
+    """Append times to the `rounds` of each case; return the number of rounds.
 
-    Args:
-        subjects: their `rounds` are filled.
-        seconds: another round begins if it is likely to end within this time.
-        watch: looks at the machine while this process computes.
-        tell: is told of each round.
-        clock: in seconds.
-
-    Returns:
-        The number of rounds, `MIN_ROUNDS` or more.
+    After `MIN_ROUNDS`, another round begins only if it is likely to end within `seconds`.
     """
-    for subject in subjects:
-        subject.expected = min(subject.measure(0, True))
+    warmed_up = [(case, min(case.measure(0, warm=True))) for case in cases]
     order = random.Random(0)
     began, count = clock(), 0
     while count < MIN_ROUNDS or (clock() - began) * (count + 1) / count <= seconds:
         count += 1
-        tell(f"round {count}")
-        for subject in order.sample(subjects, len(subjects)):
-            warm = subject.expected < TURN / 10
-            if subject.is_peer:
-                subject.rounds.append(subject.measure(TURN, warm))
-                continue
-            with watch.turn(one_thread=subject.one_thread):
-                subject.rounds.append(subject.measure(TURN, warm))
+        on_step(f"round {count}")
+        for case, call_seconds in order.sample(warmed_up, len(warmed_up)):
+            warm = call_seconds < TURN_SECONDS / 10
+            turn = nullcontext() if case.is_peer else monitor.observe(one_thread=case.one_thread)
+            with turn:
+                case.rounds.append(case.measure(TURN_SECONDS, warm=warm))
     return count

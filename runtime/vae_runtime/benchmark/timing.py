@@ -1,54 +1,88 @@
-"""Times of calls, and what may be said of them.
+"""Timing of calls, and the statistics that are reported about them.
 
-A percentile is that of the times as they are, with linear interpolation between neighbours, and is
-stated only where calls lie beyond it on average: p95 from 20 calls on, p99 from 100.
+Percentiles interpolate linearly between neighbouring times. A percentile is reported only if calls
+are expected beyond it: p95 from 20 calls on, p99 from 100.
 
-Calls are timed in rounds: in each round every subject of the measurement has its turn, in an order
-that changes, so that a machine that slows down or heats up does so for all. `spread` is the
-interquartile range of the rounds' medians over their median: 0.02 says that half of the rounds
-agreed within 2 %.
+`spread` is the interquartile range of the rounds' medians divided by their median. A spread of 0.02
+means that half of the rounds agree within 2 %.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_runtime.bundle.variants import FLOAT32
+
 Seconds = list[float]
+"""Times of single calls, in seconds."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """The times of one kind of call."""
+    """Statistics of the calls of one case."""
 
-    runtime: Annotated[str, "what was called, with its version"]
-    precision: Annotated[str, "of what it computed with: float32, or a variant of the bundle"]
+    runtime: Annotated[str, "name of the runtime, with its version"]
+    precision: Annotated[str, "float32, or the name of a variant of the bundle"]
     batch: Annotated[int, "samples in one call"]
     threads: Annotated[int, "threads that may compute at once"]
-    batch_size: Annotated[int | None, "samples in one run of a graph; null where not in chunks"]
-    calls: Annotated[int, "calls that were timed"]
+    batch_size: Annotated[int | None, "samples in one run of a graph; null if there are no chunks"]
+    calls: Annotated[int, "number of timed calls"]
     p50_ms: Annotated[float, "median time of a call, in milliseconds"]
     p95_ms: Annotated[float | None, "95th percentile; null with fewer than 20 calls"]
     p99_ms: Annotated[float | None, "99th percentile; null with fewer than 100 calls"]
-    samples_per_second: Annotated[float, "samples of all calls over their time together"]
+    samples_per_second: Annotated[float, "samples of all calls, divided by the sum of their times"]
     spread: Annotated[float, "interquartile range of the rounds' medians over their median"]
 
 
-def noise_samples(count: int, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-    """What every runtime is timed on: uniform noise, the same for the same count.
+@dataclass
+class BenchmarkCase:
+    """One kind of call, and the times of its calls in each round.
 
-    Args:
-        count: how many.
-        shape: of one sample.
-        dtype: `float32`, values in [0, 1), or `uint8`, 0 to 255.
+    `measure(seconds, warm=...)` works as `timed_calls`. `one_thread` says that the calling thread
+    alone computes, and `is_peer` that another process does.
+    """
 
-    Returns:
-        Samples, shape `(count, *shape)`.
+    runtime: str
+    batch: int
+    threads: int
+    batch_size: int | None
+    measure: Callable[..., Seconds]
+    precision: str = FLOAT32
+    is_peer: bool = False
+    one_thread: bool = False
+    rounds: list[Seconds] = field(default_factory=list)
+
+    def timing(self) -> Timing:
+        """Return the statistics of all rounds."""
+        times = np.concatenate([np.asarray(seconds, np.float64) for seconds in self.rounds])
+        p50, p95, p99 = (1e3 * float(np.percentile(times, percent)) for percent in (50, 95, 99))
+        medians = [float(np.median(seconds)) for seconds in self.rounds]
+        low, middle, high = np.percentile(medians, (25, 50, 75))
+        return Timing(
+            runtime=self.runtime,
+            precision=self.precision,
+            batch=self.batch,
+            threads=self.threads,
+            batch_size=self.batch_size,
+            calls=len(times),
+            p50_ms=p50,
+            p95_ms=p95 if len(times) >= 20 else None,
+            p99_ms=p99 if len(times) >= 100 else None,
+            samples_per_second=float(self.batch * len(times) / times.sum()),
+            spread=float((high - low) / middle),
+        )
+
+
+def random_samples(count: int, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+    """Return uniform noise, shape `(count, *shape)`, always the same for the same arguments.
+
+    Values lie in [0, 1) for `float32` and in 0 to 255 for `uint8`.
     """
     x = np.random.default_rng(count).random((count, *shape), dtype=np.float32)
     return x if dtype == "float32" else np.round(255 * x).astype(dtype)
@@ -61,17 +95,10 @@ def timed_calls(
     warm: bool = True,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Seconds:
-    """Calls again and again.
+    """Call a function repeatedly until `seconds` have passed, at least once; return each time.
 
-    Args:
-        call: what is timed.
-        seconds: go on until this time has passed; there is one call at least.
-        warm: begin with a call that is not timed, so that what others left in the processor's
-            caches costs nothing.
-        clock: in seconds.
-
-    Returns:
-        The time of each call, in seconds.
+    `warm` adds a first call that is not timed. It fills the processor's caches again after other
+    cases used them.
     """
     if warm:
         call()
@@ -84,49 +111,3 @@ def timed_calls(
         times.append(after - before)
         if after >= end:
             return times
-
-
-def summary(
-    runtime: str,
-    rounds: Sequence[Seconds],
-    *,
-    precision: str,
-    batch: int,
-    threads: int,
-    batch_size: int | None,
-) -> Timing:
-    """Puts the times of all rounds together.
-
-    Args:
-        runtime: what was called.
-        rounds: for each round, the times of its calls, in seconds.
-        precision: `float32`, or a variant's.
-        batch: samples in one call.
-        threads: threads that may compute at once.
-        batch_size: samples in one run of a graph; None where a call is one run.
-    """
-    times = np.concatenate([np.asarray(times, np.float64) for times in rounds])
-    p50, p95, p99 = (1e3 * float(np.percentile(times, share)) for share in (50, 95, 99))
-    return Timing(
-        runtime=runtime,
-        precision=precision,
-        batch=batch,
-        threads=threads,
-        batch_size=batch_size,
-        calls=len(times),
-        p50_ms=p50,
-        p95_ms=p95 if len(times) >= 20 else None,
-        p99_ms=p99 if len(times) >= 100 else None,
-        samples_per_second=float(batch * len(times) / times.sum()),
-        spread=spread([float(np.median(times)) for times in rounds]),
-    )
-
-
-def spread(medians: Sequence[float]) -> float:
-    """Interquartile range over the median.
-
-    Args:
-        medians: one number for each round, above 0.
-    """
-    low, middle, high = np.percentile(medians, (25, 50, 75))
-    return float((high - low) / middle)

@@ -1,1 +1,1 @@
-"""The bundle format: manifest, folder or single file, and strict readers for both."""
+"""The bundle format: the manifest, and strict readers for a folder and for a single file."""

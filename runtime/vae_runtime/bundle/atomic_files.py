@@ -1,7 +1,7 @@
-"""Writing a file so that a reader sees the old one or the new one, never a part.
+"""Atomic writing of files: a reader sees the old file or the new one, never a part of one.
 
-It is written beside its place under a name that tells who writes it, so that the next writer can
-remove what one that was killed left behind.
+The new file is written next to the old one, under a name that identifies the writing process. The
+next writer removes the files of processes that were killed.
 """
 
 from __future__ import annotations
@@ -15,39 +15,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+TEMPORARY_MARK = ".writing"
+"""Part of a temporary file's name, after the writer's tag."""
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a file beside `path` that takes its place, on disk, where the block ends well.
+    """Open a binary file that replaces `path`, on disk, when the block ends without an error.
 
-    Args:
-        path: file to make or to replace; its mode follows the umask.
-
-    Yields:
-        A binary file. It is removed if the block raises.
-
-    Raises:
-        OSError: it cannot be written; names `path`.
+    If the block raises, the file is removed. Every `OSError` names `path`.
     """
-    with replacing_by_name(path) as temporary, temporary.open("wb") as file:
+    with replacing_path(path) as temporary, temporary.open("wb") as file:
         yield file
 
 
 @contextlib.contextmanager
-def replacing_by_name(path: Path, suffix: str = "") -> Iterator[Path]:
-    """As `replacing`, for what takes the name of a file to write.
-
-    Args:
-        path: file to make or to replace.
-        suffix: how the name must end.
-
-    Yields:
-        A path beside `path` where nothing is.
-
-    Raises:
-        OSError: it cannot be written; names `path`.
-    """
-    temporary = path.with_name(f".{path.name}.{owner()}{WRITING}{suffix}")
+def replacing_path(path: Path, suffix: str = "") -> Iterator[Path]:
+    """Like `replacing`, but yield the path of a file to create; its name ends in `suffix`."""
+    temporary = path.with_name(f".{path.name}.{writer_tag()}{TEMPORARY_MARK}{suffix}")
     try:
         remove_debris(path.parent, path.name)
         yield temporary
@@ -61,45 +46,33 @@ def replacing_by_name(path: Path, suffix: str = "") -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-WRITING = ".writing"
-"""What the names of files that are being written have behind their owner."""
-
-
-def owner() -> str:
-    """This process on this machine, as a part of a file's name."""
+def writer_tag() -> str:
+    """Return a text for file names that identifies this machine and this process."""
     host = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
     return f"{host}-{os.getpid()}"
 
 
-def is_gone(name: str) -> bool:
-    """Whether an owner is a process of this machine that has ended.
+def writer_is_gone(tag: str) -> bool:
+    """Return whether a `writer_tag` belongs to a process of this machine that has ended.
 
-    One on another machine, which shares the folder, is never taken for dead.
-
-    Args:
-        name: what `owner` gave.
+    A process on another machine that shares the folder counts as running.
     """
-    host, _, pid = name.partition("-")
-    if host != owner().partition("-")[0] or not pid.isdecimal() or os.name != "posix":
-        return False  # elsewhere there is no harmless way to ask; what is left is left
+    host, _, pid = tag.partition("-")
+    if host != writer_tag().partition("-")[0] or not pid.isdecimal() or os.name != "posix":
+        return False  # only POSIX has a harmless way to ask; elsewhere the files stay
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:
         return True
     except (OSError, OverflowError):
-        return False
+        pass  # another user's process, or a number too large for a process ID
     return False
 
 
 def remove_debris(folder: Path, name: str | None = None) -> None:
-    """Removes what writers that were killed left behind.
-
-    Args:
-        folder: where they wrote.
-        name: of the file that they would have made; any where left out.
-    """
-    of = "*" if name is None else glob.escape(name)
-    for debris in folder.glob(f".{of}.*{WRITING}*"):
-        if is_gone(debris.name.rpartition(WRITING)[0].rpartition(".")[2]):
+    """Remove what killed writers of the file `name`, or of any file, left in a folder."""
+    pattern = "*" if name is None else glob.escape(name)
+    for debris in folder.glob(f".{pattern}.*{TEMPORARY_MARK}*"):
+        if writer_is_gone(debris.name.rpartition(TEMPORARY_MARK)[0].rpartition(".")[2]):
             with contextlib.suppress(OSError):
                 debris.unlink()

@@ -1,25 +1,17 @@
-"""A bundle's manifest as text for a person."""
+"""Description of a bundle as text, from its manifest."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vae_runtime.bundle.fields import GraphSpec, Manifest, Option, TensorSpec, Variant
+from vae_runtime.bundle.fields import GraphSpec, Manifest, OptionValue, Variant
 
-COLUMNS = 12
-"""Names of a table's columns that are shown."""
+MAX_SHOWN_COLUMNS = 12
+"""Number of a table's column names that are shown."""
 
 
 def describe(manifest: Manifest, *, sha256: str) -> str:
-    """Describes a bundle in a few lines.
-
-    Args:
-        manifest: what the bundle says of itself.
-        sha256: the bundle's digest.
-
-    Returns:
-        Aligned text, one fact a line.
-    """
+    """Describe a bundle as aligned text, one fact per line."""
     m = manifest
     variance = f", variance {m.loss.variance:.4g}" if m.loss.variance else ""
     standardized = ", standardised in the graphs" if m.input.standardization else ""
@@ -44,10 +36,10 @@ def describe(manifest: Manifest, *, sha256: str) -> str:
             f"{m.data.test} test"
         )
         if columns := m.data.columns:
-            more = f", ... ({len(columns)} in all)" if len(columns) > COLUMNS else ""
-            facts["columns"] = ", ".join(columns[:COLUMNS]) + more
+            more = f", ... ({len(columns)} in all)" if columns[MAX_SHOWN_COLUMNS:] else ""
+            facts["columns"] = ", ".join(columns[:MAX_SHOWN_COLUMNS]) + more
     if t := m.training:
-        options = ", ".join(f"{name} {value}" for name, value in given(t.options).items())
+        options = ", ".join(f"{name} {value}" for name, value in options_as_text(t.options).items())
         facts["training"] = f"{options}; {t.parameters:,} weights, {t.seconds:.0f} s"
         facts["test loss"] = (
             f"{t.test.loss:.2f} = {t.test.reconstruction_loss:.2f} reconstruction + "
@@ -62,8 +54,8 @@ def describe(manifest: Manifest, *, sha256: str) -> str:
     return "\n".join([*lines, *(f"  {f.size:>10,}  {name}" for name, f in m.files.items())])
 
 
-def given(options: Mapping[str, Option]) -> dict[str, str]:
-    """Options that say something, as text: those that are off (None or 0) are left out."""
+def options_as_text(options: Mapping[str, OptionValue]) -> dict[str, str]:
+    """Return the options as text, without those that are off (`None`, 0 or empty); a seed stays."""
     return {
         name: ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
         for name, value in options.items()
@@ -72,7 +64,10 @@ def given(options: Mapping[str, Option]) -> dict[str, str]:
 
 
 def _graph(graph: GraphSpec) -> str:
-    inputs, outputs = (", ".join(map(_tensor, specs)) for specs in (graph.inputs, graph.outputs))
+    inputs, outputs = (
+        ", ".join(f"{spec.name} {_shape(spec.shape)}" for spec in specs)
+        for specs in (graph.inputs, graph.outputs)
+    )
     return f"{inputs} -> {outputs}  ({graph.file}, opset {graph.opset})"
 
 
@@ -82,10 +77,6 @@ def _variant(v: Variant) -> str:
         f"float32's time, 256 in {v.latency.batch_256_ratio:.2f}; loss drifts by "
         f"{100 * v.drift.mean:.2g}%, rank correlation {v.drift.rank_correlation:.4f}"
     )
-
-
-def _tensor(spec: TensorSpec) -> str:
-    return f"{spec.name} {_shape(spec.shape)}"
 
 
 def _shape(shape: tuple[int | str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Fields of the manifest. Parser, JSON Schema and the table in the README follow from them."""
+"""Fields of the manifest. The parser, the JSON Schema and the README's table are made from them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Annotated, Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.bundle.archive import PATH
+from vae_runtime.bundle.archive import PATH_PATTERN
 from vae_runtime.bundle.variants import (
     FLOAT32,
     PRECISIONS,
     Drift,
     Latency,
     RelativeTolerance,
-    allowed,
+    allowed_difference,
 )
 from vae_runtime.data.standardization import Standardization
 from vae_runtime.errors import OptionError
@@ -25,18 +25,18 @@ from vae_runtime.loss import Losses, LossSpec
 from vae_runtime.strict_json import meta
 
 FORMAT_VERSION: Final = 1
-NAME = "[^\x00-\x1f\x7f-\x9f/]{1,200}"
+NAME_PATTERN = "[^\x00-\x1f\x7f-\x9f/]{1,200}"
 """Regular expression of a model's name."""
 
 Text = Annotated[str, meta(pattern="[^\x00-\x1f\x7f-\x9f]{0,1000}")]
-RelativePath = Annotated[str, meta(pattern=PATH)]
+RelativePath = Annotated[str, meta(pattern=PATH_PATTERN)]
 Digest = Annotated[str, meta(pattern="[0-9a-f]{64}")]
 Size = Annotated[int, meta(ge=1, le=2**31)]
 Count = Annotated[int, meta(ge=0, le=2**53)]
 Precision = Annotated[str, meta(pattern="|".join(PRECISIONS))]
 Dtype = Literal["float32", "uint8"]
 
-Option = None | bool | int | float | Text | tuple[int, ...]
+OptionValue = None | bool | int | float | Text | tuple[int, ...]
 """Value of one of the builder's options."""
 
 
@@ -65,7 +65,7 @@ class InputSpec:
     ] = None
 
     def faults(self, loss: LossSpec) -> Iterator[str]:
-        """Yield what contradicts a loss, or itself."""
+        """Yield a description of each contradiction to the loss, or between two fields."""
         expected = None if self.dtype == "uint8" else loss.value_range
         if self.range != expected:
             yield (
@@ -138,12 +138,7 @@ class Tolerances:
     loss_rtol: Annotated[float, meta("relative, for the same", ge=0, le=1e-2)]
 
     def allowed(self, reference: NDArray[np.float64], *, is_loss: bool) -> Any:
-        """Return the largest allowed difference for each element of an output.
-
-        Args:
-            reference: TensorFlow's values.
-            is_loss: whether the output is a loss, one number per sample.
-        """
+        """Return the largest allowed difference for each element of TensorFlow's values."""
         if is_loss:
             return self.loss_atol + self.loss_rtol * np.abs(reference)
         return self.tensor_atol + self.tensor_rtol * np.abs(reference)
@@ -193,7 +188,7 @@ class TrainingSpec:
     """How the model was trained, and the losses that it reached."""
 
     options: Annotated[
-        dict[Text, Option], meta("the builder's options by name: preset, hidden, epochs, ...")
+        dict[Text, OptionValue], meta("the builder's options by name: preset, hidden, epochs, ...")
     ]
     parameters: Annotated[int, meta("trainable weights of encoder and decoder", ge=0)]
     seconds: Annotated[float, meta("wall time of training", ge=0)]
@@ -216,7 +211,7 @@ class Manifest:
 
     format: Annotated[Literal["build-vae"], meta("always `build-vae`")]
     format_version: Annotated[Literal[1], meta("version of this format")]
-    name: Annotated[str, meta("name of the model", pattern=NAME)]
+    name: Annotated[str, meta("name of the model", pattern=NAME_PATTERN)]
     created: Annotated[Text, meta("time of export, UTC, ISO 8601")]
     input: Annotated[InputSpec, meta("a sample")]
     latent_dim: Annotated[int, meta("length L of z", ge=1, le=2**31)]
@@ -242,7 +237,7 @@ class Manifest:
         return (FLOAT32, *self.variants)
 
     def graphs_of(self, precision: str) -> Graphs:
-        """Return the graphs of one of `precisions`."""
+        """Return the graphs of a precision, one of `precisions`."""
         return self.graphs if precision == FLOAT32 else self.variants[precision].graphs
 
     def allowed(
@@ -254,8 +249,12 @@ class Manifest:
             precision: one of `precisions`.
             output: name of the output.
             reference: TensorFlow's values.
-            is_loss: whether the output is a loss.
+            is_loss: whether the output is a loss, one number per sample.
+
+        Returns:
+            Differences, in a form that broadcasts to the shape of `reference`.
         """
         if precision == FLOAT32:
             return self.tolerances.allowed(reference, is_loss=is_loss)
-        return allowed(self.variants[precision].tolerances[output], reference, is_loss=is_loss)
+        tolerance = self.variants[precision].tolerances[output]
+        return allowed_difference(tolerance, reference, is_loss=is_loss)

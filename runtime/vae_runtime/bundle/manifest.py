@@ -1,4 +1,4 @@
-"""Read and check a manifest: `manifest.json`, strict JSON, format 1."""
+"""Reading and checking of `manifest.json`: strict JSON, format 1."""
 
 from __future__ import annotations
 
@@ -7,64 +7,55 @@ from typing import Any, Final
 
 from vae_runtime import strict_json
 from vae_runtime.bundle.archive import MAX_ENTRIES
-from vae_runtime.bundle.fields import (
-    FORMAT_VERSION,
-    GraphSpec,
-    InputSpec,
-    Manifest,
-    TensorSpec,
-)
+from vae_runtime.bundle.fields import FORMAT_VERSION, InputSpec, Manifest, TensorSpec
 from vae_runtime.bundle.variants import FLOAT32
 from vae_runtime.errors import BundleError
 from vae_runtime.loss import LOSS_NAMES, LossSpec
 from vae_runtime.strict_json import StrictJsonError
 
 FORMAT: Final = "build-vae"
-MANIFEST = "manifest.json"
+MANIFEST_FILE = "manifest.json"
 
 
 def read_manifest(data: bytes, where: str) -> Manifest:
-    """Parses and checks a manifest.
+    """Parse a manifest and check that its graphs, shapes, files and loss agree.
 
-    Args:
-        data: the bytes of `manifest.json`.
-        where: its path, for messages.
-
-    Returns:
-        The manifest, consistent in itself: graphs, shapes and loss agree.
-
-    Raises:
-        BundleError: it is not strict JSON, not of this format or version, or contradicts itself.
+    Raises `BundleError`, which names `where`, if the manifest is not strict JSON, has another
+    format or version, or contradicts itself.
     """
     try:
         value = strict_json.decode(data)
-        _check_version(value, where)
+        version = value.get("format_version") if isinstance(value, dict) else None
+        if type(version) is int and version > FORMAT_VERSION:
+            raise BundleError(
+                f"{where} has format version {version}, this build-vae reads up to "
+                f"{FORMAT_VERSION}: pip install --upgrade build-vae"
+            )
         manifest = strict_json.parse(Manifest, value)
     except StrictJsonError as error:
         raise BundleError(
             f"{where}: {error}: the manifest is damaged or was edited; export the bundle again"
         ) from None
-    _check_consistency(manifest, where)
+    for fault in _faults(manifest):
+        raise BundleError(f"{where}: {fault}: the manifest was edited; export the bundle again")
     return manifest
 
 
 def manifest_schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of `manifest.json`."""
+    """Return the JSON Schema of `manifest.json`.
+
+    Returns:
+        A JSON Schema, draft 2020-12.
+    """
     return strict_json.json_schema(Manifest, f"build-vae bundle manifest, format {FORMAT_VERSION}")
 
 
 def graph_tensors(
     sample: InputSpec, latent_dim: int, loss: LossSpec
 ) -> dict[str, tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]]:
-    """Inputs and outputs of each graph: the one place where their names and shapes stand.
+    """Return the inputs and the outputs of the graphs `encoder`, `decoder` and `loss`.
 
-    Args:
-        sample: what a sample is.
-        latent_dim: length of z.
-        loss: which loss.
-
-    Returns:
-        For `encoder`, `decoder` and `loss`, the inputs and the outputs.
+    This is the only place that defines their names and shapes.
     """
 
     def named(shape: tuple[int, ...], *names: str) -> tuple[TensorSpec, ...]:
@@ -74,69 +65,47 @@ def graph_tensors(
     return {
         "encoder": (x, named(latent, "z_mean", "z_log_var")),
         "decoder": (named(latent, "z"), named(sample.shape, *decoder_outputs(sample, loss))),
-        "loss": (
-            x + named(latent, "eps"),
-            named((), *LOSS_NAMES),
-        ),
+        "loss": (x + named(latent, "eps"), named((), *LOSS_NAMES)),
     }
 
 
 def decoder_outputs(sample: InputSpec, loss: LossSpec) -> tuple[str, ...]:
-    """The decoder's outputs: first the one that the loss is computed from."""
+    """Return the names of the decoder's outputs; the loss is computed from the first one."""
     if loss.decoder == "logits":
         return ("logits", "reconstruction")
     return ("values", "reconstruction") if sample.standardization else ("reconstruction",)
 
 
-def _check_version(value: Any, where: str) -> None:
-    version = value.get("format_version") if isinstance(value, dict) else None
-    if type(version) is int and version > FORMAT_VERSION:
-        raise BundleError(
-            f"{where} has format version {version}, this build-vae reads up to {FORMAT_VERSION}: "
-            "pip install --upgrade build-vae"
-        )
-
-
-def _check_consistency(manifest: Manifest, where: str) -> None:
-    for fault in _faults(manifest):
-        raise BundleError(f"{where}: {fault}: the manifest was edited; export the bundle again")
-
-
 def _faults(m: Manifest) -> Iterator[str]:
-    """What a manifest contradicts itself in; what no schema can say."""
+    """Yield the contradictions in a manifest, which a JSON Schema cannot express."""
     if not m.input.shape:
         yield "input.shape is empty"
     yield from (f"loss.{fault}" for fault in m.loss.faults())
+    tensors = graph_tensors(m.input, m.latent_dim, m.loss)
     for precision in m.precisions:
-        yield from _graph_faults(m, precision)
-    graphs = graph_tensors(m.input, m.latent_dim, m.loss).values()
-    outputs = {tensor.name for pair in graphs for side in pair for tensor in side} - {"x", "eps"}
+        where = "graphs" if precision == FLOAT32 else f"variants.{precision}.graphs"
+        for name, graph in vars(m.graphs_of(precision)).items():
+            if (graph.inputs, graph.outputs) != tensors[name]:
+                yield (
+                    f"{where}.{name} does not fit input {m.input.shape} {m.input.dtype}, "
+                    f"latent_dim {m.latent_dim} and loss {m.loss.reconstruction} of "
+                    f"{m.loss.decoder}"
+                )
+            if graph.file not in m.files:
+                yield f"{where}.{name}.file {graph.file!r} is not among files"
+    outputs = {t.name for sides in tensors.values() for side in sides for t in side} - {"x", "eps"}
     for name, variant in m.variants.items():
         if variant.tolerances.keys() != outputs:
-            yield f"variants.{name}.tolerances is not of {', '.join(sorted(outputs))}"
-    for name in ("encoder", "decoder") if m.saved_models else ():
-        path = getattr(m.saved_models, name).path
-        if f"{path}/saved_model.pb" not in m.files:
-            yield f"saved_models.{name}.path {path!r} is not among files"
+            yield f"variants.{name}.tolerances has other keys than {', '.join(sorted(outputs))}"
+    for name, model in vars(m.saved_models).items() if m.saved_models else ():
+        if f"{model.path}/saved_model.pb" not in m.files:
+            yield f"saved_models.{name}.path {model.path!r} is not among files"
     if m.parity.file not in m.files:
         yield f"parity.file {m.parity.file!r} is not among files"
     yield from m.input.faults(m.loss)
     if m.data and m.data.columns is not None and (len(m.data.columns),) != m.input.shape:
-        yield f"data.columns names {len(m.data.columns)} elements of samples {m.input.shape}"
-    if len({name.casefold() for name in m.files} | {MANIFEST}) != len(m.files) + 1:
+        yield f"data.columns has {len(m.data.columns)} names for samples of shape {m.input.shape}"
+    if len({name.casefold() for name in m.files} | {MANIFEST_FILE}) != len(m.files) + 1:
         yield "files has names that differ in case only, or the manifest itself"
     if len(m.files) >= MAX_ENTRIES:
         yield f"files has {len(m.files)} entries, at most {MAX_ENTRIES - 1} are allowed"
-
-
-def _graph_faults(m: Manifest, precision: str) -> Iterator[str]:
-    where = "graphs" if precision == FLOAT32 else f"variants.{precision}.graphs"
-    for name, expected in graph_tensors(m.input, m.latent_dim, m.loss).items():
-        graph: GraphSpec = getattr(m.graphs_of(precision), name)
-        if (graph.inputs, graph.outputs) != expected:
-            yield (
-                f"{where}.{name} does not fit input {m.input.shape} {m.input.dtype}, latent_dim "
-                f"{m.latent_dim} and loss {m.loss.reconstruction} of {m.loss.decoder}"
-            )
-        if graph.file not in m.files:
-            yield f"{where}.{name}.file {graph.file!r} is not among files"

@@ -1,9 +1,9 @@
-"""Arrays in an npz, written and read in one form only.
+"""Arrays in an npz file, written and read in one fixed form.
 
-The zip is as in `archive`: stored, so that a small file cannot unfold into a large one. Each array
-has a header of npy version 1.0 as NumPy writes it, in C order. What a header says is held against
-what is expected as text; nothing is evaluated, and no size is taken from it. `numpy.load` reads
-such files.
+The zip file has the form of `archive`: its entries are stored, so that a small file cannot unpack
+into a large one. Each array has a header of npy version 1.0, as NumPy writes it, in C order.
+`numpy.load` can read such files, but it evaluates headers and takes sizes from them. So this module
+has its own reader, which only compares each header with the expected dtype and shape, as text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.bundle.archive import ArchiveError, Entry, read_directory, read_entry, write
+from vae_runtime.bundle import archive
 
 _MAGIC = b"\x93NUMPY\x01\x00"
 _MAX_HEADER = 1000
@@ -27,15 +27,11 @@ _HEADER = re.compile(
 
 
 class NpzError(ValueError):
-    """An npz is not in the one form, or not what is expected."""
+    """An npz file does not have the fixed form, or not the expected arrays."""
 
 
 def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """An npz whose bytes follow from the arrays alone.
-
-    Args:
-        arrays: by name; a name is lower case.
-    """
+    """Return arrays with lower-case names as an npz file; equal arrays give equal bytes."""
 
     def npy(array: NDArray[Any]) -> bytes:
         content = io.BytesIO()
@@ -43,51 +39,40 @@ def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
         return content.getvalue()
 
     buffer = io.BytesIO()
-    write(buffer, ((f"{name}.npy", npy(array)) for name, array in arrays.items()))
+    archive.write(buffer, ((f"{name}.npy", npy(array)) for name, array in arrays.items()))
     return buffer.getvalue()
 
 
 def read_npz(
     data: bytes, arrays: Mapping[str, tuple[str, tuple[int, ...]]]
 ) -> dict[str, NDArray[Any]]:
-    """Reads an npz of numbers.
+    """Read all arrays of an npz file, given their dtypes (`float32` or `uint8`) and shapes.
 
-    Args:
-        data: its bytes.
-        arrays: dtypes (`float32` or `uint8`) and shapes of all its arrays, by name.
-
-    Returns:
-        The arrays by name, finite, in the order of `arrays`.
-
-    Raises:
-        NpzError: it holds something else.
+    Raises `NpzError` if the file holds anything else, or values that are not finite.
     """
     file = io.BytesIO(data)
     try:
-        entries = read_directory(file, len(data))
+        entries = archive.read_directory(file, len(data))
         if sorted(entries) != sorted(f"{name}.npy" for name in arrays):
             raise NpzError(f"holds {', '.join(entries):.300}, expected {', '.join(arrays)}")
         return {
-            name: _array(file, entries[f"{name}.npy"], name, np.dtype(dtype), shape)
+            name: _array(archive.read_entry(file, entries[f"{name}.npy"]), name, dtype, shape)
             for name, (dtype, shape) in arrays.items()
         }
-    except ArchiveError as error:
+    except archive.ArchiveError as error:
         raise NpzError(str(error)) from None
 
 
-def _array(
-    file: io.BytesIO, entry: Entry, name: str, expected: np.dtype[Any], shape: tuple[int, ...]
-) -> NDArray[Any]:
-    data = read_entry(file, entry)
+def _array(data: bytes, name: str, expected: str, shape: tuple[int, ...]) -> NDArray[Any]:
     start = len(_MAGIC) + 2
     length = int.from_bytes(data[len(_MAGIC) : start], "little")
     header = _HEADER.fullmatch(data[start : start + length]) if length <= _MAX_HEADER else None
     if not data.startswith(_MAGIC) or header is None:
         raise NpzError(f"{name} has no header of npy version 1.0 as NumPy writes it")
     dtype, fortran, found = (group.decode("latin-1") for group in header.groups())
-    stored = expected.newbyteorder("<")
+    stored = np.dtype(expected).newbyteorder("<")
     if (dtype, fortran, found) != (stored.str, "False", str(shape)[1:-1]):
-        order = " in the order of columns" if fortran == "True" else ""
+        order = " in Fortran order" if fortran == "True" else ""
         raise NpzError(
             f"{name} has shape ({found:.80}) and dtype {dtype}{order}, expected {shape} and "
             f"{stored.str}"

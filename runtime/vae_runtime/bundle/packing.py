@@ -1,8 +1,8 @@
-"""A bundle in a single file, for devices: what is needed to run and to verify, and no more.
+"""Packing of a bundle into a single file for devices: only what is needed to run and to verify it.
 
-The file is a zip as `archive` writes it: `manifest.json` first, then the files that are listed
-there. It is read in place and never unpacked. Its manifest is the bundle's own with fewer files;
-`packed_from` holds the digest of the whole one.
+The file is a zip file in the form of `archive`: `manifest.json` first, then the files that it
+lists. It is read in place and never unpacked. Its manifest is the bundle's manifest with fewer
+files; `packed_from` is the SHA-256 of the bundle.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vae_runtime import strict_json
 from vae_runtime.bundle import archive
 from vae_runtime.bundle.atomic_files import replacing
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.fields import Graphs, Manifest
-from vae_runtime.bundle.manifest import MANIFEST
+from vae_runtime.bundle.fields import Manifest
+from vae_runtime.bundle.manifest import MANIFEST_FILE
 from vae_runtime.errors import BundleError, ExportError
 
 
@@ -27,10 +27,10 @@ class Packed:
     """A bundle that was written as a single file.
 
     Attributes:
-        path: the file.
-        manifest: what it says of itself.
-        sha256: its digest, for `load(..., sha256=...)`.
-        size: bytes.
+        path: path of the file.
+        manifest: the file's manifest.
+        sha256: SHA-256 of the manifest, for `load(..., sha256=...)`.
+        size: size of the file in bytes.
     """
 
     path: Path
@@ -42,30 +42,30 @@ class Packed:
 def pack(
     bundle: str | os.PathLike[str], output: str | os.PathLike[str], *, saved_models: bool = False
 ) -> Packed:
-    """Writes a bundle as a single file: manifest, graphs of all precisions, proof; no model card.
+    """Write a bundle as a single file: manifest, graphs of all precisions, and proof.
 
-    Every byte is checked on the way, and the same bundle gives the same bytes. Packing what was
-    packed gives the same file again.
+    The model card is left out. Every byte is checked, and the same bundle always gives the same
+    bytes. If you pack a packed file, you get the same file.
 
     Args:
-        bundle: a bundle, a folder or a single file.
-        output: the file; one that is there is replaced, whole or not at all.
-        saved_models: keep TensorFlow's SavedModels too.
+        bundle: path of a bundle, a folder or a single file.
+        output: path of the file. An existing file is replaced completely or not at all.
+        saved_models: whether to keep TensorFlow's SavedModels.
 
     Returns:
-        What was written.
+        Path, manifest, SHA-256 and size of the file.
 
     Raises:
-        BundleError: the bundle is not whole, or has no SavedModels to keep.
-        ExportError: the file cannot be written.
+        BundleError: The bundle is incomplete or damaged, or has no SavedModels to keep.
+        ExportError: The file cannot be written.
     """
     source, path = Bundle(bundle), Path(output)
     source.check_names()
-    manifest = _part(source, saved_models=saved_models)
+    manifest = _packed_manifest(source, saved_models=saved_models)
     head = strict_json.encode(manifest)
 
     def contents() -> Iterator[tuple[str, bytes]]:
-        yield MANIFEST, head
+        yield MANIFEST_FILE, head
         for name in manifest.files:
             yield name, source.read(name)
 
@@ -84,28 +84,20 @@ def pack(
     return Packed(path, manifest, hashlib.sha256(head).hexdigest(), size)
 
 
-def _part(source: Bundle, *, saved_models: bool) -> Manifest:
-    """The manifest of what is kept."""
-    whole = source.manifest
-    if saved_models and whole.saved_models is None:
+def _packed_manifest(source: Bundle, *, saved_models: bool) -> Manifest:
+    manifest = source.manifest
+    models = manifest.saved_models if saved_models else None
+    if saved_models and models is None:
         raise BundleError(
             f"{source.path} has no SavedModels: pack the bundle that it was packed from"
         )
-    kept = {
-        getattr(whole.graphs_of(precision), field.name).file
-        for precision in whole.precisions
-        for field in fields(Graphs)
-    }
-    kept.add(whole.parity.file)
-    folders = (
-        (f"{whole.saved_models.encoder.path}/", f"{whole.saved_models.decoder.path}/")
-        if saved_models and whole.saved_models
-        else ()
-    )
-    files = {n: e for n, e in whole.files.items() if n in kept or n.startswith(folders)}
+    graphs = [vars(manifest.graphs_of(precision)).values() for precision in manifest.precisions]
+    kept = {manifest.parity.file, *(graph.file for group in graphs for graph in group)}
+    folders = tuple(f"{model.path}/" for model in vars(models).values()) if models else ()
+    files = {n: e for n, e in manifest.files.items() if n in kept or n.startswith(folders)}
     return replace(
-        whole,
-        saved_models=whole.saved_models if saved_models else None,
-        packed_from=whole.packed_from or source.sha256,
+        manifest,
+        saved_models=models,
+        packed_from=manifest.packed_from or source.sha256,
         files=files,
     )

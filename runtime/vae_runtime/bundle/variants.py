@@ -20,7 +20,7 @@ PRECISIONS: Final[tuple[str, ...]] = ("float16", "int8")
 
 MAX_RELATIVE_TOLERANCE: Final = 0.5
 RelativeTolerance = Annotated[float, meta(ge=0, le=MAX_RELATIVE_TOLERANCE)]
-"""Largest allowed difference from TensorFlow, as a share; `allowed` says of what."""
+"""Largest allowed difference from TensorFlow; `allowed_difference` says relative to what."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,11 @@ class Latency:
     batch_256_ratio: Annotated[float, meta("the same over float32's in the same run", ge=0)]
 
 
-def allowed(share: float, reference: NDArray[np.float64], *, is_loss: bool) -> Any:
+def allowed_difference(tolerance: float, reference: NDArray[np.float64], *, is_loss: bool) -> Any:
     """Return the largest allowed difference of a variant for each element of an output.
 
-    Args:
-        share: tolerance. For a tensor it is relative to the largest absolute value of the output;
-            for a loss, to the sample's loss or the median loss, whichever is larger.
-        reference: TensorFlow's values.
-        is_loss: whether the output is a loss.
+    The tolerance of a tensor is relative to the largest absolute value in `reference`. That of a
+    loss is relative to the sample's loss or to the median loss, whichever is larger.
     """
     size = np.abs(reference)
-    return share * (np.maximum(size, np.median(size)) if is_loss else size.max())
+    return tolerance * (np.maximum(size, np.median(size)) if is_loss else size.max())

@@ -1,4 +1,4 @@
-"""The command that measures a bundle on this machine."""
+"""`build-vae bench`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from vae_runtime.benchmark.bench import BATCHES, SECONDS, bench
+from vae_runtime.benchmark.bench import DEFAULT_BATCHES, DEFAULT_SECONDS, bench
 from vae_runtime.cli.extensions import TENSORFLOW, has_tensorflow, load_extension
 from vae_runtime.cli.options import (
     bundle_argument,
@@ -21,41 +21,45 @@ from vae_runtime.cli.options import (
 )
 
 
-@click.command("bench")
+@click.command("bench", short_help="Measure time, throughput, memory and cold start.")
 @bundle_argument
 @click.option(
     "--batch",
     "batches",
     callback=sizes,
     metavar="N,N,...",
-    help=f"Samples in one call [default: {','.join(map(str, BATCHES))}].",
+    help=f"Batch sizes to measure [default: {','.join(map(str, DEFAULT_BATCHES))}].",
 )
 @click.option(
     "--threads",
     callback=sizes,
     metavar="N,N,...",
-    help="Numbers of threads [default: 1 and all processors].",
+    help="Numbers of threads to measure [default: 1 and all processors].",
 )
 @click.option(
     "--precision",
     "precisions",
     callback=names,
     metavar="NAME,...",
-    help="float32 and variants [default: all that the bundle has].",
+    help="Precisions to measure [default: float32 and all variants of the bundle].",
 )
 @click.option(
     "--seconds",
     type=click.FloatRange(0, min_open=True),
-    default=SECONDS,
+    default=DEFAULT_SECONDS,
     show_default=True,
-    help="Time for the rounds, for each precision; starts and warm-up come on top.",
+    help="Measuring time for each precision; cold starts and warm-up are added to it.",
 )
 @click.option(
     "--tensorflow/--no-tensorflow",
     default=True,
-    help="Time the SavedModels too, where TensorFlow is installed (default).",
+    help="Measure the SavedModels as well, if TensorFlow is installed [default: yes].",
 )
-@click.option("--save", is_flag=True, help="Keep the recommendations where load finds them.")
+@click.option(
+    "--save",
+    is_flag=True,
+    help="Save the fastest threads and chunk size for this machine; load uses them.",
+)
 @json_option("report")
 @provider_option
 @quiet_option
@@ -72,7 +76,7 @@ def bench_command(
     providers: tuple[str, ...],
     quiet: bool,
 ) -> None:
-    """Measure BUNDLE on this machine: time and throughput of its loss, memory, cold start.
+    """Measure BUNDLE on this machine: time, throughput, memory and cold start of its loss.
 
     \b
     Example:
@@ -87,8 +91,8 @@ def bench_command(
 
     peers = None
     if tensorflow and has_tensorflow():
-        timed = load_extension(TENSORFLOW, "peers", purpose="timing TensorFlow")
-        peers = partial(timed, bundle)
+        tensorflow_peers = load_extension(TENSORFLOW, "peers", purpose="timing TensorFlow")
+        peers = partial(tensorflow_peers, bundle)
     report = bench(
         bundle,
         providers=providers,

@@ -1,4 +1,4 @@
-"""The commands that look at a bundle, pack it and sign it, without running its model."""
+"""Commands that handle a bundle without running its model: inspect, pack, sign."""
 
 from __future__ import annotations
 
@@ -12,17 +12,23 @@ from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.describe import describe
 from vae_runtime.bundle.manifest import manifest_schema
 from vae_runtime.bundle.packing import pack
-from vae_runtime.cli.options import bundle_argument, debug_option, json_option, output_option
+from vae_runtime.cli.options import (
+    bundle_argument,
+    debug_option,
+    file_option,
+    json_option,
+    output_option,
+)
 from vae_runtime.trust.signing import sign
 
 
-@click.command("inspect")
+@click.command("inspect", short_help="Show the contents and the digest of a bundle.")
 @click.argument("bundle", type=click.Path(path_type=Path), required=False)
 @json_option("manifest")
-@click.option("--schema", is_flag=True, help="Print the JSON Schema of manifests and end.")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of manifests; needs no BUNDLE.")
 @debug_option
 def inspect_command(bundle: Path | None, as_json: bool, schema: bool) -> None:
-    """Show what is in BUNDLE: shapes, loss, training, files.
+    """Show the contents of BUNDLE: shapes, loss, training, files and digest.
 
     \b
     Example:
@@ -41,15 +47,15 @@ def inspect_command(bundle: Path | None, as_json: bool, schema: bool) -> None:
         click.echo(describe(opened.manifest, sha256=opened.sha256))
 
 
-@click.command("pack")
+@click.command("pack", short_help="Write a bundle as a single file for devices.")
 @bundle_argument
-@output_option("The file, such as digits.vae.")
-@click.option("--saved-models", is_flag=True, help="Keep TensorFlow's SavedModels too.")
+@output_option("File to write, such as digits.vae.")
+@click.option("--saved-models", is_flag=True, help="Include the TensorFlow SavedModels.")
 @debug_option
 def pack_command(bundle: Path, output: Path, saved_models: bool) -> None:
     """Write BUNDLE as a single file for devices: manifest, ONNX graphs and proof.
 
-    Every command that takes a bundle takes the file as it is; there is nothing to unpack.
+    Every command reads the file in place of a folder; nothing has to be unpacked.
 
     \b
     Example:
@@ -60,26 +66,20 @@ def pack_command(bundle: Path, output: Path, saved_models: bool) -> None:
     click.echo(f"wrote {packed.path} ({packed.size / 1e6:.1f} MB), sha256 {packed.sha256}")
 
 
-@click.command("sign")
+@click.command("sign", short_help="Sign a bundle.")
 @bundle_argument
+@file_option("--private-key", help="Your elliptic-curve key (PEM).", required=True)
+@file_option("-o", "--output", help="The signature's file [default: NAME.sig beside the bundle].")
 @click.option(
-    "--private-key",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="An elliptic-curve key in PEM.",
+    "--password",
+    envvar="BUILD_VAE_KEY_PASSWORD",
+    help="Password of the key, if it has one; also read from $BUILD_VAE_KEY_PASSWORD.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    help="The signature's file [default: beside the bundle, NAME.sig].",
-)
-@click.option("--password", envvar="BUILD_VAE_KEY_PASSWORD", help="Of the key, if it has one.")
 @debug_option
 def sign_command(
     bundle: Path, private_key: Path, output: Path | None, password: str | None
 ) -> None:
-    """Sign BUNDLE, so that others can tell that it is yours; needs the extra `sign`.
+    """Sign BUNDLE, so that others can check that you published it; needs the extra sign.
 
     \b
     Example:

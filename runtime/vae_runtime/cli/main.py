@@ -22,7 +22,7 @@ import click
 from vae_runtime.cli.bench import bench_command
 from vae_runtime.cli.bundles import inspect_command, pack_command, sign_command
 from vae_runtime.cli.extensions import COMMANDS, command_names, has_tensorflow, load_extension
-from vae_runtime.cli.use import (
+from vae_runtime.cli.samples import (
     evaluate_command,
     reconstruct_command,
     sample_command,
@@ -43,7 +43,7 @@ REMEDIES = {
     errno.EROFS: "write elsewhere",
     errno.ENOENT: "check its name",
 }
-"""What to do where the system refuses a file."""
+"""Remedy for each error of the operating system."""
 
 
 class _Commands(click.Group):
@@ -87,15 +87,15 @@ for command in (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line and exits."""
+    """Run the command line and exit."""
     sys.exit(run(arguments))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line.
+    """Run the command line.
 
     Args:
-        arguments: the words behind `build-vae`; those of this process where left out.
+        arguments: the arguments of `build-vae`; by default those of this process.
 
     Returns:
         The exit status.
@@ -118,9 +118,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo(state["interrupted"], err=True)
         return INTERRUPTED
     except SystemExit:
-        return int(
-            state["status"]
-        )  # click's answer to a pipe whose reader went away, as `head` does
+        # click exits if the reader of a pipe went away, as `head` does.
+        return int(state["status"])
     except Exception as error:
         if state["debug"]:
             traceback.print_exc()

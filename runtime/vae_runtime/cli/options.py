@@ -12,7 +12,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _image_size(_: click.Context, __: click.Parameter, value: str | None) -> Any:
-    """Parses `64x48`, height x width, into (64, 48)."""
+    """Parse `64x48`, height x width, into (64, 48)."""
     if value is None:
         return None
     parts = value.lower().split("x")
@@ -22,7 +22,7 @@ def _image_size(_: click.Context, __: click.Parameter, value: str | None) -> Any
 
 
 def sizes(_: click.Context, __: click.Parameter, value: str | None) -> Any:
-    """Parses `512,256` into (512, 256)."""
+    """Parse `512,256` into (512, 256)."""
     if value is None:
         return None
     parts = [part.strip() for part in value.split(",")]
@@ -32,7 +32,7 @@ def sizes(_: click.Context, __: click.Parameter, value: str | None) -> Any:
 
 
 def names(_: click.Context, __: click.Parameter, value: str | None) -> Any:
-    """Parses `float16,int8` into ("float16", "int8")."""
+    """Parse `float16,int8` into ("float16", "int8")."""
     return tuple(part.strip() for part in value.split(",")) if value else ()
 
 
@@ -42,7 +42,7 @@ def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 
 
 def combined(*options: Callable[[F], F]) -> Callable[[F], F]:
-    """One decorator from several, in the order in which help lists them."""
+    """Return one decorator that adds all options, in the order in which help lists them."""
 
     def decorate(function: F) -> F:
         for option in reversed(options):
@@ -52,47 +52,56 @@ def combined(*options: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
-debug_option = click.option(
-    "--debug", is_flag=True, expose_value=False, callback=_set_debug, help="Show tracebacks."
-)
-
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print results only.")
-
-bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
+def file_option(*flags: str, help: str, required: bool = False) -> Callable[[F], F]:
+    """Return an option that takes a path, such as `-o`."""
+    return click.option(*flags, type=click.Path(path_type=Path), required=required, help=help)
 
 
-def output_option(what: str) -> Callable[[F], F]:
-    """`-o`, where a command must be told where to write."""
-    return click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help=what)
+def output_option(help: str) -> Callable[[F], F]:
+    """Return a required `-o`."""
+    return file_option("-o", "--output", help=help, required=True)
 
 
 def json_option(what: str) -> Callable[[F], F]:
-    """`--json`, of what a command prints."""
+    """Return `--json`, for a command that prints `what`."""
     return click.option("--json", "as_json", is_flag=True, help=f"Print the {what} as JSON.")
 
 
+bundle_argument = click.argument("bundle", type=click.Path(path_type=Path))
+
+debug_option = click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    callback=_set_debug,
+    help="Show the traceback of an error.",
+)
+
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print only results.")
+
 source_options = combined(
-    click.option("--key", help="Array to take from an npz that holds several."),
+    click.option("--key", help="Name of the array to use, if an .npz file holds several."),
     click.option(
         "--image-size",
         callback=_image_size,
         metavar="HxW",
-        help="Resize pictures to height x width.",
+        help="Resize pictures to this height x width.",
     ),
     click.option(
-        "--channels", type=click.IntRange(1, 4), help="1 reads pictures as grey, 3 as RGB."
+        "--channels", type=click.IntRange(1, 4), help="Read pictures as grey (1) or as RGB (3)."
     ),
 )
 
-pin_option = click.option(
-    "--sha256", help="Take this bundle only: its digest, as build-vae inspect prints it."
+sha256_option = click.option(
+    "--sha256",
+    help="Expected SHA-256 of the bundle (see build-vae inspect); any other bundle is refused.",
 )
 
 precision_option = click.option(
     "--precision",
     default="float32",
     show_default=True,
-    help="Which graphs run: float32, or a variant that the bundle has.",
+    help="Precision of the graphs to run: float32, or a variant of the bundle.",
 )
 
 provider_option = click.option(
@@ -101,20 +110,28 @@ provider_option = click.option(
     multiple=True,
     default=("cpu",),
     show_default=True,
-    help="cpu, cuda, tensorrt, coreml, openvino, ...; again for a second choice.",
+    help="Execution provider: cpu, cuda, tensorrt, coreml, openvino, ... Repeat the option to "
+    "name a second choice.",
 )
 
 machine_options = combined(
     provider_option,
     click.option(
-        "--allow-fallback", is_flag=True, help="Run on the CPU where the provider cannot."
+        "--allow-fallback",
+        is_flag=True,
+        help="Run on the CPU if the provider is missing or does not start.",
     ),
     click.option(
         "--threads",
         type=click.IntRange(1),
-        help="Threads [default: as bench --save found, or all processors].",
+        help="Number of threads [default: saved by bench --save, else all processors].",
     ),
-    click.option("--batch-size", type=click.IntRange(1), help="Samples computed at once."),
+    click.option(
+        "--batch-size",
+        type=click.IntRange(1),
+        help="Largest number of samples in one run of a graph "
+        "[default: saved by bench --save, else fitted to the processor's cache].",
+    ),
 )
 
 runtime_options = combined(precision_option, machine_options)

@@ -1,4 +1,7 @@
-"""What commands write: scores as CSV or npz, samples as PNG, npz or npy; whole or not at all."""
+"""Write results to files: scores as CSV or npz, samples as PNG, npz or npy.
+
+A file appears only when it is complete.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +16,21 @@ from numpy.typing import NDArray
 
 from vae_runtime.bundle.atomic_files import replacing
 from vae_runtime.data import picture_grid as picture
-from vae_runtime.data.inputs import to_float
+from vae_runtime.data.inputs import to_scaled_float32
 from vae_runtime.data.pictures import require_pillow
 from vae_runtime.errors import OptionError
 from vae_runtime.loss import Losses
 
 MAX_TILES = 400
-"""Samples in one picture; the rest would make it too large to look at."""
+"""Largest number of samples in one picture."""
 
 
 def check_output(output: Path | None, *suffixes: str) -> None:
-    """Checks an output's name before the work is done.
+    """Check the name of an output file before the work is done.
 
     Raises:
-        OptionError: the suffix is not one of these, or the folder is not there.
+        OptionError: the suffix is not one of `suffixes`, or the folder does not exist.
+        MissingExtraError: a picture is asked for and Pillow is not installed.
     """
     if output is None:
         return
@@ -37,20 +41,15 @@ def check_output(output: Path | None, *suffixes: str) -> None:
     if output.suffix == ".png":
         require_pillow("writing a picture")
     if not output.absolute().parent.is_dir():
-        raise OptionError(f"{output.absolute().parent} is not a folder: make it first")
+        raise OptionError(f"{output.absolute().parent} is not a folder: create it first")
 
 
 def write_scores(output: Path | None, losses: Losses[NDArray[np.float32]]) -> None:
-    """Writes per-sample losses, one row a sample.
-
-    Args:
-        output: a .csv or .npz file; CSV to standard output where None.
-        losses: arrays of shape `(batch,)`.
-    """
+    """Write per-sample losses to a .csv or .npz file, or as CSV to standard output if None."""
     columns = vars(losses)
     if output is None:
         _write_csv(sys.stdout, columns)
-        sys.stdout.flush()  # a reader that went away is met here, not at the end of Python
+        sys.stdout.flush()  # fail here, not at exit, if the reader of a pipe went away
         return
     with replacing(output) as file:
         if output.suffix == ".npz":
@@ -69,19 +68,20 @@ def write_samples(
     name: str,
     above: NDArray[Any] | None = None,
 ) -> None:
-    """Writes samples as a picture or as an array; a picture holds at most `MAX_TILES`.
+    """Write samples as a picture or as an array.
 
-    Values from 0 to 1 become black to white; where some lie beyond, the range is widened to them.
+    A picture holds at most `MAX_TILES` samples. It shows 0 as black and 1 as white; values outside
+    [0, 1] widen that range.
 
     Args:
         output: a .png, .npz or .npy file.
-        images: samples, shape `(n, ...)`; a picture needs `(n, height, width, 1 or 3)`.
-        name: of the array in an npz.
-        above: in a picture, show these above the samples, pair by pair.
+        images: samples, shape `(n, ...)`; for a picture `(n, height, width, 1 or 3)`.
+        name: name of the array in an .npz file.
+        above: samples to show above `images` in a picture, pair by pair.
 
     Raises:
-        OptionError: a picture of something that is no image.
-        InputError: more pixels than a picture may have.
+        OptionError: the samples are not images, but a picture is asked for.
+        InputError: the picture would have too many pixels.
     """
     if output.suffix != ".png":
         with replacing(output) as file:
@@ -93,18 +93,18 @@ def write_samples(
         return
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise OptionError(
-            f"samples of shape {images.shape[1:]} are no pictures: write .npz or .npy instead"
+            f"samples of shape {images.shape[1:]} are not images: write .npz or .npy instead"
         )
     tiles = images[:MAX_TILES]
     if above is not None:
-        inputs = to_float(np.asarray(above[:MAX_TILES])).reshape(tiles.shape)
+        inputs = to_scaled_float32(np.asarray(above[:MAX_TILES])).reshape(tiles.shape)
         tiles = np.concatenate([inputs, tiles], axis=1)
     with replacing(output) as file:
         picture.write_png(file, picture.grid(picture.to_unit_range(tiles)))
 
 
 def described(output: Path, count: int, shape: tuple[int, ...], name: str) -> str:
-    """What was written, in a line."""
+    """Return one line that says what was written."""
     shown = min(count, MAX_TILES) if output.suffix == ".png" else count
     some = f"the first {shown} of " if shown < count else ""
     return f"wrote {output}: {some}{count} {name}s of shape {shape}"

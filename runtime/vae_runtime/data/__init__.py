@@ -1,1 +1,1 @@
-"""Read files into arrays, and bring arrays to the form that a graph takes."""
+"""Readers of data files, and conversion of their arrays to inputs of a graph."""

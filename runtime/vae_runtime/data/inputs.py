@@ -1,12 +1,12 @@
-"""From the arrays that users hold to the float32 batches that the graphs take.
+"""Conversion and validation of a user's arrays, before they become inputs of the graphs.
 
 Conventions:
     - uint8 pixels are divided by 255, as the builder does before training.
-    - Booleans become 0.0 and 1.0; every other integer or float is converted to float32 as it is.
-    - Images have shape `(batch, height, width, channels)`; where the model has one channel, the
-      channel axis may be left out. One sample without its batch axis is an error, not a guess.
-    - Values must be finite and inside the range that the loss needs; the first sample that is not
-      is named.
+    - Booleans become 0.0 and 1.0. All other integers and floats are converted to float32 unscaled.
+    - Images have shape `(batch, height, width, channels)`. The channel axis is optional if the
+      model has one channel. The batch axis is never optional.
+    - Values must be finite and in the range that the loss needs. The error names the first sample
+      that is not.
 """
 
 from __future__ import annotations
@@ -19,20 +19,13 @@ from numpy.typing import ArrayLike, NDArray
 from vae_runtime.errors import InputError
 
 UNIT_RANGE = (0.0, 1.0)
-"""The range that binary cross-entropy needs: a pixel is the probability of a one."""
+"""Range of values that binary cross-entropy needs: each pixel is a probability."""
 
 
-def to_float(x: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Converts samples to float32; uint8 becomes [0, 1].
+def to_scaled_float32(x: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Convert samples to float32 and divide uint8 by 255; return float32 without a copy.
 
-    Args:
-        x: samples of any shape; bool, integer or floating dtype.
-
-    Returns:
-        The same shape as float32, without a copy where `x` is float32 already.
-
-    Raises:
-        InputError: the dtype is complex, object, text or another that has no numbers.
+    Raises `InputError` for complex numbers, objects, text and other dtypes without real numbers.
     """
     floats = to_float32(x)
     if x.dtype == np.uint8:
@@ -41,47 +34,37 @@ def to_float(x: NDArray[np.generic]) -> NDArray[np.float32]:
 
 
 def to_float32(x: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Converts numbers to float32 as they are; otherwise as `to_float`."""
+    """Convert numbers to float32 unscaled; otherwise like `to_scaled_float32`."""
     if x.dtype == np.float32:
         return np.asarray(x, np.float32)
     if x.dtype.kind in "biuf":
-        with np.errstate(over="ignore"):  # the check for finite values reports it by sample
+        with np.errstate(over="ignore"):  # `check_values` names the sample that overflowed
             return x.astype(np.float32)
     raise InputError(
         f"samples have dtype {x.dtype}, expected uint8 or float: convert them to numbers first"
     )
 
 
-def to_input(
+def to_graph_input(
     x: NDArray[np.generic],
     dtype: str,
     value_range: tuple[float, float] | None,
     *,
     first: int = 0,
 ) -> NDArray[np.generic]:
-    """Brings samples to what a model's graphs take.
+    """Convert samples of shape `(batch, *input_shape)` to the graphs' dtype, and check them.
 
-    Args:
-        x: samples, shape `(batch, *input_shape)`.
-        dtype: of the graphs' input, `float32` or `uint8`.
-        value_range: lowest and highest value allowed; `None` for no bounds.
-        first: the number of `x[0]` in a message.
-
-    Returns:
-        The samples in that dtype, contiguous; without a copy where they are that already.
-
-    Raises:
-        InputError: they have no numbers, are not finite or out of range, or are not uint8 where
-            the model takes raw pixels.
+    `dtype` is "float32" or "uint8". The result is contiguous, and copied only if necessary. See
+    `check_values` for `value_range` and `first`.
     """
     if dtype == "uint8":
         if x.dtype != np.uint8:
             raise InputError(
-                f"samples have dtype {x.dtype}, this model takes raw pixels, uint8: give them as "
-                "they come from the camera, 0 to 255"
+                f"samples have dtype {x.dtype}, this model takes raw pixels, uint8: give values "
+                "from 0 to 255, as the camera returns them"
             )
         return np.ascontiguousarray(x)
-    converted = to_float(x)
+    converted = to_scaled_float32(x)
     check_values(converted, value_range, first=first)
     return np.ascontiguousarray(converted)
 
@@ -93,21 +76,15 @@ def check_values(
     what: str = "sample",
     first: int = 0,
 ) -> None:
-    """Checks that all values are finite and in range.
+    """Raise `InputError` for the first sample with a value that is not finite or out of range.
 
-    Args:
-        x: samples, shape `(batch, ...)`.
-        value_range: lowest and highest value allowed, both inclusive; `None` for no bounds.
-        what: what to call a sample in the message.
-        first: the number of `x[0]` in the message, where `x` is a part of something larger.
-
-    Raises:
-        InputError: names the first sample with a value that is not finite or out of range.
+    `value_range` is inclusive; None sets no bounds. In the message a sample is called `what`, and
+    `x[0]` has the number `first`.
     """
     if x.size == 0:
         return
     low, high = (-math.inf, math.inf) if value_range is None else value_range
-    # NaN propagates through min and max, so two reductions decide the common case.
+    # Fast path: NaN propagates through min and max, so these two reductions find every fault.
     lowest, highest = float(np.minimum.reduce(x, None)), float(np.maximum.reduce(x, None))
     if math.isfinite(lowest) and math.isfinite(highest) and low <= lowest and highest <= high:
         return
@@ -127,18 +104,10 @@ def check_values(
 
 
 def as_batch(x: ArrayLike, shape: tuple[int, ...], *, name: str = "x") -> NDArray[np.generic]:
-    """Brings an array to shape `(batch, *shape)` without changing its dtype.
+    """Return an array as shape `(batch, *shape)`, with its own dtype and as a view if possible.
 
-    Args:
-        x: samples, shape `(batch, *shape)`, or `(batch, height, width)` for one channel.
-        shape: shape of one sample.
-        name: what to call the array in a message.
-
-    Returns:
-        The array with shape `(batch, *shape)`; a view where that is possible.
-
-    Raises:
-        InputError: the shape does not fit.
+    Adds the channel axis if the model has one channel and the array has none. Raises `InputError`,
+    which calls the array `name`, for any other shape.
     """
     try:
         array = np.asarray(x)

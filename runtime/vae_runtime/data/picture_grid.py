@@ -1,4 +1,4 @@
-"""Samples as pictures: rounding to uint8, tiling many images into one, writing a PNG file."""
+"""Conversion of samples to pictures: 8-bit pixels, a grid of many images, a PNG file."""
 
 from __future__ import annotations
 
@@ -11,22 +11,17 @@ from numpy.typing import NDArray
 from vae_runtime.data.pictures import require_pillow
 from vae_runtime.errors import InputError, OptionError
 
-GAP = 128
-"""Grey value between the tiles of a grid."""
+GAP_GREY = 128
+"""Grey value of the gaps between images and of unused cells, 0 to 255."""
 
 MAX_PIXELS = 2**26
-"""Largest size of a grid: 8192 x 8192 pixels."""
+"""Largest size of a grid, in pixels: 8192 x 8192."""
 
 
 def write_png(file: IO[bytes], pixels: NDArray[np.uint8]) -> None:
-    """Write a picture as PNG. The same pixels and Pillow give the same bytes.
+    """Write pixels of shape `(height, width, 1 or 3)` as PNG.
 
-    Args:
-        file: binary file to write to.
-        pixels: shape `(height, width, channels)`, channels 1 or 3.
-
-    Raises:
-        MissingExtraError: Pillow is not installed.
+    With one version of Pillow, the same pixels always give the same bytes.
     """
     require_pillow("writing a picture")
     from PIL import Image
@@ -35,16 +30,9 @@ def write_png(file: IO[bytes], pixels: NDArray[np.uint8]) -> None:
 
 
 def to_uint8(x: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Converts intensities to 8-bit pixels: `floor(255 x + 1/2)`, after clipping to [0, 1].
+    """Clip floats to [0, 1] and convert them to `floor(255 x + 1/2)`; return uint8 unchanged.
 
-    Args:
-        x: any shape; floating dtype, or uint8, which is returned as it is.
-
-    Returns:
-        uint8, the same shape.
-
-    Raises:
-        InputError: another dtype, or a NaN.
+    Raises `InputError` for any other dtype and for NaN.
     """
     if x.dtype == np.uint8:
         return np.asarray(x, np.uint8)
@@ -52,7 +40,7 @@ def to_uint8(x: NDArray[np.generic]) -> NDArray[np.uint8]:
         raise InputError(f"pixels have dtype {x.dtype}, expected uint8 or float: convert them")
     if np.isnan(x).any():
         raise InputError(f"{int(np.isnan(x).sum())} of {x.size} pixels are NaN: remove them")
-    # In float64 the product and the sum are exact for float32, so a half is a half.
+    # For float32 input, float64 computes this product and sum exactly: exact halves round up.
     pixels: NDArray[np.float64] = np.clip(x, 0, 1).astype(np.float64) * 255 + 0.5
     return pixels.astype(np.uint8)
 
@@ -60,14 +48,9 @@ def to_uint8(x: NDArray[np.generic]) -> NDArray[np.uint8]:
 def to_unit_range(
     x: NDArray[np.generic], like: NDArray[np.generic] | None = None
 ) -> NDArray[np.generic]:
-    """Brings intensities to [0, 1]; values beyond widen the range, those within stay as they are.
+    """Scale floats linearly to [0, 1] if they exceed it; return uint8 unchanged.
 
-    Args:
-        x: any shape; floating dtype, or uint8, which is returned as it is.
-        like: values whose range counts instead of that of `x`.
-
-    Returns:
-        The same shape.
+    The range to scale is taken from `like`, by default from `x`.
     """
     if x.dtype.kind != "f" or x.size == 0:
         return x
@@ -80,21 +63,10 @@ def to_unit_range(
 def grid(
     images: NDArray[np.generic], columns: int | None = None, padding: int = 1
 ) -> NDArray[np.uint8]:
-    """Tiles images, row by row, into one picture; gaps and cells left over have the grey `GAP`.
+    """Arrange images of shape `(n, height, width, 1 or 3)`, row by row, in one uint8 picture.
 
-    Args:
-        images: shape `(n, height, width, channels)`, channels 1 or 3; floats are clipped to
-            [0, 1], uint8 is taken as it is.
-        columns: images in a row, at most n are used; `None` for a nearly square layout.
-        padding: pixels between two tiles; there is none around the picture.
-
-    Returns:
-        uint8, shape `(rows * (height + padding) - padding, columns * (width + padding) - padding,
-        channels)`.
-
-    Raises:
-        InputError: no images, another shape or dtype, a NaN, or a picture above `MAX_PIXELS`.
-        OptionError: fewer than 1 column, or a negative padding.
+    Floats are clipped to [0, 1]. By default the layout is nearly square. `padding` is the number
+    of pixels between two images; the picture has no border.
     """
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or images.size == 0:
         raise InputError(
@@ -114,7 +86,7 @@ def grid(
             f"a picture of {shape[1]} x {shape[0]} pixels is larger than {MAX_PIXELS} pixels: "
             "use fewer samples or columns"
         )
-    picture = np.full(shape, GAP, np.uint8)
+    picture = np.full(shape, GAP_GREY, np.uint8)
     for i, tile in enumerate(to_uint8(images)):
         top, left = i // columns * step_y, i % columns * step_x
         picture[top : top + height, left : left + width] = tile

@@ -1,9 +1,10 @@
-"""Pictures: a folder of them, or one file, as uint8 pixels of one or three channels.
+"""Reader of one picture or a folder of pictures, as uint8 pixels with one or three channels.
 
 Conventions:
-    - Grey if all pictures are grey (a palette too, if its entries are), otherwise RGB.
-    - Transparency is composited onto black; of 16 bits the high byte is kept.
-    - A photograph stands as its Exif orientation says; a picture of many frames gives its first.
+    - The pixels are grey if all pictures are grey, otherwise RGB. A palette is grey if all its
+      entries are.
+    - Transparency is composited onto black. 16-bit values keep their high byte.
+    - The Exif orientation is applied. A picture with many frames gives the first one.
 """
 
 from __future__ import annotations
@@ -16,64 +17,49 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.data.pixel_array import pixel_array
-from vae_runtime.data.reading import reading
+from vae_runtime.data.pixel_array import allocate_pixels
+from vae_runtime.data.reading import wrap_read_errors
 from vae_runtime.errors import InputError, MissingExtraError, OptionError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-EXTENSIONS = frozenset(["png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm"])
-"""Extensions that are read as pictures, in any case."""
+PICTURE_EXTENSIONS = tuple(
+    f".{name}" for name in ("bmp", "gif", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp")
+)
+"""Extensions of files that are read as pictures, in lower case."""
 
 _GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"}
 _ALPHA_MODES = {"LA", "La", "PA", "RGBA", "RGBa"}
 _MODES = {1: "L", 3: "RGB"}
 
 
-def is_picture(path: Path) -> bool:
-    """Tells by its extension whether a file is read as a picture."""
-    return path.suffix.lower().removeprefix(".") in EXTENSIONS
-
-
 def read_folder(
     folder: Path, image_size: tuple[int, int] | None = None, channels: int | None = None
 ) -> NDArray[np.uint8]:
-    """Reads all pictures in a folder and the folders in it, ordered by relative path.
+    """Read all pictures in a folder and its subfolders, ordered by relative path.
 
-    Hidden files and folders, and files with other extensions, are left out.
-
-    Args:
-        folder: the folder.
-        image_size: height and width that every picture is resized to; `None` keeps their size.
-        channels: 1 for grey, 3 for RGB; `None` for grey if all pictures are grey.
-
-    Returns:
-        Pixels, shape `(n, height, width, channels)`; mapped where `pixel_array` says so.
-
-    Raises:
-        InputError: no pictures, one that cannot be read, sizes that differ, or no room for the
-            pixels.
-        MissingExtraError: Pillow is not installed.
-        OptionError: `image_size` below 1, or `channels` not 1 or 3.
+    Hidden files and folders are skipped. `image_size` is height and width to resize to. Returns
+    shape `(n, height, width, channels)`, memory-mapped if large. Raises `InputError` if sizes
+    differ.
     """
     _check_options(image_size, channels)
     require_pillow("reading pictures")
     files = _picture_files(folder)
     pixels: NDArray[np.uint8] | None = None
     for i, file in enumerate(files):
-        picture = _read(file, image_size, channels)
+        picture = _decode(file, image_size, channels)
         if pixels is None:
-            pixels = pixel_array((len(files), *picture.shape))
+            pixels = allocate_pixels((len(files), *picture.shape))
         elif picture.shape[:2] != pixels.shape[1:3]:
             raise InputError(
-                f"{file} is {_size(picture)} (height x width), {files[0].name} is "
-                f"{_size(pixels[0])}, expected pictures of one size: resize them, e.g. with "
-                f"--image-size {_size(pixels[0])}"
+                f"{file} is {_format_size(picture)} (height x width), {files[0].name} is "
+                f"{_format_size(pixels[0])}, expected pictures of one size: resize them, e.g. with "
+                f"--image-size {_format_size(pixels[0])}"
             )
-        if picture.shape[-1] > pixels.shape[-1]:  # the first with colour: those before were grey
-            pixels = _in_colour(pixels, i)
-        pixels[i] = picture  # grey among colour is repeated
+        if picture.shape[-1] > pixels.shape[-1]:  # the first colour picture after grey ones
+            pixels = _grey_to_rgb(pixels, i)
+        pixels[i] = picture  # broadcasting repeats a grey channel
     assert pixels is not None  # `_picture_files` refuses an empty folder
     return pixels
 
@@ -81,24 +67,10 @@ def read_folder(
 def read_picture(
     path: Path, image_size: tuple[int, int] | None = None, channels: int | None = None
 ) -> NDArray[np.uint8]:
-    """Read one picture as a batch of one.
-
-    Args:
-        path: the file.
-        image_size: height and width to resize to; `None` keeps its size.
-        channels: 1 for grey, 3 for RGB; `None` keeps what it is.
-
-    Returns:
-        Pixels, shape `(1, height, width, channels)`.
-
-    Raises:
-        InputError: the picture cannot be read.
-        MissingExtraError: Pillow is not installed.
-        OptionError: `image_size` below 1, or `channels` not 1 or 3.
-    """
+    """Read one picture as a batch of one, shape `(1, height, width, channels)`."""
     _check_options(image_size, channels)
     require_pillow("reading a picture")
-    return _read(path, image_size, channels)[np.newaxis]
+    return _decode(path, image_size, channels)[np.newaxis]
 
 
 def _check_options(image_size: tuple[int, int] | None, channels: int | None) -> None:
@@ -110,14 +82,7 @@ def _check_options(image_size: tuple[int, int] | None, channels: int | None) -> 
 
 
 def require_pillow(purpose: str) -> None:
-    """Check that Pillow is installed.
-
-    Args:
-        purpose: what it is needed for, for the error message.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
+    """Raise `MissingExtraError` if Pillow is not installed; `purpose` is for the message."""
     try:
         import PIL.Image  # noqa: F401
     except ImportError as error:
@@ -125,20 +90,20 @@ def require_pillow(purpose: str) -> None:
 
 
 def _picture_files(folder: Path) -> list[Path]:
-    with reading(folder, "folder"):
+    with wrap_read_errors(folder, "folder"):
         files = sorted(_visible_pictures(folder, ()))
     if not files:
         raise InputError(
-            f"{folder} has no pictures ({', '.join(sorted(EXTENSIONS))}) and is not a folder of "
+            f"{folder} has no pictures ({', '.join(PICTURE_EXTENSIONS)}) and is not a folder of "
             "MNIST's IDX files: give a folder of pictures, or a file"
         )
     return [folder.joinpath(*parts) for parts in files]
 
 
 def _visible_pictures(folder: Path, parts: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """The pictures below a folder as the parts of their relative paths.
+    """Yield the pictures below a folder as the parts of their relative paths.
 
-    `os.scandir` knows what each entry is; `Path.rglob` would ask for every file.
+    `os.scandir` knows the type of each entry; `Path.rglob` would need a system call per file.
     """
     with os.scandir(folder.joinpath(*parts)) as entries:
         for entry in entries:
@@ -146,13 +111,13 @@ def _visible_pictures(folder: Path, parts: tuple[str, ...]) -> Iterator[tuple[st
                 continue
             if entry.is_dir(follow_symlinks=False):
                 yield from _visible_pictures(folder, (*parts, entry.name))
-            elif is_picture(Path(entry.name)) and entry.is_file():
+            elif Path(entry.name).suffix.lower() in PICTURE_EXTENSIONS and entry.is_file():
                 yield (*parts, entry.name)
 
 
-def _in_colour(grey: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-    """Room for the same pictures in RGB, the first `count` of them filled in."""
-    pixels = pixel_array((*grey.shape[:3], 3))
+def _grey_to_rgb(grey: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """Allocate an RGB array for the same pictures and copy the first `count` of them."""
+    pixels = allocate_pixels((*grey.shape[:3], 3))
     for start in range(0, count, 1024):
         part = slice(start, start + 1024)
         pixels[part] = grey[part]
@@ -160,20 +125,20 @@ def _in_colour(grey: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
 
 
 def _is_grey(image: Image.Image) -> bool:
-    """Whether a picture has no colour, by its mode and palette."""
+    """Return whether mode and palette of a picture have no colour."""
     if image.mode not in ("P", "PA"):
         return image.mode in _GREY_MODES
     entries = np.reshape(image.getpalette("RGB") or [], (-1, 3))
     return bool((entries == entries[:, :1]).all())
 
 
-def _read(
+def _decode(
     path: Path, image_size: tuple[int, int] | None, channels: int | None
 ) -> NDArray[np.uint8]:
-    """One picture, shape `(height, width, channels)`; in its own channels where none are given."""
+    """Read one picture, shape `(height, width, channels)`; by default with its own channels."""
     from PIL import Image, ImageOps
 
-    with reading(path, "picture"), Image.open(path) as image:
+    with wrap_read_errors(path, "picture"), Image.open(path) as image:
         if channels is None:
             channels = 1 if _is_grey(image) else 3
         upright = ImageOps.exif_transpose(image)
@@ -186,7 +151,7 @@ def _read(
 
 
 def _to_8_bits(image: Image.Image, path: Path) -> Image.Image:
-    """The high byte of 16-bit grey; Pillow's own conversion cuts off at 255 in some versions."""
+    """Keep the high byte of 16-bit grey; some versions of Pillow clip at 255 instead."""
     from PIL import Image
 
     if not image.mode.startswith(("I", "F")):
@@ -209,6 +174,6 @@ def _over_black(image: Image.Image) -> Image.Image:
     return Image.fromarray(((pixels[..., :3] * pixels[..., 3:] + 127) // 255).astype(np.uint8))
 
 
-def _size(picture: NDArray[np.uint8]) -> str:
+def _format_size(picture: NDArray[np.uint8]) -> str:
     height, width, _ = picture.shape
     return f"{height}x{width}"

@@ -1,7 +1,7 @@
-"""Room for decoded pictures: in memory while they are few, in a mapped temporary file beyond.
+"""Memory for decoded pictures: an array for small data sets, a memory-mapped file for large ones.
 
-The file has no name from the start (POSIX) or is deleted when it is closed (Windows), so nothing
-stays behind, however the process ends.
+The temporary file has no name from the start (POSIX) or is deleted when it is closed (Windows). So
+it disappears however the process ends.
 """
 
 from __future__ import annotations
@@ -15,29 +15,22 @@ from numpy.typing import NDArray
 
 from vae_runtime.errors import InputError
 
-IN_MEMORY_BYTES = 256 << 20
-"""Pixels beyond this go to a file."""
+MAX_IN_MEMORY_BYTES = 256 << 20
+"""Largest size of an array in memory, in bytes; a larger one is memory-mapped."""
 
 
-def pixel_array(shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Makes an array to fill with pixels.
+def allocate_pixels(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Allocate a uint8 array with undefined values; a `np.memmap` above `MAX_IN_MEMORY_BYTES`.
 
-    Args:
-        shape: `(n, height, width, channels)`.
-
-    Returns:
-        Undefined pixels, uint8; an `np.memmap` where they take more than `IN_MEMORY_BYTES`.
-
-    Raises:
-        InputError: the folder of temporary files has no room for them.
+    Raises `InputError` if the folder for temporary files has too little space.
     """
     size = math.prod(shape)
-    if size <= IN_MEMORY_BYTES:
+    if size <= MAX_IN_MEMORY_BYTES:
         return np.empty(shape, np.uint8)
     try:
         with tempfile.TemporaryFile(prefix="build-vae-") as file:
-            _reserve(file.fileno(), size)
-            return np.memmap(file, np.uint8, "r+", shape=shape)  # outlives the closed file
+            _reserve_space(file.fileno(), size)
+            return np.memmap(file, np.uint8, "r+", shape=shape)  # stays valid after the close
     except OSError as error:
         raise InputError(
             f"the pictures take {size / 1e9:.1f} GB once decoded, {tempfile.gettempdir()} cannot "
@@ -46,8 +39,8 @@ def pixel_array(shape: tuple[int, ...]) -> NDArray[np.uint8]:
         ) from error
 
 
-def _reserve(descriptor: int, size: int) -> None:
-    """Takes the disk space now, where that can fail with a message rather than a signal."""
+def _reserve_space(descriptor: int, size: int) -> None:
+    """Reserve the disk space now: a full disk is an error here, but a fatal signal later."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
     else:

@@ -1,4 +1,4 @@
-"""One `InputError` for whatever the parser of a file format raises."""
+"""Conversion of everything that a file parser raises into one `InputError`."""
 
 from __future__ import annotations
 
@@ -8,20 +8,16 @@ from pathlib import Path
 
 from vae_runtime.errors import BuildVaeError, InputError
 
+MAX_DEFLATE_RATIO = 1032
+"""Largest ratio of decompressed to compressed bytes that deflate (zip, gzip) can reach."""
+
 
 @contextmanager
-def reading(path: str | Path, form: str) -> Iterator[None]:
-    """Turns what goes wrong inside the block into one line that names the file.
+def wrap_read_errors(path: str | Path, file_kind: str) -> Iterator[None]:
+    """Raise every error in the block as a one-line `InputError` that names the file.
 
-    NumPy, zipfile, zlib and Pillow raise more than a dozen types on damaged files, and promise
-    none of them; this is why everything is caught.
-
-    Args:
-        path: the file or folder that is read.
-        form: what it should be: "npz file".
-
-    Raises:
-        InputError: the operating system refused, memory ran out, or the content is damaged.
+    NumPy, zipfile, zlib and Pillow raise more than a dozen exception types on damaged files and
+    document none of them. This is why `Exception` is caught. `file_kind` is, say, "npz file".
     """
     try:
         yield
@@ -36,6 +32,6 @@ def reading(path: str | Path, form: str) -> Iterator[None]:
             ) from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"{path} is not a readable {form} ({reason}): "
+            f"{path} is not a readable {file_kind} ({reason}): "
             "it is damaged, incomplete or of another kind; write or copy it again"
         ) from error

@@ -1,7 +1,7 @@
-"""Find the reader that a source of samples needs, and read its arrays.
+"""Choice of the reader for a source of samples, and loading of its arrays.
 
-A source is a path, or a name from `vae_runtime.data.named`. If both exist, the path wins. A file's
-form follows from its extension; IDX files are recognised by their first bytes.
+A source is a path, or a name from `vae_runtime.data.named`. If both exist, the path wins. The
+extension of a file gives its format, except for IDX files, which have known first bytes.
 """
 
 from __future__ import annotations
@@ -13,11 +13,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.data.idx import is_idx, mnist_files, read_idx
-from vae_runtime.data.named import EMBEDDED, NAMES, read_digits, read_keras
-from vae_runtime.data.numpy_files import npz_arrays, read_npy, read_npz
-from vae_runtime.data.pictures import is_picture, read_folder, read_picture
-from vae_runtime.data.reading import reading
+from vae_runtime.data.idx import find_mnist_files, is_idx, read_idx
+from vae_runtime.data.named import (
+    DATASET_NAMES,
+    EMBEDDED_DATASET,
+    read_digits,
+    read_keras_dataset,
+)
+from vae_runtime.data.numpy_files import find_npz_splits, read_npy, read_npz_array
+from vae_runtime.data.pictures import PICTURE_EXTENSIONS, read_folder, read_picture
+from vae_runtime.data.reading import wrap_read_errors
 from vae_runtime.data.tables import (
     CSV_EXTENSIONS,
     PARQUET_EXTENSIONS,
@@ -27,16 +32,27 @@ from vae_runtime.data.tables import (
 )
 from vae_runtime.errors import InputError, OptionError
 
-__all__ = ["columns_of", "form_of", "is_pictures", "load_array", "load_splits"]
-
-FORMS = (
+READABLE_FORMATS = (
     ".npz, .npy, .csv, .tsv, .parquet, IDX (also gzipped), a folder of pictures, "
     "a folder of MNIST's IDX files"
 )
-"""Readable forms, for error messages."""
+"""List of what can be read, for error messages."""
 
-Readers = dict[str, Callable[[], NDArray[np.generic]]]
-"""The function that reads each split; "train" is always present."""
+_FORMAT_OF_EXTENSION = {
+    ".npz": "npz",
+    ".npy": "npy",
+    **dict.fromkeys(CSV_EXTENSIONS, "csv"),
+    **dict.fromkeys(PARQUET_EXTENSIONS, "parquet"),
+    **dict.fromkeys(PICTURE_EXTENSIONS, "picture"),
+}
+_SINGLE_ARRAY_READERS: dict[str, Callable[[Path], NDArray[np.generic]]] = {
+    "npy": read_npy,
+    "csv": read_csv,
+    "parquet": read_parquet,
+    "idx": read_idx,
+}
+_Readers = dict[str, Callable[[], NDArray[np.generic]]]
+"""Split -> function that reads its array; "train" is always present."""
 
 
 def load_array(
@@ -52,20 +68,23 @@ def load_array(
         source: a name ("digits", "mnist", "fashion_mnist"), a file (`.npz`, `.npy`, IDX, `.csv`,
             `.tsv`, `.parquet`, one picture), a folder of pictures, or a folder of MNIST's IDX
             files.
-        key: name of the array to use from an `.npz` file.
-        image_size: height and width that pictures are resized to.
-        channels: 1 to read pictures as grey, 3 as RGB.
+        key: name of the array to use from an `.npz` file. By default `x_test`, `x_train` or the
+            only array.
+        image_size: height and width to resize pictures to, in pixels. By default they keep their
+            size.
+        channels: 1 to read pictures as grey, 3 as RGB. By default grey if all of them are grey.
 
     Returns:
-        The test split if the source has one, otherwise all its samples. dtype and shape are those
-        of the file. Pictures are uint8 of shape `(n, height, width, channels)`, tables float32 of
-        shape `(n, d)`. An `.npy` file is memory-mapped.
+        The test split if the source has one, otherwise all its samples. Arrays keep the dtype and
+        shape that they have in the file. Pictures are uint8 of shape `(n, height, width,
+        channels)`, tables float32 of shape `(n, d)`. An `.npy` file and pictures above 256 MiB are
+        memory-mapped.
 
     Raises:
-        InputError: the source does not exist, is of no known form, or cannot be read or
+        InputError: the source does not exist, has no known format, or cannot be read or
             downloaded.
         MissingExtraError: the source needs Pillow, Keras or pyarrow, which is not installed.
-        OptionError: an option that the source does not take, or one outside its choices.
+        OptionError: an option does not apply to the source, or is outside its choices.
     """
     readers = _readers(source, key, image_size, channels)
     return readers.get("test", readers["train"])()
@@ -78,78 +97,50 @@ def load_splits(
     image_size: tuple[int, int] | None = None,
     channels: int | None = None,
 ) -> dict[str, NDArray[np.generic]]:
-    """Load the splits that a source brings.
+    """Load "train", and "validation" and "test" if the source has them.
 
-    Args:
-        source: as for `load_array`.
-        key: as for `load_array`.
-        image_size: as for `load_array`.
-        channels: as for `load_array`.
-
-    Returns:
-        Arrays by split: "train" always, "validation" and "test" if the source has them.
-
-    Raises:
-        InputError, MissingExtraError, OptionError: as for `load_array`.
+    Arguments and errors are those of `load_array`.
     """
     readers = _readers(source, key, image_size, channels)
     return {split: read() for split, read in readers.items()}
 
 
 def is_pictures(source: str | Path) -> bool:
-    """Whether a source is one picture or a folder of pictures."""
-    return form_of(source) in ("picture", "folder")
+    """Return whether a source is one picture or a folder of pictures."""
+    return format_of(source) in ("picture", "folder")
 
 
 def columns_of(source: str | Path) -> tuple[str, ...] | None:
-    """Return the column names of a table.
-
-    Args:
-        source: as for `load_array`.
-
-    Returns:
-        The names in order; None for a table without a header and for any other source.
-
-    Raises:
-        InputError, MissingExtraError: the source cannot be read.
-    """
-    return table_columns(Path(source)) if form_of(source) in ("csv", "parquet") else None
+    """Return the column names of a table; None without a header and for any other source."""
+    return table_columns(Path(source)) if format_of(source) in ("csv", "parquet") else None
 
 
-def form_of(source: str | Path) -> str:
-    """Return the form of a source: "name", "npz", "csv", "picture", "folder", ...
+def format_of(source: str | Path) -> str:
+    """Return the format of a source: "name", "npz", "csv", "picture", "folder", ...
 
-    Raises:
-        InputError: the source does not exist, or has no known form.
+    Raises `InputError` if the source does not exist or has no known format.
     """
     path = Path(source)
-    with reading(source, "source"):
+    with wrap_read_errors(source, "source"):
         if path.is_dir():
-            return "folder" if mnist_files(path) is None else "mnist folder"
+            return "folder" if find_mnist_files(path) is None else "mnist folder"
         if path.is_file():
-            return _file_form(path)
+            found = "idx" if is_idx(path) else _FORMAT_OF_EXTENSION.get(path.suffix.lower())
+            if found is None:
+                raise InputError(
+                    f"{path} has no known format, expected {READABLE_FORMATS}: convert it to .npy"
+                )
+            return found
         if path.exists():
-            raise InputError(f"{source} is neither a file nor a folder, expected {FORMS}: copy it")
-    if str(source) in NAMES:
+            raise InputError(
+                f"{source} is neither a file nor a folder, expected {READABLE_FORMATS}: copy it"
+            )
+    if str(source) in DATASET_NAMES:
         return "name"
     raise InputError(
-        f"{source} does not exist, expected a name ({', '.join(NAMES)}) or a path ({FORMS}): "
-        "check the spelling"
+        f"{source} does not exist, expected a name ({', '.join(DATASET_NAMES)}) or a path "
+        f"({READABLE_FORMATS}): check the spelling"
     )
-
-
-def _file_form(path: Path) -> str:
-    if is_idx(path):
-        return "idx"
-    if path.suffix.lower() in (".npz", ".npy"):
-        return path.suffix.lower().removeprefix(".")
-    if path.suffix.lower() in CSV_EXTENSIONS:
-        return "csv"
-    if path.suffix.lower() in PARQUET_EXTENSIONS:
-        return "parquet"
-    if is_picture(path):
-        return "picture"
-    raise InputError(f"{path} is of no known form, expected {FORMS}: convert it to .npy")
 
 
 def _readers(
@@ -157,50 +148,31 @@ def _readers(
     key: str | None,
     image_size: tuple[int, int] | None,
     channels: int | None,
-) -> Readers:
-    form = form_of(source)
-    _check_options(source, form, key, image_size, channels)
-    path = Path(source)
-    match form:
-        case "name":
-            return _named_readers(str(source))
-        case "npz":
-            return {split: partial(read_npz, path, x) for split, x in npz_arrays(path, key).items()}
-        case "npy":
-            return {"train": partial(read_npy, path)}
-        case "csv":
-            return {"train": partial(read_csv, path)}
-        case "parquet":
-            return {"train": partial(read_parquet, path)}
-        case "idx":
-            return {"train": partial(read_idx, path)}
-        case "mnist folder":
-            files = mnist_files(path) or {}
-            return {split: partial(read_idx, file) for split, file in files.items()}
-        case "folder":
-            return {"train": partial(read_folder, path, image_size, channels)}
-        case _:
-            return {"train": partial(read_picture, path, image_size, channels)}
-
-
-def _named_readers(name: str) -> Readers:
-    if name == EMBEDDED:
-        return {split: partial(read_digits, split) for split in ("train", "test")}
-    arrays = read_keras(name)
-    return {split: partial(arrays.__getitem__, split) for split in arrays}
-
-
-def _check_options(
-    source: str | Path,
-    form: str,
-    key: str | None,
-    image_size: tuple[int, int] | None,
-    channels: int | None,
-) -> None:
-    """Refuse an option that does not apply to the form."""
-    if key is not None and form != "npz":
-        raise OptionError(f"key {key!r} names an array of an .npz file, {source} is none: drop it")
-    if (image_size, channels) != (None, None) and form not in ("folder", "picture"):
+) -> _Readers:
+    """Choose the readers of a source, and refuse an option that does not apply to it."""
+    path, found = Path(source), format_of(source)
+    if key is not None and found != "npz":
+        raise OptionError(f"key {key!r} is for .npz files, {source} is not one: drop the key")
+    if (image_size, channels) != (None, None) and found not in ("folder", "picture"):
         raise OptionError(
             f"{source} holds arrays, image size and channels are for pictures: drop them"
         )
+    if found == "name":
+        return _named_readers(str(source))
+    if found == "npz":
+        names = find_npz_splits(path, key)
+        return {split: partial(read_npz_array, path, name) for split, name in names.items()}
+    if found == "mnist folder":
+        files = find_mnist_files(path) or {}
+        return {split: partial(read_idx, file) for split, file in files.items()}
+    if found in ("folder", "picture"):
+        read_pictures = read_folder if found == "folder" else read_picture
+        return {"train": partial(read_pictures, path, image_size, channels)}
+    return {"train": partial(_SINGLE_ARRAY_READERS[found], path)}
+
+
+def _named_readers(name: str) -> _Readers:
+    if name == EMBEDDED_DATASET:
+        return {split: partial(read_digits, split) for split in ("train", "test")}
+    arrays = read_keras_dataset(name)
+    return {split: partial(arrays.__getitem__, split) for split in arrays}

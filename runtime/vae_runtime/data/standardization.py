@@ -1,10 +1,10 @@
-"""Standardisation: what lies between the values that a device feeds and those that a model sees.
+"""Standardisation between the raw values of a device and the values that the model computes with.
 
     standardized   (x - mean) / scale
     restored       values * scale + mean
 
-It is a part of the exported graphs, so that raw values go in and raw reconstructions come out; the
-loss is that of the standardised values. Each function takes an array namespace `xp`, `numpy` or
+The exported graphs contain both steps: they take raw values and return raw reconstructions. The
+loss is computed on standardised values. Each function takes an array namespace `xp`, `numpy` or
 `keras.ops`, as in `vae_runtime.loss`.
 """
 
@@ -21,15 +21,15 @@ from vae_runtime.errors import OptionError
 from vae_runtime.strict_json import meta
 
 MIN_SCALE = 1e-30
-"""Below it float32 has no quotient."""
+"""Smallest scale allowed; with a smaller one the quotient can overflow float32."""
 
 
 @dataclass(frozen=True)
 class Standardization:
     """Constants of `(x - mean) / scale`.
 
-    One number for all elements, or one for each entry of the last axis: columns of vectors,
-    channels of images.
+    Each has one number for all elements, or one for each entry of the last axis (the columns of
+    vectors, the channels of images).
     """
 
     mean: Annotated[tuple[float, ...], meta("one number, or one for each entry of the last axis")]
@@ -39,14 +39,7 @@ class Standardization:
     ]
 
     def check(self, shape: tuple[int, ...]) -> None:
-        """Checks that the constants fit samples of a shape.
-
-        Args:
-            shape: of one sample.
-
-        Raises:
-            OptionError: they do not, or are not finite, or a scale is not positive.
-        """
+        """Raise `OptionError` unless the constants are usable for samples of this shape."""
         allowed = {1, *shape[-1:]}
         for name, numbers in (("mean", self.mean), ("scale", self.scale)):
             if len(numbers) not in allowed:
@@ -60,7 +53,7 @@ class Standardization:
             raise OptionError(f"scale has {min(self.scale)}, expected {MIN_SCALE:g} or more")
 
     def constants(self, shape: tuple[int, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Mean and scale of each element of a sample, two arrays of shape `(D,)`."""
+        """Return mean and scale of each element of a sample, two arrays of shape `(D,)`."""
         mean, scale = (
             np.broadcast_to(np.asarray(numbers, np.float32), shape).reshape(-1)
             for numbers in (self.mean, self.scale)
@@ -69,27 +62,21 @@ class Standardization:
 
 
 def standardize(xp: Any, standardization: Standardization | None, x: Any) -> Any:
-    """What the model sees of raw values.
+    """Return `(x - mean) / scale` for raw float32 values of shape `(batch, *input_shape)`.
 
-    Args:
-        xp: array namespace, `numpy` or `keras.ops`.
-        standardization: the constants; None leaves x as it is.
-        x: raw values, shape `(batch, *input_shape)`, float32.
-
-    Returns:
-        `(x - mean) / scale`, shaped as x.
+    Returns `x` itself if `standardization` is None.
     """
     if standardization is None:
         return x
     shape = tuple(x.shape[1:])
     mean, scale = standardization.constants(shape)
-    # Flat: elementwise work on a trailing axis of length 1 costs ONNX Runtime fifty-fold.
+    # Flattened: ONNX Runtime is about 50 times slower on a trailing axis of length 1.
     flat = (xp.reshape(x, (-1, mean.size)) - mean) / scale
     return xp.reshape(flat, (-1, *shape))
 
 
 def restore(xp: Any, standardization: Standardization | None, values: Any) -> Any:
-    """Raw values from what the decoder gives: the inverse of `standardize`."""
+    """Return the raw values `values * scale + mean`: the inverse of `standardize`."""
     if standardization is None:
         return values
     shape = tuple(values.shape[1:])

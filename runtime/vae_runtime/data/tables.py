@@ -1,12 +1,12 @@
-"""Tables as vectors: CSV with the standard library and NumPy, Parquet with pyarrow.
+"""Readers of tables: CSV with the standard library and NumPy, Parquet with pyarrow.
 
-A column is an element of the vector, a row a sample; every cell is a number.
+Each row is a sample, each column an element of the vector. Every cell must be a number.
 
 Conventions:
-    - The first line is a header if no cell of it is a number and not all are missing.
-    - Cells are parted by tabs, else by semicolons, else by commas, whichever the first line has.
-    - Missing values (an empty cell, NA, NaN, null, ...) are refused, never filled in.
-    - Numbers become float32; one too large for that is refused.
+    - The first line is a header if none of its cells is a number and not all are missing.
+    - The delimiter is the first of tab, semicolon and comma that occurs in the first line.
+    - Missing values (an empty cell, NA, NaN, null, ...) are an error and are never filled in.
+    - Numbers are converted to float32. A number that overflows float32 is an error.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.data.reading import reading
+from vae_runtime.data.reading import wrap_read_errors
 from vae_runtime.errors import InputError, MissingExtraError
 
 CSV_EXTENSIONS = (".csv", ".tsv")
 PARQUET_EXTENSIONS = (".parquet",)
-"""Extensions that are read as tables, in lower case."""
+"""Extensions of files that are read as tables, in lower case."""
 
-LONGEST_NAME = 200
-"""Characters of a column's name that are kept."""
+MAX_NAME_LENGTH = 200
+"""Longest name of a column, in characters; the rest is cut off."""
 
 _DELIMITERS = ("\t", ";", ",")
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"}
@@ -39,7 +39,7 @@ _BATCH_ROWS = 1 << 16
 
 @dataclass(frozen=True)
 class _Layout:
-    """How a CSV file is laid out: names of its columns, and the lines that its header takes."""
+    """Delimiter, column names and number of header lines of a CSV file."""
 
     delimiter: str
     columns: list[str]
@@ -47,44 +47,25 @@ class _Layout:
 
     @property
     def names(self) -> tuple[str, ...] | None:
-        """What the header calls the columns; None where there is none."""
+        """Column names of the header; None without a header."""
         return tuple(map(_one_line, self.columns)) if self.header_lines else None
 
 
 def table_columns(path: Path) -> tuple[str, ...] | None:
-    """The names of a table's columns.
-
-    Args:
-        path: a CSV or Parquet file.
-
-    Returns:
-        The names in their order; None for a CSV file without a header.
-
-    Raises:
-        InputError: the file cannot be read.
-        MissingExtraError: pyarrow is not installed.
-    """
+    """Return the column names of a CSV or Parquet file; None for a CSV file without a header."""
     if path.suffix.lower() in PARQUET_EXTENSIONS:
         with _parquet(path) as file:
             return tuple(map(_one_line, file.schema_arrow.names))
-    with reading(path, "CSV file"):
+    with wrap_read_errors(path, "CSV file"):
         return _csv_layout(path).names
 
 
 def read_csv(path: Path) -> NDArray[np.float32]:
-    """Reads a CSV file of numbers.
+    """Read a UTF-8 CSV file of numbers as shape `(rows, columns)`.
 
-    Args:
-        path: the file, UTF-8, with or without a header.
-
-    Returns:
-        Shape `(rows, columns)`.
-
-    Raises:
-        InputError: a cell is missing, not a number or not finite, a row has too few or too many
-            cells, there are no rows, or the file cannot be read; names line and column.
+    An `InputError` names line and column of a cell that is missing or not a finite number.
     """
-    with reading(path, "CSV file"):
+    with wrap_read_errors(path, "CSV file"):
         layout = _csv_layout(path)
         try:
             with _open(path) as stream:
@@ -98,27 +79,18 @@ def read_csv(path: Path) -> NDArray[np.float32]:
                     quotechar='"',
                 )
         except ValueError:
-            _name_bad_cell(path, layout)
+            _raise_for_bad_cell(path, layout)
             raise
         if x.shape[1] != len(layout.columns) or not np.isfinite(x).all():
-            _name_bad_cell(path, layout)
+            _raise_for_bad_cell(path, layout)
             raise InputError(f"{path} has values that are not finite: remove or repair these rows")
         return x
 
 
 def read_parquet(path: Path) -> NDArray[np.float32]:
-    """Reads a Parquet file of numbers.
+    """Read a Parquet file of numbers as shape `(rows, columns)`.
 
-    Args:
-        path: the file.
-
-    Returns:
-        Shape `(rows, columns)`.
-
-    Raises:
-        InputError: a column is not of numbers, a value is missing or not finite, there are no
-            rows, or the file cannot be read; names row (from 0) and column.
-        MissingExtraError: pyarrow is not installed.
+    An `InputError` names row (from 0) and column of a value that is missing or not finite.
     """
     with _parquet(path) as file:
         import pyarrow as pa
@@ -154,7 +126,7 @@ def _parquet(path: Path) -> Iterator[Any]:
         import pyarrow.parquet as pq
     except ImportError as error:
         raise MissingExtraError("reading Parquet", "pyarrow", "parquet") from error
-    with reading(path, "Parquet file"), pq.ParquetFile(path) as file:
+    with wrap_read_errors(path, "Parquet file"), pq.ParquetFile(path) as file:
         yield file
 
 
@@ -180,13 +152,13 @@ def _open(path: Path) -> Iterator[IO[str]]:
 
 
 def _rows(stream: IO[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows that are not empty, with the number of their last line, from 1."""
+    """Yield each non-empty row with the number of its last line, from 1."""
     reader = csv.reader(stream, delimiter=delimiter)
     return ((reader.line_num, cells) for cells in reader if cells)
 
 
-def _name_bad_cell(path: Path, layout: _Layout) -> None:
-    """Raises for the first cell that is not a finite float32; reads slowly, but says where."""
+def _raise_for_bad_cell(path: Path, layout: _Layout) -> None:
+    """Raise for the first cell that is not a finite float32; slower than NumPy, but names it."""
     with _open(path) as stream:
         for line, cells in _rows(stream, layout.delimiter):
             if line <= layout.header_lines:
@@ -213,7 +185,7 @@ def _bad_cell(path: Path, place: str, column: str, value: object) -> str:
 
 
 def _one_line(name: str) -> str:
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", name)[:LONGEST_NAME]
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", name)[:MAX_NAME_LENGTH]
 
 
 def _is_missing(cell: str) -> bool:
@@ -221,7 +193,7 @@ def _is_missing(cell: str) -> bool:
 
 
 def _is_float(cell: str) -> bool:
-    """Whether a cell reads as a float, be it NaN, infinite or too large for float32."""
+    """Return whether a cell is a float, including NaN, infinity and float32 overflow."""
     try:
         float(cell)
     except ValueError:
@@ -230,7 +202,7 @@ def _is_float(cell: str) -> bool:
 
 
 def _is_number(cell: str) -> bool:
-    """Whether a cell is a number that float32 can hold."""
+    """Return whether a cell is a finite number in float32."""
     with np.errstate(over="ignore"):
         return _is_float(cell) and bool(np.isfinite(np.float32(float(cell))))
 

@@ -1,1 +1,1 @@
-"""Checks of an ONNX graph before ONNX Runtime sees it."""
+"""Validation of ONNX files before ONNX Runtime loads them."""

@@ -1,114 +1,48 @@
-"""What an ONNX file of a bundle may be made of: messages, element types, operators.
+"""Lists of what an ONNX file of a bundle may contain: messages, element types, operators.
 
-Field numbers are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto. What build-vae
-never writes is refused here, even where ONNX Runtime would take it: subgraphs, functions, data
-outside the file, sparse tensors, stated shapes of inner tensors, numbers outside `raw_data`.
+The messages are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto. What build-vae
+never writes is refused, even if ONNX Runtime accepts it: subgraphs, functions, external data,
+sparse tensors, shapes of inner tensors, numbers outside `raw_data`. They are declared here and not
+taken from the onnx package, which is too heavy for devices.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 
-from vae_runtime.graph.protobuf import Field, Kind, Message
+from vae_runtime.graph.protobuf import Field, FieldKind, Message
+
+_int = partial(Field, kind=FieldKind.INT)
+_float = partial(Field, kind=FieldKind.FLOAT)
+_text = partial(Field, kind=FieldKind.TEXT)
+_bytes = partial(Field, kind=FieldKind.BYTES)
 
 
 def _message(name: str, allowed: dict[int, Field], refused: dict[int, str]) -> Message:
-    return Message(name, allowed | {n: Field(f, Kind.REFUSED) for n, f in refused.items()})
+    return Message(name, allowed | {n: Field(f, FieldKind.REFUSED) for n, f in refused.items()})
 
 
-def _int(name: str, *, repeated: bool = False) -> Field:
-    return Field(name, Kind.INT, repeated)
-
-
-def _text(name: str, *, repeated: bool = False) -> Field:
-    return Field(name, Kind.TEXT, repeated)
-
-
-def _bytes(name: str, *, repeated: bool = False) -> Field:
-    return Field(name, Kind.BYTES, repeated)
-
-
-MODEL = _message(
-    "the model",
-    {
-        1: _int("ir_version"),
-        2: _text("producer_name"),
-        3: _text("producer_version"),
-        4: _text("domain"),
-        5: _int("model_version"),
-        6: _text("doc_string"),
-        7: _bytes("graph"),
-        8: _bytes("opset_import", repeated=True),
-        14: _bytes("metadata_props", repeated=True),
-    },
-    {20: "training_info", 25: "functions", 26: "configuration"},
+DIMENSION_PROTO = _message(
+    "a dimension", {1: _int("dim_value"), 2: _text("dim_param"), 3: _text("denotation")}, {}
 )
-OPSET = _message("opset_import", {1: _text("domain"), 2: _int("version")}, {})
-PROPERTY = _message("metadata_props", {1: _text("key"), 2: _text("value")}, {})
-GRAPH = _message(
-    "the graph",
-    {
-        1: _bytes("node", repeated=True),
-        2: _text("name"),
-        5: _bytes("initializer", repeated=True),
-        10: _text("doc_string"),
-        11: _bytes("input", repeated=True),
-        12: _bytes("output", repeated=True),
-    },
-    {
-        13: "value_info",
-        14: "quantization_annotation",
-        15: "sparse_initializer",
-        16: "metadata_props",
-    },
+TENSOR_SHAPE_PROTO = _message("a shape", {1: Field("dim", DIMENSION_PROTO, repeated=True)}, {})
+TENSOR_TYPE_PROTO = _message(
+    "a tensor type", {1: _int("elem_type"), 2: Field("shape", TENSOR_SHAPE_PROTO)}, {}
 )
-NODE = _message(
-    "a node",
-    {
-        1: _text("input", repeated=True),
-        2: _text("output", repeated=True),
-        3: _text("name"),
-        4: _text("op_type"),
-        5: _bytes("attribute", repeated=True),
-        6: _text("doc_string"),
-        7: _text("domain"),
-    },
-    {8: "overload", 9: "metadata_props", 10: "device_configurations"},
+TYPE_PROTO = _message(
+    "a type",
+    {1: Field("tensor_type", TENSOR_TYPE_PROTO), 6: _text("denotation")},
+    {4: "a sequence", 5: "a map", 7: "an opaque type", 8: "a sparse tensor", 9: "an optional"},
 )
-ATTRIBUTE = _message(
-    "an attribute",
-    {
-        1: _text("name"),
-        2: Field("f", Kind.FLOAT),
-        3: _int("i"),
-        4: _bytes("s"),
-        5: _bytes("t"),
-        7: Field("floats", Kind.FLOAT, repeated=True),
-        8: _int("ints", repeated=True),
-        9: _bytes("strings", repeated=True),
-        13: _text("doc_string"),
-        20: _int("type"),
-    },
-    {
-        6: "a subgraph",
-        10: "tensors",
-        11: "subgraphs",
-        14: "a type",
-        15: "types",
-        21: "ref_attr_name",
-        22: "a sparse tensor",
-        23: "sparse tensors",
-    },
+VALUE_INFO_PROTO = _message(
+    "an input or output",
+    {1: _text("name"), 2: Field("type", TYPE_PROTO), 3: _text("doc_string")},
+    {4: "metadata_props"},
 )
-ATTRIBUTE_TYPES: Final = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings"}
-"""The field that holds an attribute's value, by its `type`."""
-
-LISTS: Final = ("floats", "ints", "strings")
-"""Those that may be empty."""
-
-TENSOR = _message(
+TENSOR_PROTO = _message(
     "a tensor",
     {
         1: _int("dims", repeated=True),
@@ -126,21 +60,84 @@ TENSOR = _message(
         16: "metadata_props",
     },
 )
-VALUE = _message(
-    "an input or output",
-    {1: _text("name"), 2: _bytes("type"), 3: _text("doc_string")},
-    {4: "metadata_props"},
+ATTRIBUTE_PROTO = _message(
+    "an attribute",
+    {
+        1: _text("name"),
+        2: _float("f"),
+        3: _int("i"),
+        4: _bytes("s"),
+        5: Field("t", TENSOR_PROTO),
+        7: _float("floats", repeated=True),
+        8: _int("ints", repeated=True),
+        9: _bytes("strings", repeated=True),
+        13: _text("doc_string"),
+        20: _int("type"),
+    },
+    {
+        6: "a subgraph",
+        10: "tensors",
+        11: "subgraphs",
+        14: "a type",
+        15: "types",
+        21: "ref_attr_name",
+        22: "a sparse tensor",
+        23: "sparse tensors",
+    },
 )
-TYPE = _message(
-    "a type",
-    {1: _bytes("tensor_type"), 6: _text("denotation")},
-    {4: "a sequence", 5: "a map", 7: "an opaque type", 8: "a sparse tensor", 9: "an optional"},
+NODE_PROTO = _message(
+    "a node",
+    {
+        1: _text("input", repeated=True),
+        2: _text("output", repeated=True),
+        3: _text("name"),
+        4: _text("op_type"),
+        5: _bytes("attribute", repeated=True),  # read later: its errors name the operator
+        6: _text("doc_string"),
+        7: _text("domain"),
+    },
+    {8: "overload", 9: "metadata_props", 10: "device_configurations"},
 )
-TENSOR_TYPE = _message("a tensor type", {1: _int("elem_type"), 2: _bytes("shape")}, {})
-SHAPE = _message("a shape", {1: _bytes("dim", repeated=True)}, {})
-DIMENSION = _message(
-    "a dimension", {1: _int("dim_value"), 2: _text("dim_param"), 3: _text("denotation")}, {}
+GRAPH_PROTO = _message(
+    "the graph",
+    {
+        1: Field("node", NODE_PROTO, repeated=True),
+        2: _text("name"),
+        5: Field("initializer", TENSOR_PROTO, repeated=True),
+        10: _text("doc_string"),
+        11: Field("input", VALUE_INFO_PROTO, repeated=True),
+        12: Field("output", VALUE_INFO_PROTO, repeated=True),
+    },
+    {
+        13: "value_info",
+        14: "quantization_annotation",
+        15: "sparse_initializer",
+        16: "metadata_props",
+    },
 )
+OPERATOR_SET_ID_PROTO = _message("opset_import", {1: _text("domain"), 2: _int("version")}, {})
+STRING_STRING_ENTRY_PROTO = _message("metadata_props", {1: _text("key"), 2: _text("value")}, {})
+MODEL_PROTO = _message(
+    "the model",
+    {
+        1: _int("ir_version"),
+        2: _text("producer_name"),
+        3: _text("producer_version"),
+        4: _text("domain"),
+        5: _int("model_version"),
+        6: _text("doc_string"),
+        7: Field("graph", GRAPH_PROTO),
+        8: Field("opset_import", OPERATOR_SET_ID_PROTO, repeated=True),
+        14: Field("metadata_props", STRING_STRING_ENTRY_PROTO, repeated=True),
+    },
+    {20: "training_info", 25: "functions", 26: "configuration"},
+)
+
+ATTRIBUTE_FIELDS: Final = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings"}
+"""`type` of an attribute -> name of the field that holds its value."""
+
+LIST_FIELDS: Final = ("floats", "ints", "strings")
+"""Fields of an attribute that may be empty."""
 
 DTYPES: Final[dict[int, np.dtype[Any]]] = {
     1: np.dtype("<f4"),
@@ -156,7 +153,7 @@ DTYPES: Final[dict[int, np.dtype[Any]]] = {
     12: np.dtype("<u4"),
     13: np.dtype("<u8"),
 }
-"""Element types, by their number in ONNX."""
+"""Number of an element type in ONNX -> NumPy dtype."""
 
 SIZE_INPUTS: Final = {
     "ConstantOfShape": (0,),
@@ -167,19 +164,19 @@ SIZE_INPUTS: Final = {
     "Resize": (2, 3),
     "Tile": (1,),
 }
-"""Operators whose output is as large as the numbers in these inputs say."""
+"""Operator -> indices of the inputs whose values set the size of its output."""
 
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-SAME_SIZE: Final = _words(
+SIZE_PRESERVING_OPERATORS: Final = _words(
     "Cast DequantizeLinear Flatten Identity Neg QuantizeLinear Reshape Squeeze Transpose Unsqueeze"
 )
-"""Operators whose output has as many elements as their first input."""
+"""Operators whose output has as many elements as the first input."""
 
-OPERATORS: Final = SAME_SIZE.union(
+OPERATORS: Final = SIZE_PRESERVING_OPERATORS.union(
     SIZE_INPUTS,
     # element by element
     _words(
@@ -194,7 +191,7 @@ OPERATORS: Final = SAME_SIZE.union(
         """ArgMax ArgMin CumSum Hardmax LogSoftmax ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp
         ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Softmax TopK"""
     ),
-    # products, convolution, pooling, normalisation
+    # matrix products, convolution, pooling, normalisation
     _words(
         """AveragePool BatchNormalization Conv ConvTranspose Einsum Gemm GlobalAveragePool
         GlobalMaxPool GroupNormalization InstanceNormalization LRN LayerNormalization
@@ -202,12 +199,12 @@ OPERATORS: Final = SAME_SIZE.union(
     ),
     # recurrent layers that need no subgraph
     _words("GRU LSTM RNN"),
-    # shapes and places
+    # shapes and indexing
     _words(
         """Compress Concat Constant DepthToSpace EyeLike Gather GatherElements GatherND GridSample
         ReverseSequence ScatterElements ScatterND Shape Size Slice SpaceToDepth Split Trilu"""
     ),
-    # whole numbers
+    # integer arithmetic
     _words("ConvInteger DynamicQuantizeLinear MatMulInteger QLinearConv QLinearMatMul"),
 )
-"""Operators of ONNX's own domain that a bundle may use: none runs a subgraph, draws, or trains."""
+"""Allowed operators of ONNX's default domain; none runs a subgraph, draws randomly or trains."""

@@ -1,9 +1,12 @@
-"""A tensor that stands in an ONNX file: as many bytes as its shape and dtype say, all finite."""
+"""Validation of a tensor in an ONNX file: its bytes match its shape and dtype, and are finite.
+
+No library is used: the onnx package copies each tensor and does not refuse NaN or infinity.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +16,14 @@ from numpy.typing import NDArray
 from vae_runtime.graph.operators import DTYPES
 
 MAX_RANK = 16
-MAX_NUMBER = 1 << 31
-"""Largest size, and largest whole number in an attribute, either sign."""
+MAX_INTEGER = 1 << 31
+"""Largest length of an axis, and largest absolute value of an integer attribute."""
 
-_SIZES_READ = 64
-"""A constant of more elements is no list of sizes."""
+_MAX_SIZE_ELEMENTS = 64
+"""A constant with more elements is not read as a list of sizes."""
 
-_BLOCK = 1 << 20
-"""Bytes that are looked at in one step; what is beyond the processor's cache is slower."""
+_BLOCK_BYTES = 1 << 20
+"""Bytes that are checked in one step; blocks beyond the processor's cache are slower."""
 
 
 class GraphError(ValueError):
@@ -29,34 +32,26 @@ class GraphError(ValueError):
 
 @dataclass(frozen=True)
 class Constant:
-    """A tensor that stands in the file."""
+    """A tensor that is stored in the file."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     raw: memoryview
 
     def values(self) -> NDArray[Any] | None:
-        """Its elements, flat; None where they are too many to be sizes."""
-        if math.prod(self.shape) > _SIZES_READ:
+        """Return the elements, flat; None if they are too many to be sizes."""
+        if math.prod(self.shape) > _MAX_SIZE_ELEMENTS:
             return None
         return np.frombuffer(self.raw, self.dtype) if len(self.raw) else np.zeros(0, self.dtype)
 
 
 def read_tensor(tensor: Mapping[str, Any], what: str) -> Constant:
-    """Checks a tensor.
-
-    Args:
-        tensor: its fields, as `onnx_format.TENSOR` names them.
-        what: what it is, for messages.
-
-    Raises:
-        GraphError: its bytes are not what its shape and dtype say, or not finite.
-    """
+    """Check the fields of a `TENSOR_PROTO`; `what` names the tensor in a `GraphError`."""
     shape, number = tuple(tensor["dims"]), tensor.get("data_type", 0)
     dtype = DTYPES.get(number)
     if dtype is None:
         raise GraphError(f"{what} has the element type {number}, which is not allowed")
-    if len(shape) > MAX_RANK or not all(0 <= size <= MAX_NUMBER for size in shape):
+    if len(shape) > MAX_RANK or not all(0 <= size <= MAX_INTEGER for size in shape):
         raise GraphError(f"{what} has the shape {shape!s:.80}")
     raw = tensor.get("raw_data", memoryview(b""))
     if len(raw) != math.prod(shape) * dtype.itemsize:
@@ -64,21 +59,20 @@ def read_tensor(tensor: Mapping[str, Any], what: str) -> Constant:
             f"{what} has {len(raw)} bytes, its shape {shape} of {dtype.name} needs "
             f"{math.prod(shape) * dtype.itemsize}"
         )
-    if dtype.kind in "fb" and not all(_fit(block, dtype) for block in _blocks(raw)):
-        raise GraphError(f"{what} holds values that are not finite, or no booleans")
+    blocks = (raw[start : start + _BLOCK_BYTES] for start in range(0, len(raw), _BLOCK_BYTES))
+    if dtype.kind in "fb" and not all(_is_valid(block, dtype) for block in blocks):
+        raise GraphError(
+            f"{what} holds values that are not finite, or booleans that are not 0 or 1"
+        )
     return Constant(dtype, shape, raw)
 
 
-def _blocks(raw: memoryview) -> Iterator[memoryview]:
-    return (raw[start : start + _BLOCK] for start in range(0, len(raw), _BLOCK))
-
-
-def _fit(block: memoryview, dtype: np.dtype[Any]) -> bool:
+def _is_valid(block: memoryview, dtype: np.dtype[Any]) -> bool:
     if dtype.kind == "b":
         return bool(np.frombuffer(block, np.uint8).max() <= 1)
     return bool(np.isfinite(np.frombuffer(block, dtype)).all())
 
 
-def product(sizes: NDArray[Any]) -> float:
-    """The product of sizes, none below 1; infinite where it is too large for a float."""
+def product_of_sizes(sizes: NDArray[Any]) -> float:
+    """Return the product of the absolute sizes, each at least 1; infinity on overflow."""
     return math.prod(max(1.0, abs(float(size))) for size in sizes)

@@ -1,1 +1,1 @@
-"""A loaded bundle: sessions, providers, threads, and the `VAERuntime` that users hold."""
+"""Inference: loading a bundle, sessions, providers, threads, and the public `VAERuntime`."""

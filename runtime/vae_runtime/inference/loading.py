@@ -1,4 +1,4 @@
-"""`load`: from a path to a runtime, checked before anything of it runs."""
+"""`load`: open a bundle, and check all of it before any graph runs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.variants import FLOAT32
 from vae_runtime.errors import BundleError, OptionError
-from vae_runtime.inference.providers import resolve
+from vae_runtime.inference.providers import resolve_providers
 from vae_runtime.inference.runtime import VAERuntime
-from vae_runtime.inference.sessions import read_graphs
-from vae_runtime.inference.tuning import check_counts, choose
+from vae_runtime.inference.sessions import Sessions, read_graphs
+from vae_runtime.inference.tuning import check_positive, choose_tuning
 
-REPUBLISHED = 20
-"""How often a load is tried again when another bundle took the folder's place meanwhile."""
+MAX_RETRIES = 20
+"""How often `load` tries again if the bundle was replaced while it was being read."""
 
 
 def load(
@@ -29,93 +29,81 @@ def load(
     allow_fallback: bool = False,
     sha256: str | None = None,
 ) -> VAERuntime:
-    """Loads a bundle: reads and checks its manifest and its graphs.
+    """Load a bundle: read and check its manifest and its graphs.
 
-    What is wrong with them is found here, before ONNX Runtime sees any of it. A graph's session
-    starts when it is first needed, so that a device which only scores does not hold the encoder
-    and the decoder too; an error of a provider may come that late. `VAERuntime.providers` starts
-    the loss graph, `VAERuntime.verify` all of them.
+    All checks happen before ONNX Runtime sees a graph. The session of a graph opens when it is
+    first needed, so a device that only scores does not hold the encoder and the decoder in memory.
+    An error of a provider may therefore come later than `load`: `VAERuntime.providers` opens the
+    session of the loss graph, and `VAERuntime.verify` opens all sessions.
 
     Args:
         path: the bundle, a folder or a single file.
-        precision: which graphs run: `float32`, or a variant that the bundle has (`float16`,
-            `int8`); the manifest's `variants` say what each costs and brings.
-        providers: execution providers in the order of preference: short names (`cpu`, `cuda`,
-            `tensorrt`, `coreml`, `openvino`, ...) or ONNX Runtime's own.
-        threads: threads that may compute at once. Few samples: they share each operator. Many, on
-            the CPU (`parallel.worthwhile`): each runs the graph on a part of them.
-        batch_size: samples in one run of a graph at most; larger batches run in chunks.
-        tuned: where `threads` or `batch_size` is left out, take it from what `vae_runtime.bench`
-            found to be fastest and saved for this very bundle, precision, ONNX Runtime,
-            provider and processor. Otherwise, or where nothing was saved: as many threads as this
-            process may use processors, and chunks that suit a processor's cache (a GPU wants
-            larger ones). Results differ by no more than the rounding of float32 sums, which may
-            come in another order.
-        allow_fallback: run on the CPU where a provider is not there or does not start, instead
-            of an error; `VAERuntime.providers` says which one runs.
-        sha256: the bundle's digest, as `Bundle.sha256` and `build-vae inspect` give it; any other
-            bundle is refused before it is parsed.
+        precision: precision of the graphs: `float32`, or a variant of the bundle (`float16`,
+            `int8`). The manifest's `variants` state what each variant costs and gains.
+        providers: execution providers in order of preference: short names (`cpu`, `cuda`,
+            `tensorrt`, `coreml`, `openvino`, ...) or ONNX Runtime's names.
+        threads: number of threads that may compute at once. For small batches they share each
+            operator. On the CPU, large batches are split among them (see `parallel.should_split`).
+        batch_size: maximum number of samples in one run of a graph; larger batches run in chunks.
+        tuned: if `threads` or `batch_size` is None, use the fastest value that `bench` saved for
+            this bundle, precision, ONNX Runtime, provider and processor. If none is saved or
+            `tuned` is False, use one thread per usable processor, and chunks that suit a
+            processor's cache (a GPU needs larger chunks). Results differ only by the rounding of
+            float32 sums, whose order may change.
+        allow_fallback: if a provider is missing or does not start, run on the CPU instead of
+            raising an error. `VAERuntime.providers` names the provider that runs.
+        sha256: expected digest of the bundle, as `Bundle.sha256` and `build-vae inspect` show it.
+            Any other bundle is refused before it is parsed.
 
     Returns:
         The loaded bundle.
 
     Raises:
-        BundleError: there is no bundle here, it is damaged or breaks a rule, or it is another one.
-        ProviderError: a provider is not there.
-        OptionError: the bundle has no such precision, or an argument lies outside its choices.
+        BundleError: the bundle is missing or damaged, breaks a rule, or has another digest.
+        ProviderError: a provider is not available.
+        OptionError: the bundle does not have this precision, or an argument is out of range.
         MissingExtraError: ONNX Runtime is not installed.
     """
-    check_counts(threads=threads, batch_size=batch_size)
-    resolved = resolve(providers, allow_fallback=allow_fallback)
+    check_positive(threads=threads, batch_size=batch_size)
+    resolved = resolve_providers(providers, allow_fallback=allow_fallback)
 
-    def open_once() -> VAERuntime:
+    def load_once() -> VAERuntime:
         bundle = Bundle(path, sha256=sha256)
         check_precision(bundle, precision)
-        graphs = read_graphs(bundle, precision)  # before anything else of the system is looked at
-        chosen = choose(
+        graphs = read_graphs(bundle, precision)  # before any other file of the system is read
+        tuning = choose_tuning(
             bundle, precision, resolved, threads=threads, batch_size=batch_size, tuned=tuned
         )
-        return VAERuntime(
-            bundle,
-            precision,
-            graphs,
-            resolved,
-            threads=chosen.threads,
-            batch_size=chosen.batch_size,
-            allow_fallback=allow_fallback,
-        )
+        sessions = Sessions(graphs, resolved, threads=tuning.threads, allow_fallback=allow_fallback)
+        return VAERuntime(bundle, precision, sessions, tuning.batch_size)
 
-    return _while_republished(Path(path), open_once)
+    return _retry_if_replaced(Path(path), load_once)
 
 
 def check_precision(bundle: Bundle, precision: str) -> None:
-    """Checks that a bundle has graphs of a precision.
-
-    Raises:
-        OptionError: it has not.
-    """
-    there = bundle.manifest.precisions
-    if precision not in there:
+    """Raise an `OptionError` if the bundle has no graphs of this precision."""
+    available = bundle.manifest.precisions
+    if precision not in available:
         raise OptionError(
-            f"precision is {precision!r:.80}, {bundle.path} has {', '.join(there)}: choose one of "
-            "these, or add a variant with build-vae quantize"
+            f"precision is {precision!r:.80}, {bundle.path} has {', '.join(available)}: choose one "
+            "of these, or add a variant with build-vae quantize"
         )
 
 
-def _while_republished(path: Path, attempt: Callable[[], VAERuntime]) -> VAERuntime:
-    """Tries again where the folder was exchanged for another while its files were read."""
-    for _ in range(REPUBLISHED):
+def _retry_if_replaced(path: Path, load_once: Callable[[], VAERuntime]) -> VAERuntime:
+    """Load again if it failed because another process replaced the bundle while it was read."""
+    for _ in range(MAX_RETRIES):
         before = _identity(path)
         try:
-            return attempt()
+            return load_once()
         except BundleError:
             if before == _identity(path):
                 raise
-    return attempt()
+    return load_once()
 
 
 def _identity(path: Path) -> tuple[int, ...] | None:
-    """Tells one folder from another, also where the second was given the first one's number."""
+    """Identify a file or folder. The times are needed because inode numbers are reused."""
     try:
         status = path.stat()
     except OSError:

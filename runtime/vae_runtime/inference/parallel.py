@@ -1,125 +1,96 @@
-"""Parts of a batch, computed by several threads at once.
+"""Computing the parts of a batch in several threads at once.
 
-ONNX Runtime can share each operator among threads, or several threads can each run the whole graph
-on a part of the samples. The second needs no meeting after every operator, and also uses all
-processors where an operator itself does not (a transposed convolution hardly does): it is the
-faster way as soon as every thread has a fair number of samples. How many depends on the model:
-every thread reads all weights, and those of matrix products are many for what a sample takes.
+ONNX Runtime can share each operator among threads. Or several threads can each run the whole graph
+on a part of the batch. The second way needs no synchronisation after every operator. It also keeps
+all processors busy if an operator alone cannot (a transposed convolution hardly does). So it is
+faster as soon as every thread has enough samples. How many that is depends on the model: every
+thread reads all weights, and matrix products have many weights for the work they do per sample.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
-MIN_SAMPLES = 64
-"""Samples that each thread must have at least; below, the threads share each operator."""
-
-MIN_SAMPLES_OF_CONVOLUTIONS = 8
-"""The same for graphs with convolutions."""
-
 CONVOLUTIONS = frozenset({"Conv", "ConvInteger", "ConvTranspose", "QLinearConv"})
-"""ONNX's operators that use each weight at many places of a sample."""
+"""ONNX operators that use each weight at many places of a sample."""
 
 
-def min_samples(operators: Collection[str]) -> int:
-    """Samples that each thread must have so that parts are worthwhile.
+def min_samples_per_thread(operators: Collection[str]) -> int:
+    """Return how many samples each thread needs before it is faster to split a batch.
 
-    Args:
-        operators: names of those that the graph uses.
+    `operators` are the ONNX operators of the graph. With fewer samples, share each operator.
     """
-    return MIN_SAMPLES if CONVOLUTIONS.isdisjoint(operators) else MIN_SAMPLES_OF_CONVOLUTIONS
+    return 64 if CONVOLUTIONS.isdisjoint(operators) else 8
 
 
-def worthwhile(count: int, threads: int, operators: Collection[str]) -> bool:
-    """Whether so many samples are better given to the threads in parts.
+def should_split(samples: int, threads: int, operators: Collection[str]) -> bool:
+    """Return whether splitting this batch among the threads is faster than one run."""
+    return threads > 1 and samples >= min_samples_per_thread(operators) * threads
 
-    Args:
-        count: samples of the batch.
-        threads: how many there are.
-        operators: names of those that the graph uses.
+
+def split_batch(samples: int, batch_size: int, threads: int) -> Iterator[slice]:
+    """Yield slices of a batch of nearly equal size, the same number for each thread.
+
+    Each slice has at most `batch_size` samples.
     """
-    return threads > 1 and count >= min_samples(operators) * threads
+    number = -(-samples // (batch_size * threads)) * threads
+    return (slice(samples * i // number, samples * (i + 1) // number) for i in range(number))
 
 
-class Parts:
-    """A batch cut into parts of nearly one size, as many for each thread.
+class BatchThreadPool:
+    """Threads that compute the parts of a batch together with the calling thread.
 
-    Args:
-        count: samples of the batch, 1 or more.
-        batch_size: samples of a part at most.
-        threads: how many work on them.
-    """
-
-    def __init__(self, count: int, batch_size: int, threads: int) -> None:
-        self._count = count
-        self._number = -(-count // (batch_size * threads)) * threads
-
-    def __len__(self) -> int:
-        return self._number
-
-    def __getitem__(self, i: int) -> slice:
-        return slice(self._count * i // self._number, self._count * (i + 1) // self._number)
-
-
-class Team:
-    """Threads that sleep until there are parts to work on; callers may share it.
-
-    Args:
-        size: how many work at once for one caller, who is one of them.
+    `size` counts the calling thread. Several callers may share the pool. Its threads start when
+    they are first needed, and sleep while there is no work.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._lock = threading.Lock()
-        self._helpers: Any = None
+        self._executor: Any = None
 
-    def run(self, work: Callable[[slice], None], parts: Parts) -> None:
-        """Calls `work` with every part, several at a time.
+    def run(self, work: Callable[[slice], None], parts: Iterable[slice]) -> None:
+        """Call `work` for every part, in several threads; parts start in the given order.
 
-        Args:
-            work: is called by several threads at once.
-            parts: what to call it with, begun in this order.
-
-        Raises:
-            BaseException: what `work` raises, for the first part where it does; parts that have
-                not begun by then are left out.
+        If a call raises, no further parts start, and the exception of the first failed part is
+        raised.
         """
-        numbers = iter(range(len(parts)))
+        numbered = enumerate(parts)
         failures: dict[int, BaseException] = {}
         lock = threading.Lock()
 
         def work_through() -> None:
             while not failures:
                 with lock:
-                    i = next(numbers, None)
-                if i is None:
+                    i, part = next(numbered, (-1, None))
+                if part is None:
                     return
                 try:
-                    work(parts[i])
-                except BaseException as error:  # also an interruption of the caller
+                    work(part)
+                except BaseException as error:  # also a KeyboardInterrupt in the calling thread
                     failures[i] = error
 
-        helpers = self._start(work_through, min(self.size, len(parts)) - 1)
+        helpers = self._start_helpers(work_through)
         work_through()
         for helper in helpers:
-            if not helper.cancel():  # one that is still busy for another caller is not waited for
+            if not helper.cancel():  # do not wait for a helper that is busy for another caller
                 helper.result()
         if failures:
             raise failures[min(failures)]
 
-    def _start(self, work: Callable[[], None], number: int) -> list[Any]:
+    def _start_helpers(self, work: Callable[[], None]) -> list[Any]:
         helpers: list[Any] = []
-        # Where no thread can be started, as while Python ends, the caller does everything itself.
+        # Threads cannot start while Python shuts down. Then the caller computes every part itself.
         with contextlib.suppress(RuntimeError):
             # Imported here: a device that scores one sample at a time never needs it.
             from concurrent.futures import ThreadPoolExecutor
 
             with self._lock:
-                if self._helpers is None:
-                    self._helpers = ThreadPoolExecutor(max(1, self.size - 1), "vae_runtime")
-            for _ in range(number):
-                helpers.append(self._helpers.submit(work))
+                if self._executor is None:
+                    self._executor = ThreadPoolExecutor(max(1, self.size - 1), "vae_runtime")
+            for _ in range(self.size - 1):
+                helpers.append(self._executor.submit(work))
         return helpers

@@ -1,8 +1,8 @@
-"""Execution providers of ONNX Runtime, by short name, and never another than those asked for.
+"""Execution providers of ONNX Runtime: short names, and sessions on no other provider.
 
-ONNX Runtime warns and runs on the CPU where a provider does not start, and gives the CPU each
-operator that a provider does not know. Here both are errors, unless the CPU is among the providers
-or the caller allows the fall-back.
+If a provider does not start, ONNX Runtime warns and runs on the CPU. It also gives the CPU every
+operator that a provider does not support. Here both are errors, unless the CPU is among the
+providers or the caller allows the fall-back.
 """
 
 from __future__ import annotations
@@ -31,67 +31,52 @@ PROVIDERS = {
     "cann": "CANNExecutionProvider",
     "vitisai": "VitisAIExecutionProvider",
 }
-"""Short names of ONNX Runtime's providers."""
+"""ONNX Runtime's names of the providers, by short name."""
 
 PROVIDER_OPTIONS = {
     # TF32 rounds the factors of a product to 10 bits; the loss would differ in its third digit.
     "CUDAExecutionProvider": {"use_tf32": "0"},
 }
-"""Options without which a provider computes something else."""
+"""Provider options that keep the results correct."""
 
 SPIN_MICROSECONDS = 100
-"""How long a thread looks for more work before it sleeps. To wake one takes longer than an operator
-does on few samples; a thread that waits on would take a whole core from a small device."""
+"""How long an idle thread spins, waiting for work, before it sleeps. Waking a thread takes longer
+than an operator on few samples. Spinning without a limit would occupy a core of a small device."""
 
-SPIN_SINCE = (1, 26)
-"""The ONNX Runtime that lets this be chosen; in an older one, threads sleep at once."""
+SPIN_DURATION_SINCE = (1, 26)
+"""First version of ONNX Runtime with this option. In older versions, threads sleep at once."""
 
-_SHORT = {full: short for short, full in PROVIDERS.items()}
+_SHORT_NAMES = {full: short for short, full in PROVIDERS.items()}
 
 
-def onnxruntime() -> Any:
-    """The onnxruntime module.
-
-    Raises:
-        MissingExtraError: ONNX Runtime is not installed.
-        ProviderError: it is installed but does not load.
-    """
+def import_onnxruntime() -> Any:
+    """Import ONNX Runtime, or raise a `MissingExtraError` or, if it is broken, `ProviderError`."""
     try:
         import onnxruntime
     except ModuleNotFoundError as error:
         if error.name != "onnxruntime":
             raise
         raise MissingExtraError("running a bundle", "ONNX Runtime", "cpu") from None
-    except ImportError as error:  # a shared library that it needs, most often
+    except ImportError as error:  # most often, a shared library is missing
         raise ProviderError(f"ONNX Runtime is installed but does not load: {error}") from error
     return onnxruntime
 
 
 def short_name(provider: str) -> str:
-    """The short name of one of ONNX Runtime's providers; its own name where it has none."""
-    return _SHORT.get(provider, provider)
+    """Return the short name of a provider, or ONNX Runtime's name if it has no short name."""
+    return _SHORT_NAMES.get(provider, provider)
 
 
-def resolve(providers: str | Sequence[str], *, allow_fallback: bool = False) -> list[str]:
-    """Turns provider names into ONNX Runtime's, and checks that they are there.
+def resolve_providers(providers: str | Sequence[str], *, allow_fallback: bool = False) -> list[str]:
+    """Return ONNX Runtime's names of one or several providers, in order of preference.
 
-    Args:
-        providers: one name or several in the order of preference; short (`cuda`) or ONNX
-            Runtime's own (`CUDAExecutionProvider`).
-        allow_fallback: leave out those that are not there, and let the CPU be the last choice.
-
-    Returns:
-        ONNX Runtime's names, at least one.
-
-    Raises:
-        OptionError: no name was given.
-        ProviderError: a provider is not in this build of ONNX Runtime.
-        MissingExtraError: ONNX Runtime is not installed.
+    A provider that is not in this build raises a `ProviderError`. With `allow_fallback` it is left
+    out instead, and the CPU becomes the last choice.
     """
     names = [providers] if isinstance(providers, str) else list(providers)
     if not names:
         raise OptionError("no provider was given: name one, such as cpu")
-    available: list[str] = onnxruntime().get_available_providers()
+    available: list[str] = import_onnxruntime().get_available_providers()
     resolved = []
     for name in names:
         full = PROVIDERS.get(name.lower(), name)
@@ -112,38 +97,32 @@ def resolve(providers: str | Sequence[str], *, allow_fallback: bool = False) -> 
 def open_session(
     model: bytes, providers: Sequence[str], *, threads: int, allow_fallback: bool, where: str
 ) -> Any:
-    """Opens an ONNX Runtime session on exactly these providers.
+    """Open an `onnxruntime.InferenceSession` on exactly these providers, or raise `ProviderError`.
 
     Args:
         model: bytes of an ONNX file.
-        providers: ONNX Runtime's names, from `resolve`.
-        threads: threads that one operator may use.
-        allow_fallback: accept the CPU where the first provider does not start.
-        where: what the model is, for messages.
-
-    Returns:
-        An `onnxruntime.InferenceSession`.
-
-    Raises:
-        ProviderError: the provider did not start, or cannot run this model.
+        providers: ONNX Runtime's names, as `resolve_providers` returns them.
+        threads: threads that may share one operator.
+        allow_fallback: accept the CPU if the first provider does not start.
+        where: name of the model in error messages.
     """
-    ort = onnxruntime()
+    ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors only; what matters of a warning is checked below
-    for name, value in _spinning(ort.__version__).items():
+    options.log_severity_level = 3  # errors only; a warning that matters is checked below
+    for name, value in _spin_options(ort.__version__).items():
         options.add_session_config_entry(f"session.intra_op.{name}", value)
-    if PROVIDERS["cpu"] not in providers:  # else ONNX Runtime gives the CPU what others cannot run
+    if PROVIDERS["cpu"] not in providers:  # no silent use of the CPU for some operators
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    chosen = [(name, PROVIDER_OPTIONS.get(name, {})) for name in providers]
+    with_options = [(name, PROVIDER_OPTIONS.get(name, {})) for name in providers]
     try:
-        session = ort.InferenceSession(model, options, providers=chosen, enable_fallback=0)
-    except Exception as error:  # ONNX Runtime's exceptions share no base but this
-        reason = " ".join(str(error).split())[:300]
+        session = ort.InferenceSession(model, options, providers=with_options, enable_fallback=0)
+    except Exception as error:  # ONNX Runtime's exceptions have no other common base
+        reason = one_line(error)
         raise ProviderError(
             f"{where} does not run on {', '.join(map(short_name, providers))} alone: {reason}: add "
-            "cpu as a further provider to let it run what is left, or choose another"
+            "cpu as a further provider to run the other operators, or choose another provider"
             if PROVIDERS["cpu"] not in providers
             else f"{where} does not start on {', '.join(map(short_name, providers))}: {reason}"
         ) from error
@@ -157,8 +136,13 @@ def open_session(
     return session
 
 
-def _spinning(version: str) -> dict[str, str]:
-    """What threads do that wait, as options of this version of ONNX Runtime."""
-    if tuple(map(int, version.split(".")[:2])) < SPIN_SINCE:
+def one_line(error: Exception) -> str:
+    """Return the first 300 characters of an error's message, without line breaks."""
+    return " ".join(str(error).split())[:300]
+
+
+def _spin_options(version: str) -> dict[str, str]:
+    """Return the session options for idle threads in this version of ONNX Runtime."""
+    if tuple(map(int, version.split(".")[:2])) < SPIN_DURATION_SINCE:
         return {"allow_spinning": "0"}
     return {"allow_spinning": "1", "spin_duration_us": str(SPIN_MICROSECONDS)}

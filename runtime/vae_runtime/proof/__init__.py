@@ -1,1 +1,1 @@
-"""The parity check against TensorFlow's values."""
+"""The parity check: this runtime's results against TensorFlow's stored values."""

@@ -1,26 +1,26 @@
 """The parity check: does this runtime compute what TensorFlow computed?
 
-The bundle carries inputs `x` and noise `eps` together with every tensor that TensorFlow computed
-from them, out of the SavedModels read back from disk. Each graph is run on TensorFlow's own
-inputs of that graph, and each output is held against TensorFlow's:
+The bundle stores inputs `x` and noise `eps` together with every tensor that TensorFlow computed
+from them, with the SavedModels as read back from disk. Each graph runs on the inputs that
+TensorFlow used for it, and each output is compared with TensorFlow's:
 
     encoder   x        -> z_mean, z_log_var
     decoder   z        -> logits or values (not always), reconstruction
     loss      x, eps   -> reconstruction_loss, kl_loss, loss, per sample
-    numpy     z and the three losses once more, by NumPy from the encoder's and decoder's outputs
+    numpy     z and the three losses again, by NumPy from the encoder's and decoder's outputs
 
-A value agrees if `|value - reference| <= atol + rtol * |reference|` for the tolerances of the
-manifest; a variant in lower precision has its own, one for each output, see `variants.allowed`. NaN
-never agrees. Where each loss agrees, so does their mean, which is reported.
+A value agrees if `|value - reference| <= atol + rtol * |reference|`, with the tolerances of the
+manifest. A variant in lower precision has a tolerance for each output, see `variants.allowed`. NaN
+never agrees. If every loss agrees, so does the mean loss, which is reported.
 
-Graphs run on all samples at once; but where a variant's ranges follow the batch, on one sample at
-a time: the outliers of the proof would blur all others, and processors that take a range for each
-row would compute something else.
+Graphs run on all samples at once. An exception is a variant with dynamic quantisation ranges, which
+runs on one sample at a time: the outliers among the reference samples would widen the ranges of all
+others, and processors that take a range for each row would compute something else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -28,57 +28,54 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.fields import Manifest, TensorSpec
-from vae_runtime.bundle.manifest import decoder_outputs, graph_tensors
-from vae_runtime.bundle.npz import NpzError, read_npz
+from vae_runtime.bundle.fields import Manifest
+from vae_runtime.bundle.manifest import decoder_outputs
 from vae_runtime.bundle.variants import FLOAT32
-from vae_runtime.data.inputs import to_float
+from vae_runtime.data.inputs import to_scaled_float32
 from vae_runtime.data.standardization import standardize
-from vae_runtime.errors import BundleError
-from vae_runtime.loss import LOSS_NAMES, Losses, draw, numpy_losses
+from vae_runtime.loss import LOSS_NAMES, numpy_losses, reparameterize
 
 Float32 = NDArray[np.float32]
 
-NEGLIGIBLE = 1e-3
-"""References below this share of the largest are left out of the relative difference."""
+NEGLIGIBLE_RATIO = 1e-3
+"""References smaller than this ratio of the largest one do not count in `max_relative`."""
 
-FAILED = (
-    "FAILED: what differs is computed otherwise here than by TensorFlow; try another provider, "
-    "update ONNX Runtime, or export the bundle again"
+FAILED_VERDICT = (
+    "FAILED: an output that differs is computed in another way than in TensorFlow; try another "
+    "provider, update ONNX Runtime, or export the bundle again"
 )
 
 
 class GraphRunner(Protocol):
-    """What a parity check needs of a runtime."""
+    """The part of `VAERuntime` that a parity check needs."""
 
     @property
     def manifest(self) -> Manifest:
-        """What the bundle says of itself."""
+        """The bundle's manifest."""
 
     @property
     def precision(self) -> str:
-        """Of the graphs: `float32`, or one of the manifest's variants."""
+        """`float32`, or one of the manifest's variants."""
 
     @property
     def provider(self) -> str:
         """Short name of the preferred execution provider, such as "cpu"."""
 
     def run(self, graph: str, inputs: dict[str, Any]) -> dict[str, Float32]:
-        """Runs one graph: all of its outputs, by name."""
+        """Run one graph, and return all of its outputs by name."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far one output is from its reference.
+    """Difference of one output from its reference.
 
     Attributes:
-        graph: `encoder`, `decoder`, `loss`, or `numpy` for what NumPy computed.
+        graph: `encoder`, `decoder`, `loss`, or `numpy` for values that NumPy computed.
         output: name of the tensor.
         max_absolute: largest `|value - reference|`.
         max_relative: largest `|value - reference| / |reference|`, over the references of at least
             a thousandth of the largest: the ratio of two numbers next to 0 says nothing.
-        of_tolerance: largest difference as a share of what is allowed; at most 1 agrees.
+        of_tolerance: largest ratio of a difference to the allowed difference; at most 1 agrees.
         agrees: whether every value is within the tolerance.
     """
 
@@ -97,18 +94,18 @@ class Difference:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """The result of a parity check.
+    """Result of a parity check.
 
     Attributes:
-        name: the model.
-        precision: of the graphs: `float32`, or a variant's.
-        provider: the execution provider that ran, by short name.
-        reference: where the reference values come from.
+        name: name of the model.
+        precision: precision of the graphs: `float32`, or a variant's.
+        provider: short name of the execution provider that ran.
+        reference: origin of the reference values.
         samples: number of samples compared.
         differences: one entry for each output.
         mean_loss: mean of `loss` over the samples, by this runtime.
-        mean_loss_reference: the same, by TensorFlow.
-        passed: whether all agree.
+        mean_loss_reference: mean of `loss` over the samples, by TensorFlow.
+        passed: whether all outputs agree.
     """
 
     name: str
@@ -122,22 +119,13 @@ class VerifyReport:
     passed: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain JSON types; numbers that are not finite become None."""
-
-        def plain(value: Any) -> Any:
-            if isinstance(value, float) and not np.isfinite(value):
-                return None
-            if isinstance(value, dict):
-                return {key: plain(item) for key, item in value.items()}
-            if isinstance(value, list | tuple):
-                return [plain(item) for item in value]
-            return value
-
-        result: dict[str, Any] = plain(asdict(self))
+        """Return the report as plain JSON types; numbers that are not finite become None."""
+        text = json.dumps(asdict(self))
+        result: dict[str, Any] = json.loads(text, parse_constant=lambda _: None)
         return result
 
     def __str__(self) -> str:
-        """The report as a table."""
+        """Return the report as a table."""
         header = f"{'graph':8} {'output':20} {'max |diff|':>10} {'max rel.':>10} {'of allowed':>12}"
         rows = [
             f"{d.graph:8} {d.output:20} {d.max_absolute:10.2e} {d.max_relative:10.2e} "
@@ -151,73 +139,26 @@ class VerifyReport:
         variant = "" if self.precision == FLOAT32 else f" in {self.precision}"
         verdict = (
             f"{self.name}{variant}: {self.samples} samples on {self.provider}: "
-            f"{'PASSED' if self.passed else FAILED}"
+            f"{'PASSED' if self.passed else FAILED_VERDICT}"
         )
         return "\n".join([header, *rows, mean, verdict])
-
-
-def reference_tensors(manifest: Manifest) -> dict[str, TensorSpec]:
-    """The arrays in `parity.npz` by name; `batch` in their shapes is the number of samples."""
-    graphs = graph_tensors(manifest.input, manifest.latent_dim, manifest.loss)
-    return {
-        tensor.name: tensor
-        for inputs, outputs in (graphs["loss"], graphs["encoder"], graphs["decoder"])
-        for tensor in (*inputs, *outputs)
-    }
-
-
-def read_reference(bundle: Bundle) -> dict[str, Float32]:
-    """Reads the reference inputs and TensorFlow's values from a bundle.
-
-    Returns:
-        Arrays by name: x, eps, z_mean, z_log_var, z, logits or values (where there are any),
-        reconstruction, reconstruction_loss, kl_loss, loss.
-
-    Raises:
-        BundleError: the file is damaged, or its arrays are not those that the manifest implies.
-    """
-    manifest = bundle.manifest
-    where = bundle.path / manifest.parity.file
-    data = bundle.read(manifest.parity.file)
-    try:
-        arrays = read_npz(data, _reference_arrays(manifest))
-        _check_mean(manifest, arrays)
-        return arrays
-    except NpzError as error:
-        raise BundleError(f"{where}: {error}: the bundle is damaged; export it again") from None
-
-
-def _reference_arrays(manifest: Manifest) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Dtypes and shapes of the arrays in `parity.npz`, by name."""
-    return {
-        name: (tensor.dtype, (manifest.parity.samples, *map(int, tensor.shape[1:])))
-        for name, tensor in reference_tensors(manifest).items()
-    }
 
 
 def verify_runtime(
     vae: GraphRunner, reference: dict[str, Float32], source: str | None = None
 ) -> VerifyReport:
-    """Runs the parity check that this module describes.
+    """Run the parity check that this module describes.
 
-    Args:
-        vae: the runtime under test.
-        reference: inputs and TensorFlow's values, as `read_reference` gives them.
-        source: where the values come from; the manifest's TensorFlow where left out.
-
-    Returns:
-        The differences, and whether all are within the manifest's tolerances.
+    `reference` holds the arrays that `read_reference` returns. `source` names their origin in the
+    report; by default it is the manifest's version of TensorFlow.
     """
     manifest = vae.manifest
     values = _run_graphs(vae, reference)
-    allowed = partial(manifest.allowed, vae.precision)
     differences = tuple(
-        _difference(graph, name, value, reference[name], allowed)
+        _compare(vae, graph, name, value, reference[name])
         for graph, outputs in values.items()
         for name, value in outputs.items()
     )
-    mean = float(np.mean(values["loss"]["loss"], dtype=np.float64))
-    mean_reference = float(np.mean(reference["loss"], dtype=np.float64))
     return VerifyReport(
         name=manifest.name,
         precision=vae.precision,
@@ -225,8 +166,8 @@ def verify_runtime(
         reference=source or f"TensorFlow {manifest.versions.get('tensorflow', '')}".strip(),
         samples=len(reference["x"]),
         differences=differences,
-        mean_loss=mean,
-        mean_loss_reference=mean_reference,
+        mean_loss=float(np.mean(values["loss"]["loss"], dtype=np.float64)),
+        mean_loss_reference=float(np.mean(reference["loss"], dtype=np.float64)),
         passed=all(d.agrees for d in differences),
     )
 
@@ -234,7 +175,7 @@ def verify_runtime(
 def _run_graphs(vae: GraphRunner, ref: dict[str, Float32]) -> dict[str, dict[str, Float32]]:
     variant = vae.manifest.variants.get(vae.precision)
     dynamic = variant is not None and variant.method == "dynamic"
-    run = partial(_run_each_alone, vae) if dynamic else vae.run
+    run = partial(_run_one_by_one, vae) if dynamic else vae.run
     encoder = run("encoder", {"x": ref["x"]})
     decoder = run("decoder", {"z": ref["z"]})
     loss = run("loss", {"x": ref["x"], "eps": ref["eps"]})
@@ -246,12 +187,11 @@ def _run_graphs(vae: GraphRunner, ref: dict[str, Float32]) -> dict[str, dict[str
     }
 
 
-def _run_each_alone(vae: GraphRunner, graph: str, inputs: dict[str, Float32]) -> dict[str, Float32]:
-    """Runs a graph on one sample at a time."""
-    count = len(next(iter(inputs.values())))
+def _run_one_by_one(vae: GraphRunner, graph: str, inputs: dict[str, Float32]) -> dict[str, Float32]:
+    """Run a graph on one sample at a time."""
     parts = [
         vae.run(graph, {name: rows[i : i + 1] for name, rows in inputs.items()})
-        for i in range(count)
+        for i in range(len(next(iter(inputs.values()))))
     ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -261,39 +201,26 @@ def _numpy_values(
 ) -> dict[str, Any]:
     z_mean, z_log_var = outputs["z_mean"], outputs["z_log_var"]
     decoded = outputs[decoder_outputs(manifest.input, manifest.loss)[0]]
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite differs, and is shown
-        x = standardize(np, manifest.input.standardization, to_float(ref["x"]))
+    with np.errstate(over="ignore", invalid="ignore"):  # a value that is not finite never agrees
+        x = standardize(np, manifest.input.standardization, to_scaled_float32(ref["x"]))
         losses = numpy_losses(manifest.loss, x, decoded, z_mean, z_log_var)
-        z = draw(np, z_mean, z_log_var, ref["eps"])
+        z = reparameterize(np, z_mean, z_log_var, ref["eps"])
     return {"z": z, **vars(losses)}
 
 
-def _difference(
-    graph: str,
-    name: str,
-    value: Float32,
-    reference: Float32,
-    allowed: Callable[..., Any],
+def _compare(
+    vae: GraphRunner, graph: str, name: str, value: Float32, reference: Float32
 ) -> Difference:
     expected = reference.astype(np.float64)
     if value.shape != expected.shape:
         return Difference(graph, name, np.inf, np.inf, np.inf, False)
     absolute = np.abs(value.astype(np.float64) - expected)
     with np.errstate(divide="ignore", invalid="ignore"):
-        large = np.abs(expected) >= NEGLIGIBLE * np.abs(expected).max()
+        large = np.abs(expected) >= NEGLIGIBLE_RATIO * np.abs(expected).max()
         relative = np.where(large & (absolute > 0), absolute / np.abs(expected), 0)
-        limits = allowed(name, expected, is_loss=name in LOSS_NAMES)
-        share = np.where(absolute == 0, 0, absolute / limits)
-    of_tolerance = float(share.max())
+        limits = vae.manifest.allowed(vae.precision, name, expected, is_loss=name in LOSS_NAMES)
+        ratio = np.where(absolute == 0, 0, absolute / limits)
+    of_tolerance = float(ratio.max())
     return Difference(
         graph, name, float(absolute.max()), float(relative.max()), of_tolerance, of_tolerance <= 1
     )
-
-
-def _check_mean(manifest: Manifest, arrays: dict[str, Float32]) -> None:
-    """Checks that the means in the manifest, which people read, are those of the arrays."""
-    mean = Losses(*(arrays[name] for name in LOSS_NAMES)).mean()
-    for name, found in vars(mean).items():
-        stated = getattr(manifest.parity.mean, name)
-        if not np.isclose(found, stated, rtol=1e-9, atol=1e-9):
-            raise NpzError(f"mean {name} is {found:.9g}, the manifest says {stated:.9g}")

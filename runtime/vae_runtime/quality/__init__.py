@@ -1,1 +1,1 @@
-"""How good a model is on data that it was not trained on."""
+"""Model quality on data that was not used for training."""

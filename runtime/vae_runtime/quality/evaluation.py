@@ -1,14 +1,14 @@
-r"""How good the model is on a data set: the loss in its parts, the log-likelihood, the latents.
+r"""Evaluation of a model on a data set: the loss and its terms, the log-likelihood, the latents.
 
-With S draws `z_s ~ q(z|x)` the importance-weighted bound (Burda, Grosse and Salakhutdinov,
-Importance Weighted Autoencoders, 2016) of one sample is, in nats,
+The importance-weighted bound (Burda, Grosse and Salakhutdinov, Importance Weighted Autoencoders,
+2016) of one sample, with S draws `z_s ~ q(z|x)`, is in nats
 
     -log 1/S sum_s exp(log p(x|z_s) + log p(z_s) - log q(z_s|x))
 
-where `-log p(x|z)` is the reconstruction loss. It falls with S towards `-log p(x)`; with S = 1 its
-mean is the loss at kl_weight 1. For gaussian it is a density, of standardised values where the
-model standardises. For mse the reconstruction loss is squared error, not a normalised
-log-likelihood, and the bound is in its units.
+where `-log p(x|z)` is the reconstruction loss. The bound falls with S towards `-log p(x)`. With
+S = 1 its mean is the loss at kl_weight 1. For the gaussian loss, p(x|z) is a density: of the
+standardised values, if the model standardises. For mse the reconstruction loss is the squared
+error, which is not a normalised log-likelihood, and the bound has the same unit.
 """
 
 from __future__ import annotations
@@ -18,30 +18,28 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from vae_runtime.data.inputs import as_batch
 from vae_runtime.errors import InputError, OptionError
 from vae_runtime.inference.runtime import VAERuntime
-from vae_runtime.latents import Latents, latents
-from vae_runtime.loss import Losses, draw
-
-Float64 = NDArray[np.float64]
+from vae_runtime.latents import Latents, measure_latents
+from vae_runtime.loss import Losses, reparameterize
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How good a model is on a data set.
+    """Quality of a model on a data set.
 
     Attributes:
         samples: number of samples.
-        test: mean losses with one z drawn for each sample.
+        test: mean losses with one draw of z for each sample.
         at_mean: mean losses at z = z_mean.
         importance_weighted_loss: mean bound with `draws` draws for each sample, at kl_weight 1.
-        standard_error: of `importance_weighted_loss` over the samples.
-        draws: number of draws for each sample.
-        latents: what the latent dimensions carry.
-        seed: of the draws.
+        standard_error: standard error of `importance_weighted_loss` over the samples.
+        draws: number of draws of z for each sample.
+        latents: KL divergence and activity of the latent dimensions.
+        seed: seed of the draws.
     """
 
     samples: int
@@ -54,11 +52,11 @@ class Evaluation:
     seed: int
 
     def to_dict(self) -> dict[str, Any]:
-        """The evaluation as plain JSON types."""
+        """Return the evaluation as plain JSON types."""
         return asdict(self)
 
     def __str__(self) -> str:
-        """The evaluation as a table."""
+        """Return the evaluation as a table."""
         rows = [f"{'':22} {'reconstruction':>14} {'KL':>10} {'loss':>10}"]
         for name, part in (("one z a sample", self.test), ("z = z_mean", self.at_mean)):
             rows.append(
@@ -67,12 +65,9 @@ class Evaluation:
         bound = f"importance-weighted, {self.draws}"
         error = f"+- {self.standard_error:.3f}"
         rows.append(f"{bound:36} {error:>11} {self.importance_weighted_loss:10.3f}")
-        kl = " ".join(
-            f"{value:.2f}" for value in sorted(self.latents.kl_per_dimension, reverse=True)
-        )
-        of = len(self.latents.kl_per_dimension)
-        rows.append(f"active units           {self.latents.active_units} of {of}")
-        rows.append(f"KL per dimension       {kl}")
+        kl = sorted(self.latents.kl_per_dimension, reverse=True)
+        rows.append(f"active units           {self.latents.active_units} of {len(kl)}")
+        rows.append(f"KL per dimension       {' '.join(f'{value:.2f}' for value in kl)}")
         return "\n".join(rows)
 
 
@@ -84,21 +79,22 @@ def evaluate(
     seed: int = 0,
     on_progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Evaluates a bundle on a data set; needs no TensorFlow.
+    """Evaluate a bundle on a data set, without TensorFlow.
 
     Args:
         vae: the loaded bundle.
         x: samples, as for `VAERuntime.encode`; at least one.
-        draws: draws of z for each sample.
-        seed: of the draws.
-        on_progress: called after each draw with the number of draws done.
+        draws: number of draws of z for each sample.
+        seed: seed of the draws.
+        on_progress: called after each draw with the number of finished draws.
 
     Returns:
         Means over the samples.
 
     Raises:
-        InputError: no samples, or as for `VAERuntime.encode`.
-        OptionError: fewer than one draw, or a negative seed.
+        InputError: there are no samples, or as for `VAERuntime.encode`.
+        OptionError: `draws` is less than 1, or `seed` is negative.
+        ProviderError, BundleError: as for `VAERuntime.encode`.
     """
     if draws < 1 or seed < 0:
         raise OptionError(f"draws is {draws} and seed {seed}, expected 1 or more and 0 or more")
@@ -107,47 +103,30 @@ def evaluate(
         raise InputError("x has no samples: give at least one")
     code = vae.encode(samples)
     rng = np.random.default_rng(seed)
-    bounds = _RunningBound(len(samples))
-    first: Losses[float] | None = None
+    # The sum of exp(log_weight) over the draws, relative to the largest so that none overflows.
+    largest, total = np.full(len(samples), -np.inf), np.zeros(len(samples))
     for done in range(1, draws + 1):
         eps = rng.standard_normal(code.z_mean.shape, dtype=np.float32)
         losses = vae.loss(samples, eps)
-        first = first or losses.mean()
-        z = draw(np, code.z_mean, code.z_log_var, eps)
+        if done == 1:
+            first_losses = losses.mean()
+        z = reparameterize(np, code.z_mean, code.z_log_var, eps)
         # log q(z|x) - log p(z); the constants of the two normal densities cancel
         log_ratio = 0.5 * np.sum(z**2 - eps**2 - code.z_log_var, axis=1, dtype=np.float64)
-        bounds.add(-losses.reconstruction_loss.astype(np.float64) - log_ratio)
+        log_weight = -losses.reconstruction_loss.astype(np.float64) - log_ratio
+        previous, largest = largest, np.maximum(largest, log_weight)
+        total *= np.exp(previous - largest)
+        total += np.exp(log_weight - largest)
         if on_progress:
             on_progress(done)
-    bound = bounds.values()
-    assert first is not None
+    bound = np.log(draws) - largest - np.log(total)
     return Evaluation(
         samples=len(samples),
-        test=first,
+        test=first_losses,
         at_mean=vae.loss(samples).mean(),
         importance_weighted_loss=float(bound.mean()),
         standard_error=float(bound.std() / np.sqrt(len(bound))),
         draws=draws,
-        latents=latents(code.z_mean, code.z_log_var),
+        latents=measure_latents(code.z_mean, code.z_log_var),
         seed=seed,
     )
-
-
-class _RunningBound:
-    """`-log mean exp` of log weights that come one draw at a time; memory for one draw."""
-
-    def __init__(self, count: int) -> None:
-        self._largest = np.full(count, -np.inf)
-        self._sum = np.zeros(count)
-        self._draws = 0
-
-    def add(self, log_weight: Float64) -> None:
-        largest = np.maximum(self._largest, log_weight)
-        self._sum *= np.exp(self._largest - largest)
-        self._sum += np.exp(log_weight - largest)
-        self._largest = largest
-        self._draws += 1
-
-    def values(self) -> Float64:
-        result: Float64 = np.log(self._draws) - self._largest - np.log(self._sum)
-        return result

@@ -1,1 +1,1 @@
-"""Bundles from others: verification of all precisions, sandbox, signatures."""
+"""Bundles from other people: verification of all precisions, sandbox, signatures."""

@@ -1,13 +1,13 @@
-"""A bundle's parity check in a process of its own, with limits on its memory and its time.
+"""The parity check of a bundle in a child process with limits on memory and time.
 
-What a graph computes is known only when it runs: sizes may follow from its inputs, and ONNX Runtime
-may end the process on a graph that no check objects to. So a bundle that is not trusted can be run
-where that hurts nobody: in a child that may hold so much memory beyond what it starts with, and
-compute for so long. Whatever becomes of it is reported. On Linux the child may also gain no new
-privileges, and leaves no core file.
+What a graph computes is known only when it runs: sizes may depend on its inputs, and ONNX Runtime
+may crash on a graph that passes every check. So you can run a bundle that you do not trust in a
+child process, which has limits on computing time and on the memory beyond what it starts with. A
+crash or an exceeded limit becomes one error. The child cannot gain new privileges, and it leaves no
+core file.
 
-This bounds damage by accident and by size. It is not a wall against code: an ONNX Runtime that can
-be made to run an attacker's code runs it as the user who called.
+The limits protect against accidents and excessive sizes. They do not protect against code: if a
+graph can make ONNX Runtime execute an attacker's code, that code runs as the calling user.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from typing import Any
 
 from vae_runtime.errors import BuildVaeError, BundleError, OptionError
 
-MEMORY = 1024
-"""MiB that a child may hold beyond what it starts with."""
+DEFAULT_MEMORY_MIB = 1024
+"""Memory limit in MiB, beyond what the child process starts with."""
 
-SECONDS = 60.0
-"""Seconds that it may compute, and that it may take."""
+DEFAULT_SECONDS = 60.0
+"""Limit in seconds of the child's computing time."""
 
 _REFUSED, _OUT_OF_MEMORY = 3, 5
 _PR_SET_NO_NEW_PRIVS = 38
@@ -37,32 +37,25 @@ _PR_SET_NO_NEW_PRIVS = 38
 
 @dataclass(frozen=True)
 class SandboxReport:
-    """What a child reported of a bundle.
-
-    Attributes:
-        passed: whether all differences are within the manifest's tolerances.
-        table: `str` of the child's `BundleReport`.
-        report: its `to_dict`.
-    """
+    """The child's `BundleReport`: its `passed`, its table (`str`) and its `to_dict`."""
 
     passed: bool
     table: str
     report: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as plain JSON types, as of a bundle that is verified without a sandbox."""
+        """Return the report as plain JSON types, the same as without a sandbox."""
         return self.report
 
     def __str__(self) -> str:
-        """The report as tables."""
         return self.table
 
 
 def verify_in_sandbox(
     bundle: str | os.PathLike[str],
     *,
-    memory: int = MEMORY,
-    seconds: float = SECONDS,
+    memory: int = DEFAULT_MEMORY_MIB,
+    seconds: float = DEFAULT_SECONDS,
     precision: str | None = None,
     sha256: str | None = None,
     providers: Sequence[str] = ("cpu",),
@@ -70,25 +63,22 @@ def verify_in_sandbox(
     batch_size: int | None = None,
     allow_fallback: bool = False,
 ) -> SandboxReport:
-    """Loads and verifies a bundle in a child process.
+    """Verify a bundle in a child process.
 
     Args:
         bundle: the bundle, a folder or a single file.
-        memory: MiB that the child may hold beyond what it starts with.
-        seconds: how long it may compute, and take.
-        precision: only this one, `float32` or a variant; all where left out.
-        sha256: the digest that the bundle must have.
-        providers: as for `load`.
-        threads: as for `load`.
-        batch_size: as for `load`.
-        allow_fallback: as for `load`.
-
-    Returns:
-        The child's report.
+        memory: memory limit in MiB, beyond what the child starts with.
+        seconds: limit of the child's computing time; it may take 10 s more in all.
+        precision: as for `verify_bundle`, as are the other options.
+        sha256: expected digest of the bundle.
+        providers: execution providers.
+        threads: number of threads, 1 by default: each has a stack, which counts as memory.
+        batch_size: samples in one run of a graph.
+        allow_fallback: run on the CPU if a provider is missing.
 
     Raises:
-        BundleError: the child was ended by a limit or crashed, or refused the bundle.
-        OptionError: a limit is not positive, or this system has none.
+        BundleError: the child refused the bundle, exceeded a limit, or crashed.
+        OptionError: a limit is not positive, or this is not Linux.
     """
     if sys.platform != "linux":
         raise OptionError(f"the sandbox needs Linux, this is {sys.platform}: verify without it")
@@ -98,24 +88,24 @@ def verify_in_sandbox(
         "precision": precision,
         "sha256": sha256,
         "providers": list(providers),
-        "threads": threads,
+        "threads": threads or 1,
         "batch_size": batch_size,
         "allow_fallback": allow_fallback,
         "tuned": False,
     }
-    words = json.dumps([os.fspath(bundle), memory, seconds, options])
-    command = [sys.executable, "-P", "-c", f"from {__name__} import _child; _child()", words]
+    arguments = json.dumps([os.fspath(bundle), memory, seconds, options])
+    command = [sys.executable, "-P", "-c", f"from {__name__} import _child; _child()", arguments]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         child = subprocess.run(
             command, capture_output=True, env=environment, timeout=seconds + 10, check=False
         )
     except subprocess.TimeoutExpired:
-        raise _ended(bundle, f"was ended after {seconds:g} s: it did not come to an end") from None
-    return _reported(bundle, child, memory, seconds)
+        raise _error(bundle, f"was ended after {seconds:g} s: it did not finish") from None
+    return _read_report(bundle, child, memory, seconds)
 
 
-def _reported(
+def _read_report(
     bundle: str | os.PathLike[str],
     child: subprocess.CompletedProcess[bytes],
     memory: int,
@@ -125,21 +115,20 @@ def _reported(
     if status == _REFUSED:
         raise BundleError(f"in the sandbox: {child.stdout.decode(errors='replace')}")
     if status == _OUT_OF_MEMORY:
-        raise _ended(bundle, f"asked for more than {memory} MiB of memory")
+        raise _error(bundle, f"asked for more than {memory} MiB of memory")
     if status in (-signal.SIGXCPU, -signal.SIGKILL):
-        raise _ended(bundle, f"was ended after {seconds:g} s of computing, or for its memory")
+        raise _error(bundle, f"was ended after {seconds:g} s of computing, or for its memory")
     if status < 0:
         name = signal.Signals(-status).name
-        raise _ended(bundle, f"crashed with {name}, in {memory} MiB of memory")
+        raise _error(bundle, f"crashed with {name}, in {memory} MiB of memory")
     try:
-        told = json.loads(child.stdout)
-        return SandboxReport(told["passed"], told["table"], told["report"])
-    except (ValueError, LookupError, TypeError):
+        return SandboxReport(**json.loads(child.stdout))
+    except (ValueError, TypeError):
         last = child.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise _ended(bundle, f"ended with status {status}: {' '.join(last):.200}") from None
+        raise _error(bundle, f"ended with status {status}: {' '.join(last):.200}") from None
 
 
-def _ended(bundle: str | os.PathLike[str], what: str) -> BundleError:
+def _error(bundle: str | os.PathLike[str], what: str) -> BundleError:
     return BundleError(
         f"{os.fspath(bundle)} {what}: do not use it, or raise the limits of the sandbox if you "
         "trust it"
@@ -147,22 +136,19 @@ def _ended(bundle: str | os.PathLike[str], what: str) -> BundleError:
 
 
 def _child() -> None:
-    """What runs in the child: limits itself, verifies, tells, and ends."""
-    from vae_runtime.inference.providers import onnxruntime
+    """Run in the child process: set the limits, verify, write the report, and exit."""
+    from vae_runtime.inference.providers import import_onnxruntime
     from vae_runtime.trust.verification import verify_bundle
 
     bundle, memory, seconds, options = json.loads(sys.argv[1])
-    if options["threads"] is None:
-        options["threads"] = 1  # each thread has a stack, which counts
     out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a library prints is no report
+    os.dup2(2, 1)  # keep what libraries print out of the report
     status = 0
     try:
-        onnxruntime()
-        _limit(memory, seconds)
+        import_onnxruntime()
+        _set_limits(memory, seconds)
         report = verify_bundle(bundle, **options)
-        told = {"passed": report.passed, "table": str(report), "report": report.to_dict()}
-        text = json.dumps(told)
+        text = json.dumps(vars(SandboxReport(report.passed, str(report), report.to_dict())))
     except BuildVaeError as error:
         text, status = " ".join(str(error).split()), _REFUSED
         if "bad_alloc" in text or "ailed to allocate memory" in text:
@@ -174,8 +160,8 @@ def _child() -> None:
     os._exit(status)
 
 
-def _limit(memory: int, seconds: float) -> None:
-    """Bounds this process: what it may hold, compute, and become."""
+def _set_limits(memory: int, seconds: float) -> None:
+    """Limit this process: no new privileges, `memory` MiB more than now, no core file."""
     import resource
 
     ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""The parity check of a whole bundle: float32 first, then each of its variants."""
+"""The parity check of a whole bundle: float32 first, then each variant."""
 
 from __future__ import annotations
 
@@ -16,31 +16,32 @@ from vae_runtime.inference.loading import load
 from vae_runtime.proof.parity import VerifyReport
 
 Recompute = Callable[[Bundle], dict[str, NDArray[np.float32]]]
+"""Computes TensorFlow's values of a bundle anew, by name as in `parity.npz`."""
 
 
 @dataclass(frozen=True)
 class BundleReport:
-    """The parity checks of a bundle.
+    """Results of the parity checks of a bundle.
 
     Attributes:
-        reports: one for each precision that was checked.
+        reports: one report for each precision that was checked.
     """
 
     reports: tuple[VerifyReport, ...]
 
     @property
     def passed(self) -> bool:
-        """Whether all passed."""
+        """Whether all checks passed."""
         return all(report.passed for report in self.reports)
 
     def to_dict(self) -> dict[str, Any]:
-        """The first report as plain JSON types, the others by precision as its `variants`."""
+        """Return the first report as plain JSON types, with the other reports as its `variants`."""
         first, *others = self.reports
         variants = {report.precision: report.to_dict() for report in others}
         return {**first.to_dict(), "variants": variants, "passed": self.passed}
 
     def __str__(self) -> str:
-        """The reports as tables."""
+        """Return the reports as tables."""
         return "\n\n".join(map(str, self.reports))
 
 
@@ -51,25 +52,25 @@ def verify_bundle(
     recompute: Recompute | None = None,
     **options: Any,
 ) -> BundleReport:
-    """Loads a bundle in each of its precisions, and holds it against TensorFlow's values.
+    """Load a bundle in each of its precisions, and compare it with TensorFlow's values.
 
     Args:
         bundle: the bundle, a folder or a single file.
-        precision: only this one, `float32` or a variant; all where left out.
-        recompute: gives TensorFlow's values, computed anew; those in the bundle where left out.
-        options: as for `load`.
+        precision: `float32` or a variant, to check only this one; by default all are checked.
+        recompute: computes TensorFlow's values anew; by default those in the bundle are used.
+        options: keyword arguments of `load`.
 
     Returns:
         The reports.
 
     Raises:
-        BundleError, MissingExtraError, OptionError, ProviderError: as `load`.
+        BundleError, MissingExtraError, OptionError, ProviderError: as for `load`.
     """
     vae = load(bundle, precision=precision or FLOAT32, **options)
-    against: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     if recompute:
-        against = {"reference": recompute(vae.bundle), "source": "the SavedModels, computed now"}
-    reports = [vae.verify(**against)]
+        values = {"reference": recompute(vae.bundle), "source": "the SavedModels, computed now"}
+    reports = [vae.verify(**values)]
     for variant in () if precision else vae.manifest.variants:
-        reports.append(load(bundle, precision=variant, **options).verify(**against))
+        reports.append(load(bundle, precision=variant, **options).verify(**values))
     return BundleReport(tuple(reports))

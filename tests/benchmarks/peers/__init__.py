@@ -1,5 +1,5 @@
-"""Other runtimes, each behind one function: a bundle and batches in, losses out.
+"""Other runtimes. Each has one function that takes a bundle and batches and returns losses.
 
-`runtimes.py` holds those of Python, `web.py` and `web/` those of JavaScript. None of them is needed
-by build-vae; `pip install ".[peers]"` and `npm install --no-save onnxruntime-web` bring them.
+`runtimes.py` has the Python runtimes, `web.py` and `web/` the JavaScript ones. build-vae does not
+need them. `pip install ".[peers]"` and `npm install --no-save onnxruntime-web` install them.
 """

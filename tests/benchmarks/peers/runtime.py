@@ -1,4 +1,4 @@
-"""What a runtime must be able to do to be compared."""
+"""Interface of a runtime in the comparison."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Arrays = dict[str, NDArray[Any]]
 LOSS_NAMES = ("reconstruction_loss", "kl_loss", "loss")
 
 
-class NotHereError(Exception):
-    """A runtime cannot run on this machine; the message says why, or what installs it."""
+class NotAvailableError(Exception):
+    """A runtime cannot run on this machine; the message gives the reason or the installation."""
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,20 @@ class Peer:
     """A runtime.
 
     Attributes:
-        name: for people, without a version.
-        told: what it is told so that its loss is TensorFlow's; what a user must tell it, too.
-        score: the losses of each batch, by this runtime, and its version. Raises `NotHereError`.
-        held: whether its differences must be within the tolerance. Those that are not show what
-            comes of not telling.
+        name: display name, without a version.
+        option: option that it needs to compute TensorFlow's loss, here and in users' code.
+        score: returns its version and the losses of each batch. Raises `NotAvailableError`.
+        must_agree: whether its differences must be within the tolerance. The other runtimes show
+            what happens without the option.
     """
 
     name: str
-    told: str
+    option: str
     score: Callable[[Bundle, list[Arrays]], tuple[str, list[Arrays]]]
-    held: bool = True
+    must_agree: bool = True
 
 
 def batches(x: NDArray[Any], eps: NDArray[np.float32]) -> list[Arrays]:
-    """All samples at once, then each alone: runtimes choose other kernels for a single one."""
+    """Return all samples in one batch, then each alone: runtimes have kernels for one sample."""
     alone = [{"x": x[i : i + 1], "eps": eps[i : i + 1]} for i in range(len(x))]
     return [{"x": x, "eps": eps}, *alone]

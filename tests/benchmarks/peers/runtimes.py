@@ -1,4 +1,4 @@
-"""The runtimes of Python: ONNX Runtime on its providers, OpenVINO, LiteRT."""
+"""Python runtimes: ONNX Runtime on its providers, OpenVINO, LiteRT."""
 
 from __future__ import annotations
 
@@ -14,38 +14,34 @@ import numpy as np
 import vae_runtime
 from vae_runtime import Bundle
 from vae_runtime.bundle.manifest import decoder_outputs
-from vae_runtime.data.inputs import to_float
+from vae_runtime.data.inputs import to_scaled_float32
 from vae_runtime.data.standardization import standardize
-from vae_runtime.loss import draw, numpy_losses
+from vae_runtime.loss import numpy_losses, reparameterize
 
-from .runtime import LOSS_NAMES, Arrays, NotHereError, Peer
+from .runtime import LOSS_NAMES, Arrays, NotAvailableError, Peer
 
 CUDA = "CUDAExecutionProvider"
 
 
 def module(name: str, install: str) -> Any:
-    """Imports a module.
-
-    Raises:
-        NotHereError: it is not installed.
-    """
+    """Import a module; raise NotAvailableError if it is not installed."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name not in (name, name.split(".")[0]):
             raise
-        raise NotHereError(install) from None
+        raise NotAvailableError(install) from None
 
 
 def onnxruntime(provider: str, bundle: Bundle, inputs: list[Arrays]) -> tuple[str, list[Arrays]]:
-    """ONNX Runtime as `vae_runtime.load` opens it."""
+    """Score with ONNX Runtime as `vae_runtime.load` opens it."""
     ort = _onnxruntime(provider)
     vae = vae_runtime.load(bundle.path, providers=provider)
     return ort.__version__, [vae.run("loss", batch) for batch in inputs]
 
 
 def cuda_with_tf32(bundle: Bundle, inputs: list[Arrays]) -> tuple[str, list[Arrays]]:
-    """ONNX Runtime on CUDA as it comes: factors of products are rounded to 10 bits."""
+    """Score with ONNX Runtime on CUDA and its defaults, which round factors to 10 bits."""
     ort = _onnxruntime("cuda")
     session = ort.InferenceSession(
         bundle.read(bundle.manifest.graphs.loss.file), providers=[(CUDA, {"use_tf32": "1"})]
@@ -56,7 +52,7 @@ def cuda_with_tf32(bundle: Bundle, inputs: list[Arrays]) -> tuple[str, list[Arra
 def openvino(
     options: dict[str, str], bundle: Bundle, inputs: list[Arrays]
 ) -> tuple[str, list[Arrays]]:
-    """OpenVINO on the CPU, from `loss.onnx`."""
+    """Score `loss.onnx` with OpenVINO on the CPU."""
     ov = module("openvino", 'pip install ".[peers]"')
     core = ov.Core()
     model = core.read_model(bundle.read(bundle.manifest.graphs.loss.file))
@@ -72,12 +68,9 @@ def openvino(
 def litert(
     bundle: Bundle, inputs: list[Arrays], *, optimized: bool = False
 ) -> tuple[str, list[Arrays]]:
-    """LiteRT from the SavedModels, the loss by `vae_runtime.loss` in NumPy, in float32.
+    """Score the SavedModels with LiteRT, and the loss with `vae_runtime.loss` in NumPy float32.
 
-    Args:
-        bundle: with its SavedModels, which TensorFlow opens.
-        inputs: batches.
-        optimized: let the converter store weights in 8 bits.
+    `optimized` lets the converter store weights in 8 bits.
     """
     interpreter = module("ai_edge_litert.interpreter", 'pip install ".[peers]"')
     version = importlib.import_module("importlib.metadata").version("ai-edge-litert")
@@ -85,7 +78,7 @@ def litert(
 
 
 def tensorflow_lite(bundle: Bundle, inputs: list[Arrays]) -> tuple[str, list[Arrays]]:
-    """The interpreter that TensorFlow still carries, otherwise as `litert`."""
+    """Score as `litert`, with the interpreter that TensorFlow still contains."""
     tf = _tensorflow()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated", UserWarning)
@@ -93,31 +86,31 @@ def tensorflow_lite(bundle: Bundle, inputs: list[Arrays]) -> tuple[str, list[Arr
 
 
 PEERS = (
-    Peer("ONNX Runtime, CPU", "nothing", partial(onnxruntime, "cpu")),
+    Peer("ONNX Runtime, CPU", "none", partial(onnxruntime, "cpu")),
     Peer(
         "ONNX Runtime, CUDA",
-        '`("CUDAExecutionProvider", {"use_tf32": "0"})`; `vae_runtime` does it',
+        '`("CUDAExecutionProvider", {"use_tf32": "0"})`; `vae_runtime` sets it',
         partial(onnxruntime, "cuda"),
     ),
-    Peer("ONNX Runtime, CUDA, TF32 on", "", cuda_with_tf32, held=False),
+    Peer("ONNX Runtime, CUDA, TF32 on", "", cuda_with_tf32, must_agree=False),
     Peer(
         "OpenVINO, CPU",
         '`compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})`',
         partial(openvino, {"INFERENCE_PRECISION_HINT": "f32"}),
     ),
-    Peer("OpenVINO, CPU, told nothing", "", partial(openvino, {}), held=False),
-    Peer("LiteRT", "nothing: no `converter.optimizations`", litert),
-    Peer("LiteRT, `[Optimize.DEFAULT]`", "", partial(litert, optimized=True), held=False),
+    Peer("OpenVINO, CPU, default options", "", partial(openvino, {}), must_agree=False),
+    Peer("LiteRT", "none; do not set `converter.optimizations`", litert),
+    Peer("LiteRT, `[Optimize.DEFAULT]`", "", partial(litert, optimized=True), must_agree=False),
     Peer("TensorFlow's tf.lite", "as LiteRT", tensorflow_lite),
 )
-"""In the order of the table."""
+"""All Python runtimes, in the order of the table."""
 
 
 def _onnxruntime(provider: str) -> Any:
     install = f'pip install "build-vae[{"gpu" if provider == "cuda" else "cpu"}]"'
     ort = module("onnxruntime", install)
     if provider == "cuda" and CUDA not in ort.get_available_providers():
-        raise NotHereError(f"needs a GPU and {install}")
+        raise NotAvailableError(f"needs a GPU and {install}")
     return ort
 
 
@@ -131,7 +124,7 @@ def _litert_losses(
 ) -> list[Arrays]:
     manifest = bundle.manifest
     if manifest.saved_models is None:
-        raise NotHereError("it is converted from SavedModels, which were left out of this pack")
+        raise NotAvailableError("needs the SavedModels, which this single file does not contain")
     encoder, decoder = (
         interpreter(model_content=_converted(bundle, name, optimized)).get_signature_runner(
             "serving_default"
@@ -142,8 +135,8 @@ def _litert_losses(
 
     def run(batch: Arrays) -> Arrays:
         code = encoder(x=batch["x"])
-        z = draw(np, code["z_mean"], code["z_log_var"], batch["eps"])
-        x = standardize(np, manifest.input.standardization, to_float(batch["x"]))
+        z = reparameterize(np, code["z_mean"], code["z_log_var"], batch["eps"])
+        x = standardize(np, manifest.input.standardization, to_scaled_float32(batch["x"]))
         found = numpy_losses(
             manifest.loss, x, decoder(z=z)[first], code["z_mean"], code["z_log_var"]
         )
@@ -154,7 +147,7 @@ def _litert_losses(
 
 def _converted(bundle: Bundle, name: str, optimized: bool) -> bytes:
     tf = _tensorflow()
-    bundle.check_files()  # TensorFlow opens what the manifest lists, or nothing
+    bundle.check_files()  # TensorFlow opens only files that the manifest lists
     path = bundle.path / getattr(bundle.manifest.saved_models, name).path
     converter = tf.lite.TFLiteConverter.from_saved_model(str(path))
     if optimized:

@@ -1,7 +1,7 @@
-"""onnxruntime-web: WebAssembly in Node, and in a real page of a headless browser.
+"""onnxruntime-web: WebAssembly in Node, and in a page of a headless browser.
 
-Python serves the page, the model and the inputs on a port of this machine, starts the browser on
-it and waits for the page to send the losses back; so no package that drives browsers is needed.
+Python serves the page, the model and the inputs on a local port, starts the browser on it and waits
+for the page to send the losses back. So no package that drives browsers is needed.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ import numpy as np
 
 from vae_runtime import Bundle
 
-from .runtime import Arrays, NotHereError, Peer
+from .runtime import Arrays, NotAvailableError, Peer
 
 HERE = Path(__file__).parent / "web"
-SECONDS = 120
-"""How long a page or Node may take."""
+TIMEOUT = 120
+"""Time limit for the page and for Node, in seconds."""
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 TYPES = {".html": "text/html", ".mjs": "text/javascript", ".wasm": "application/wasm"}
 
-# Nothing but the page is to be fetched; the sandbox does not start for root, as in a container.
+# The browser must fetch only the page. Its sandbox does not start for root, as in a container.
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update", "--disable-quic"),
@@ -44,27 +44,26 @@ class WebError(Exception):
 
 
 def peers(node_modules: Path, browser: str | None = None) -> tuple[Peer, ...]:
-    """onnxruntime-web in both of its places.
+    """Return onnxruntime-web in Node and in a browser.
 
-    Args:
-        node_modules: where npm put onnxruntime-web.
-        browser: program of a Chromium; the first that is on the path where left out.
+    `node_modules` is the folder with onnxruntime-web. `browser` is the program of a Chromium, by
+    default the first one on the path.
     """
-    told = 'nothing; `executionProviders: ["wasm"]` is its default'
+    option = 'none; `executionProviders: ["wasm"]` is its default'
     return (
-        Peer("onnxruntime-web, Node", told, partial(in_node, node_modules)),
-        Peer("onnxruntime-web, browser", told, partial(in_browser, node_modules, browser)),
+        Peer("onnxruntime-web, Node", option, partial(in_node, node_modules)),
+        Peer("onnxruntime-web, browser", option, partial(in_browser, node_modules, browser)),
     )
 
 
 def in_node(node_modules: Path, bundle: Bundle, inputs: list[Arrays]) -> tuple[str, list[Arrays]]:
-    """WebAssembly in Node."""
+    """Score with WebAssembly in Node."""
     version, node = _version(node_modules), _program(("node",), "install Node")
     done = subprocess.run(
         [node, HERE / "node.mjs", node_modules],
         input=_job(bundle, inputs),
         capture_output=True,
-        timeout=SECONDS,
+        timeout=TIMEOUT,
         check=False,
     )
     if done.returncode:
@@ -75,7 +74,7 @@ def in_node(node_modules: Path, bundle: Bundle, inputs: list[Arrays]) -> tuple[s
 def in_browser(
     node_modules: Path, browser: str | None, bundle: Bundle, inputs: list[Arrays]
 ) -> tuple[str, list[Arrays]]:
-    """WebAssembly in a page of a headless Chromium."""
+    """Score with WebAssembly in a page of a headless Chromium."""
     version = _version(node_modules)
     program = browser or _program(BROWSERS, "apt-get install chromium, or --browser PATH")
     routes = {
@@ -88,7 +87,7 @@ def in_browser(
         Server(routes) as server,
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile,
     ):
-        # A home of its own: the browser writes into its user's otherwise.
+        # With a separate HOME, the browser writes nothing into the user's.
         started = subprocess.Popen(
             [program, *FLAGS, f"--user-data-dir={profile}", server.url],
             env={**os.environ, "HOME": profile},
@@ -96,9 +95,9 @@ def in_browser(
             stderr=subprocess.DEVNULL,
         )
         try:
-            found = server.results.get(timeout=SECONDS)
+            found = server.results.get(timeout=TIMEOUT)
         except queue.Empty:
-            raise WebError(f"{program} sent no result within {SECONDS} s") from None
+            raise WebError(f"{program} sent no result within {TIMEOUT} s") from None
         finally:
             started.terminate()
             started.wait()
@@ -106,10 +105,9 @@ def in_browser(
 
 
 class Server(ThreadingHTTPServer):
-    """Serves a page with its files, and takes what it sends back.
+    """Server of a page and its files; `results` receives what the page sends back.
 
-    Args:
-        routes: bytes, a file, or (where the path ends in a slash) a folder, for each path.
+    `routes` maps each path to bytes, to a file, or, if the path ends in a slash, to a folder.
     """
 
     def __init__(self, routes: dict[str, bytes | Path]) -> None:
@@ -119,7 +117,7 @@ class Server(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}/"
 
     def file(self, path: str) -> bytes | Path | None:
-        """What a path stands for; None where it stands for nothing."""
+        """Return the bytes or the file of a path; None if there is none."""
         found = self.routes.get(path)
         if found is None:
             folder, _, name = path.rpartition("/")
@@ -159,13 +157,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.results.put(json.loads(body))
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Print nothing."""
 
 
 def _version(node_modules: Path) -> str:
     package = node_modules / "onnxruntime-web" / "package.json"
     if not package.is_file():
-        raise NotHereError("npm install --no-save onnxruntime-web, or --node-modules PATH")
+        raise NotAvailableError("npm install --no-save onnxruntime-web, or --node-modules PATH")
     version: str = json.loads(package.read_text())["version"]
     return version
 
@@ -174,7 +172,7 @@ def _program(names: tuple[str, ...], install: str) -> str:
     for name in names:
         if found := shutil.which(name):
             return found
-    raise NotHereError(install)
+    raise NotAvailableError(install)
 
 
 def _job(bundle: Bundle, inputs: list[Arrays]) -> bytes:

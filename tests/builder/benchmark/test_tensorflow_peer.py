@@ -1,8 +1,7 @@
-"""TensorFlow in a process beside: it computes the same, and is never imported here."""
+"""The TensorFlow process of the benchmark computes the same losses as the runtime."""
 
 import importlib.util
 import runpy
-import tempfile
 
 import numpy as np
 import pytest
@@ -27,15 +26,14 @@ from vae_runtime.data.standardization import Standardization
         (("dense", "bce", (8, 8, 1)), {"input_dtype": "uint8"}, (8, 8, 1)),
     ],
 )
-def test_what_is_timed_is_the_same_loss(exported, arguments, options, shape):
+def test_the_timed_call_computes_the_same_loss(exported, arguments, options, shape):
     path = exported(*arguments, **options)
     scorer = runpy.run_path(str(WORKER))["scorer"]
-    manifest = Bundle(path).manifest
-    folders = (str(path / "saved_model" / name) for name in ("encoder", "decoder"))
+    bundle = Bundle(path)
     x = np.random.default_rng(0).random((5, *shape), dtype=np.float32)
-    if manifest.input.dtype == "uint8":
+    if bundle.manifest.input.dtype == "uint8":
         x = np.round(255 * x).astype(np.uint8)
-    found = scorer(*folders, manifest)(x)
+    found = scorer(bundle)(x)
     expected = load(path, threads=1).loss(x)
     for value, name in zip(found, ("reconstruction_loss", "kl_loss", "loss"), strict=True):
         np.testing.assert_allclose(value, getattr(expected, name), rtol=1e-5, err_msg=name)
@@ -56,7 +54,7 @@ def test_a_process_answers_and_ends(exported):
     assert process.poll() is not None
 
 
-def test_a_process_that_dies_is_an_error(exported):
+def test_a_killed_process_is_an_error(exported):
     with tensorflow_peers(exported(), (1,)) as (peer,):
         peer._process.kill()
         peer._process.wait()
@@ -64,23 +62,23 @@ def test_a_process_that_dies_is_an_error(exported):
             peer.measure(1, 0.0, warm=False)
 
 
-def test_a_process_that_cannot_start_says_why(exported, tmp_path, monkeypatch):
+def test_the_error_quotes_a_process_that_cannot_start(exported, tmp_path, monkeypatch):
     broken = tmp_path / "worker.py"
     broken.write_text("raise ImportError('libcuda.so.1: cannot open shared object file')")
     monkeypatch.setattr(tensorflow_peer, "WORKER", broken)
     message = r"status 1: ImportError: libcuda.*: leave TensorFlow out \(--no-tensorflow\)"
-    with tempfile.TemporaryFile("w+") as errors, pytest.raises(MeasurementError, match=message):
-        TensorFlowPeer(Bundle(exported()), 1, gpu=False, errors=errors)
+    with pytest.raises(MeasurementError, match=message):
+        TensorFlowPeer(exported(), 1, gpu=False)
 
 
-def test_without_tensorflow_there_are_none(exported, monkeypatch):
+def test_there_are_no_peers_without_tensorflow(exported, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with tensorflow_peers(exported(), (1, 2)) as peers:
         assert peers == []
 
 
-def test_a_saved_model_that_was_changed_is_not_opened(bundle):
+def test_a_changed_saved_model_is_not_opened(bundle):
     path = bundle / "saved_model" / "encoder" / "saved_model.pb"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(BundleError), tensorflow_peers(bundle, (1,)):
-        raise AssertionError("it must not come to a process")
+        raise AssertionError("no process may start")

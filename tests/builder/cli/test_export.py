@@ -186,7 +186,8 @@ def test_run_and_training_options_exclude_each_other(option, trained, tmp_path, 
     status, _, err = call("export", tmp_path / "a", "--run", trained[0], *option)
     assert status == 3
     assert one_line(err) == (
-        f"Error: {option[0]} cannot be given with --run: the run has its own choices; leave one out"
+        f"Error: {option[0]} cannot be given with --run: the run keeps its own options; "
+        "leave one out"
     )
     assert not [*tmp_path.iterdir()]
 
@@ -211,7 +212,7 @@ def test_run_that_is_none(tmp_path, call):
         (("--variance", "0.5"), "variance is 0.5, the bce loss has none: leave one of the two out"),
         (("--loss", "mse", "--variance", "optimal"), "variance is 'optimal' with the mse loss"),
         (("--loss", "gaussian", "--variance", "0"), "variance is 0.0, expected 1e-06 to 1e+06"),
-        (("--key", "x"), "is none: drop it"),
+        (("--key", "x"), "is not one: drop the key"),
         (("--channels", "3"), "image size and channels are for pictures: drop them"),
         (("--name", "a/b"), "name is 'a/b', expected 1 to 200 characters"),
     ],
@@ -305,7 +306,7 @@ def test_interrupted_export(data, tmp_path, call, interrupted):
 def test_interrupted_training_says_how_to_go_on(data, tmp_path, call, interrupted, monkeypatch):
     status, out, err = call("train", tmp_path / "a", "--data", data, "-q", *FAST)
     resume = f"build-vae train {tmp_path / 'a'} --resume"
-    assert (status, out, err.strip()) == (130, "", f"Interrupted: go on with {resume}")
+    assert (status, out, err.strip()) == (130, "", f"Interrupted: continue with {resume}")
     monkeypatch.undo()
     assert call("train", tmp_path / "a", "--resume", "-q")[0] == 0
     assert call("train", tmp_path / "a", "--resume", "--seed", "3")[0] == 3
@@ -346,11 +347,11 @@ def test_a_bundle_in_the_run_folder_is_kept_from_force(data, tmp_path, call, no_
     [
         (
             ("train", "--resume", "--force"),
-            "--force cannot be given with --resume: one starts over, the other goes on",
+            "--force cannot be given with --resume: one starts again, the other continues",
         ),
         (
             ("export", "--run", "a-run", "--allow-drift", "int8"),
-            "--allow-drift cannot be given with --run, which does not read the data: use "
+            "--allow-drift cannot be given with --run, which does not read the data; use "
             "build-vae quantize afterwards",
         ),
     ],

@@ -1,4 +1,4 @@
-"""The laws of `Dataset`: dtypes and axes, splits, digest, and what it refuses."""
+"""`Dataset`: dtypes and axes, splits, digest and errors."""
 
 import hashlib
 
@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vae_builder.data import Dataset
+from vae_builder.data import Dataset, Rows
 from vae_runtime.errors import InputError, OptionError
 
 
 def numbered(n, shape=(2, 3)):
-    """Samples that carry their own number, so that splits can be told apart."""
+    """Samples whose first value is their index."""
     x = np.zeros((n, *shape), np.float32)
     x.reshape(n, -1)[:, 0] = np.arange(n)
     return x
@@ -26,7 +26,7 @@ def numbers(x):
     ("shape", "input_shape"),
     [((9, 5), (5,)), ((9, 4, 6), (4, 6, 1)), ((9, 4, 6, 1), (4, 6, 1)), ((9, 4, 6, 7), (4, 6, 7))],
 )
-def test_images_get_a_channel_axis_and_vectors_stay(shape, input_shape):
+def test_images_get_a_channel_axis_but_vectors_do_not(shape, input_shape):
     dataset = Dataset.from_arrays("x", np.zeros(shape, np.uint8))
     assert dataset.input_shape == input_shape
     assert dataset.train.shape[1:] == dataset.validation.shape[1:] == input_shape
@@ -81,7 +81,7 @@ def test_counts_follow_the_fractions():
     assert dataset.counts == {"train": 100, "validation": 40, "test": 60}
 
 
-def test_split_is_seeded_and_recorded():
+def test_split_depends_on_the_seed_which_is_recorded():
     one, same, other = (Dataset.from_arrays("x", numbered(50), split_seed=s) for s in (7, 7, 8))
     assert one.split_seed == 7
     assert numbers(one.test) == numbers(same.test)
@@ -89,12 +89,12 @@ def test_split_is_seeded_and_recorded():
     assert numbers(one.test) == sorted(numbers(one.test))
 
 
-def test_split_of_seed_0_stays_the_same_from_release_to_release():
+def test_split_of_seed_0_is_the_same_in_every_release():
     dataset = Dataset.from_arrays("x", numbered(20))
     assert (numbers(dataset.validation), numbers(dataset.test)) == ([5], [0, 6])
 
 
-def test_given_splits_win_over_fractions():
+def test_given_splits_override_fractions():
     held = numbered(4) + 100
     validation_given = Dataset.from_arrays("x", numbered(10), validation=held)
     assert numbers(validation_given.validation) == [100, 101, 102, 103]
@@ -107,17 +107,18 @@ def test_given_splits_win_over_fractions():
     assert both.split_seed is None
 
 
-def test_digest_is_the_sha256_of_dtype_shape_and_bytes():
+@pytest.mark.parametrize("kind", [np.asarray, Rows])
+def test_digest_is_the_sha256_of_dtype_shape_and_bytes(kind):
     x = np.arange(12, dtype=np.uint8).reshape(6, 2)
-    dataset = Dataset.from_arrays("x", x[:3], validation=x[3:4], test=x[4:])
+    dataset = Dataset.from_arrays("x", kind(x[:3]), validation=kind(x[3:4]), test=kind(x[4:]))
     content = b"uint8 (3, 2)\n\0\1\2\3\4\5uint8 (1, 2)\n\6\7uint8 (2, 2)\n\x08\x09\x0a\x0b"
     assert dataset.digest == hashlib.sha256(content).hexdigest()
 
 
-def test_digest_in_chunks_and_of_any_memory_order_is_the_same(monkeypatch):
+def test_digest_does_not_depend_on_chunks_or_memory_order(monkeypatch):
     x = np.random.default_rng(0).random((7, 5, 3)).astype(np.float32)
     digest = Dataset.from_arrays("x", x, validation=x, test=x).digest
-    monkeypatch.setattr("vae_builder.data.rows.CHUNK_BYTES", 100)
+    monkeypatch.setattr("vae_builder.data.rows.MAX_CHUNK_BYTES", 100)
     fortran = np.asfortranarray(x)
     assert Dataset.from_arrays("y", fortran, validation=fortran, test=fortran).digest == digest
 
@@ -166,7 +167,7 @@ def test_values_that_are_not_finite_name_the_sample(value, split, what):
         Dataset.from_arrays("rows", **arrays)
 
 
-def test_nan_before_the_split_keeps_the_number_of_the_file():
+def test_nan_before_the_split_is_named_by_its_index_in_the_file():
     x = numbered(100)
     x[41] = np.nan
     with pytest.raises(InputError, match=r"^rows\.npz: sample 41 has 6 values that are NaN"):
@@ -192,24 +193,24 @@ def test_integers_other_than_uint8_keep_their_values():
         ((4, 3, 32, 32), r"channels first.*np\.moveaxis\(x, 1, -1\)"),
     ],
 )
-def test_shapes_that_are_refused(shape, message):
+def test_invalid_shapes_are_refused(shape, message):
     with pytest.raises(InputError, match=message) as caught:
         Dataset.from_arrays("faces", np.zeros(shape, np.uint8))
     assert str(caught.value).startswith(f"faces: samples have shape {shape}")
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 8, 4), (4, 1, 8, 1), (4, 2, 8, 8)])
-def test_shapes_that_only_look_a_little_like_channels_first(shape):
+def test_shapes_that_may_be_channels_last_are_accepted(shape):
     assert Dataset.from_arrays("x", np.zeros(shape, np.uint8)).input_shape == shape[1:]
 
 
 @pytest.mark.parametrize("x", [np.array([["a"]] * 9), np.ones((9, 2), complex)])
-def test_dtypes_that_are_refused(x):
+def test_invalid_dtypes_are_refused(x):
     with pytest.raises(InputError, match=r"^x: samples have dtype .*expected uint8 or float"):
         Dataset.from_arrays("x", x)
 
 
-def test_too_few_samples_to_split():
+def test_too_few_samples_to_split_are_refused():
     x = numbered(2)
     with pytest.raises(InputError, match="x: 2 samples, expected at least 3 to draw the validatio"):
         Dataset.from_arrays("x", x)
@@ -225,7 +226,7 @@ def test_too_few_samples_to_split():
         (np.zeros((2, 4), np.uint8), "dtype uint8, train samples .* and float32"),
     ],
 )
-def test_splits_that_differ_in_shape_or_dtype(other, message):
+def test_splits_that_differ_in_shape_or_dtype_are_refused(other, message):
     x = np.zeros((2, 4), np.float32)
     with pytest.raises(InputError, match=message):
         Dataset.from_arrays("x", x, validation=x, test=other)
@@ -233,26 +234,26 @@ def test_splits_that_differ_in_shape_or_dtype(other, message):
 
 @pytest.mark.parametrize("value", [0, 1, -0.1, 1.5, float("nan")])
 @pytest.mark.parametrize("option", ["validation_fraction", "test_fraction"])
-def test_fractions_lie_between_0_and_1(option, value):
+def test_fractions_must_lie_between_0_and_1(option, value):
     with pytest.raises(OptionError, match=f"^{option} is {value}, expected a share above 0"):
         Dataset.from_arrays("x", numbered(9), **{option: value})
 
 
-def test_fractions_leave_something_to_train_on():
+def test_fractions_must_leave_training_samples():
     with pytest.raises(OptionError, match="leave nothing to train on"):
         Dataset.from_arrays("x", numbered(9), validation_fraction=0.5, test_fraction=0.5)
 
 
-def test_seed_below_0():
+def test_seed_below_0_is_refused():
     with pytest.raises(OptionError, match="split_seed is -1, expected 0 or more"):
         Dataset.from_arrays("x", numbered(9), split_seed=-1)
 
 
 @pytest.mark.parametrize("shape", [(50, 3), (50, 4, 5, 3)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_standardization_is_that_of_the_training_samples(shape, dtype, monkeypatch):
-    """Against NumPy, with chunks of a few samples, a large mean and a constant column."""
-    monkeypatch.setattr("vae_builder.data.rows.CHUNK_BYTES", 1000)
+def test_standardization_agrees_with_numpy(shape, dtype, monkeypatch):
+    """With chunks of a few samples, a large mean and a constant column."""
+    monkeypatch.setattr("vae_builder.data.rows.MAX_CHUNK_BYTES", 1000)
     rng = np.random.default_rng(0)
     x = rng.integers(100, 120, shape).astype(dtype)
     x[..., 1] = 7
@@ -270,7 +271,7 @@ def test_standardization_is_that_of_the_training_samples(shape, dtype, monkeypat
     ("shape", "count"),
     [((3,), 2000), ((28, 28, 2), 2000), ((128, 128, 1), 256), ((512, 512, 1), 64)],
 )
-def test_held_out_are_the_first_test_samples_as_many_as_fit(shape, count):
+def test_held_out_are_the_first_test_samples_fewer_if_they_are_large(shape, count):
     numbers = (np.arange(2001) % 251).astype(np.uint8).reshape(-1, *[1] * len(shape))
     one = np.zeros((1, *shape), np.uint8)
     test = np.broadcast_to(numbers, (2001, *shape))

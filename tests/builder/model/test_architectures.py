@@ -1,4 +1,4 @@
-"""The presets: shapes, seeds, and what they refuse."""
+"""The models of each preset: shapes, seeds and errors."""
 
 import random
 
@@ -56,14 +56,14 @@ def test_decoder_mirrors_the_encoder(preset, encoder_sizes, decoder_sizes):
     assert sizes(decoder) == decoder_sizes
 
 
-def test_what_doubling_adds_to_an_odd_size_is_cut_at_the_end():
-    """An odd size is padded there by the encoder's convolutions, too."""
+def test_odd_sizes_are_cropped_at_the_end():
+    """The encoder's convolutions pad an odd size at the end too."""
     _, decoder = build_models("conv", (5, 7, 1), 2, (3, 2))  # 5 x 7, 3 x 4, 2 x 2 and back
     cut = {layer.name: layer.cropping for layer in decoder.layers if hasattr(layer, "cropping")}
     assert cut == {"crop_1": ((0, 1), (0, 0)), "crop": ((0, 1), (0, 1))}
 
 
-def test_sizes_of_a_preset_are_used_where_none_are_given():
+def test_hidden_sizes_default_to_those_of_the_preset():
     encoder, _ = build_models("conv", (8, 8, 1), 2)
     filters = [layer.filters for layer in encoder.layers if hasattr(layer, "filters")]
     assert tuple(filters) == PRESETS["conv"].hidden == (32, 64)
@@ -74,7 +74,7 @@ def test_sizes_of_a_preset_are_used_where_none_are_given():
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_outputs_are_linear(preset):
-    """Nothing squashes: heads and output double, apart from their bias, with their weights."""
+    """The outputs scale with the last layer's weights, so no activation follows it."""
     encoder, decoder = build_models(preset, (6, 6, 1), 2, (4, 3))
     z = np.random.default_rng(0).standard_normal((4, 2)).astype(np.float32)
     x = np.random.default_rng(1).random((4, 6, 6, 1), dtype=np.float32)
@@ -94,7 +94,7 @@ def test_outputs_are_linear(preset):
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_seed_decides_the_weights(preset):
+def test_weights_depend_on_the_seed(preset):
     one, same, other = (
         weights(*build_models(preset, (6, 6, 1), 2, (4, 3), seed=seed)) for seed in (7, 7, 8)
     )
@@ -104,7 +104,7 @@ def test_seed_decides_the_weights(preset):
     assert not any(np.array_equal(a, b) for a, b in kernels)
 
 
-def test_no_two_layers_share_their_numbers():
+def test_layers_have_different_initial_weights():
     kernels = [
         w.ravel()[:4] for w in weights(*build_models("dense", (4,), 4, (4, 4))) if w.ndim > 1
     ]
@@ -113,7 +113,7 @@ def test_no_two_layers_share_their_numbers():
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_global_random_state_is_neither_read_nor_changed(preset):
-    def global_draws():
+    def next_random_numbers():
         keras.utils.set_random_seed(3)
         if build:
             build_models(preset, (6, 6, 1), 2, (4, 3))
@@ -125,9 +125,9 @@ def test_global_random_state_is_neither_read_nor_changed(preset):
         )
 
     build = False
-    untouched = global_draws()
+    untouched = next_random_numbers()
     build = True
-    assert global_draws() == untouched
+    assert next_random_numbers() == untouched
     keras.utils.set_random_seed(1)
     one = weights(*build_models(preset, (6, 6, 1), 2, (4, 3)))
     keras.utils.set_random_seed(2)
@@ -147,7 +147,7 @@ def test_global_random_state_is_neither_read_nor_changed(preset):
         ),
     ],
 )
-def test_refused(arguments, message):
+def test_invalid_arguments_are_refused(arguments, message):
     with pytest.raises(OptionError) as caught:
         build_models(*arguments)
     assert str(caught.value) == message

@@ -1,12 +1,12 @@
-"""The Keras model: the recipe's own call, its noise, and its gradient against another one."""
+"""The Keras model: `fit`, noise, losses and gradients."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from vae_builder import VAE, LossSpec, build_models, load_dataset
-from vae_builder.model.draws import dropped
 from vae_builder.model.objective import Objective
+from vae_builder.model.random_numbers import dropout
 from vae_runtime.data.standardization import Standardization
 from vae_runtime.errors import OptionError
 
@@ -22,7 +22,7 @@ def images(n=6, shape=SHAPE):
 
 
 def literal_losses(vae, x, eps, kl_weight=1.0):
-    """The reference recipe's lines, in TensorFlow alone; bce from probabilities in float64."""
+    """The losses by their formulas in float64; bce from probabilities."""
     code = vae.encoder(x)
     z_mean, z_log_var = (tf.cast(code[name], tf.float64) for name in ("z_mean", "z_log_var"))
     z = z_mean + tf.exp(0.5 * z_log_var) * tf.cast(eps, tf.float64)
@@ -38,7 +38,7 @@ def literal_losses(vae, x, eps, kl_weight=1.0):
     return reconstruction, kl, reconstruction + kl_weight * kl
 
 
-def test_the_recipe_unchanged():
+def test_keras_fit_evaluate_and_predict():
     digits = load_dataset("digits")
     x_train = digits.train[:512].astype("float32") / 255
     x_test = digits.test[:200].astype("float32") / 255
@@ -66,7 +66,7 @@ def test_the_recipe_unchanged():
     assert vae.predict(x_test[:3], verbose=0).shape == (3, 28, 28, 1)
 
 
-def test_fit_and_evaluate_report_means_over_samples_not_over_batches():
+def test_evaluate_reports_means_over_samples_not_over_batches():
     vae, x = small_vae(), images(7)
     vae.compile(optimizer="adam")
     reported = vae.evaluate(x, x, batch_size=4, return_dict=True, verbose=0)
@@ -97,13 +97,13 @@ def test_noise_is_a_function_of_seed_and_step():
         eps.tolist() for eps in drawn
     ]
     assert len({eps.tobytes() for eps in [*drawn, other.noise(0, 3).numpy()]}) == 4
-    # not one generator shifted: step s + 1 of seed k is not step s of seed k + 1
+    # seed and step are not just added
     assert not np.array_equal(one.noise(1, 3), other.noise(0, 3))
 
 
 @pytest.mark.parametrize("kl_weight", [0.0, 1.0, 2.5])
 @pytest.mark.parametrize("reconstruction", ["bce", "mse"])
-def test_losses_are_those_of_the_literal_lines(reconstruction, kl_weight):
+def test_losses_follow_their_formulas(reconstruction, kl_weight):
     vae, x = small_vae(LossSpec(reconstruction, kl_weight)), images()
     eps = np.random.default_rng(1).standard_normal((6, 2)).astype(np.float32)
     expected = literal_losses(vae, x, eps, kl_weight)
@@ -114,14 +114,14 @@ def test_losses_are_those_of_the_literal_lines(reconstruction, kl_weight):
     np.testing.assert_allclose(vae.test_losses(x, eps), np.stack(found), rtol=1e-5)
 
 
-def test_input_dropout_hides_from_the_encoder_and_not_from_the_loss():
+def test_input_dropout_affects_the_encoder_but_not_the_loss():
     import keras
 
     vae, x = small_vae(seed=4, objective=Objective(input_dropout=0.5)), images()
     vae.compile(optimizer=keras.optimizers.SGD(0.01))
-    eps, seen = vae.noise(0, 6), dropped(4, tf.constant(0), tf.constant(x), 0.5)
-    assert 0.3 < np.mean(seen == 0) < 0.7
-    code = vae.encoder(seen)
+    eps, encoder_input = vae.noise(0, 6), dropout(4, tf.constant(0), tf.constant(x), 0.5)
+    assert 0.3 < np.mean(encoder_input == 0) < 0.7
+    code = vae.encoder(encoder_input)
     output = vae.decoder(code["z_mean"] + tf.exp(0.5 * code["z_log_var"]) * eps).numpy()
     p = 1 / (1 + np.exp(-output.astype(float)))
     expected = -(x * np.log(p) + (1 - x) * np.log(1 - p)).sum((1, 2, 3)).mean()
@@ -147,11 +147,11 @@ def test_update_follows_the_gradient_of_the_mean_loss(reconstruction, kl_weight)
     for variable, old, gradient in zip(vae.trainable_variables, before, expected, strict=True):
         step = (old - variable.numpy()) / 0.01
         np.testing.assert_allclose(step, gradient, rtol=1e-3, atol=2e-4 * max(1, kl_weight))
-    # the next step meets other noise
+    # the next step has other noise
     assert not np.array_equal(vae.noise(vae.optimizer.iterations, 6), eps)
 
 
-def test_gradient_is_that_of_finite_differences():
+def test_gradient_agrees_with_finite_differences():
     import keras
 
     vae, x = small_vae(LossSpec("bce", 3.0)), images()
@@ -171,13 +171,13 @@ def test_gradient_is_that_of_finite_differences():
 
 
 @pytest.mark.parametrize(("reconstruction", "squash"), [("bce", tf.sigmoid), ("mse", tf.identity)])
-def test_call_reconstructs_from_the_mean_code(reconstruction, squash):
+def test_call_reconstructs_from_z_mean(reconstruction, squash):
     vae, x = small_vae(LossSpec(reconstruction)), images()
     expected = squash(vae.decoder(vae.encoder(x)["z_mean"]))
     np.testing.assert_allclose(vae(x), expected, rtol=1e-6)
 
 
-def test_facts_of_the_model():
+def test_properties():
     vae = small_vae()
     assert vae.latent_dim == 2
     assert vae.spec == LossSpec("bce", 1.0)
@@ -187,7 +187,7 @@ def test_facts_of_the_model():
     assert vae.count_params() == vae.encoder.count_params() + vae.decoder.count_params()
 
 
-def test_saves_and_loads(tmp_path):
+def test_model_is_saved_and_loaded(tmp_path):
     import keras
 
     encoder, decoder = build_models("dense", (4, 3, 1), 2, (5,), seed=1)
@@ -241,7 +241,7 @@ def test_the_optimal_variance_is_the_mean_squared_error_of_the_batch():
     found = vae.losses_of(x, eps, training=True).reconstruction_loss
     expected = error / (2 * v) + x[0].size / 2 * np.log(2 * np.pi * v)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-    # the running mean of the batches is what counts elsewhere
+    # outside of training, the running mean over the batches is used
     assert vae.spec.variance == pytest.approx(0.99 * 0.5 + 0.01 * v, rel=1e-5)
     running = vae.spec.variance
     found = vae.losses_of(x, eps).reconstruction_loss
@@ -261,7 +261,7 @@ def test_a_learned_variance_moves_towards_the_optimal_one(first, falls):
 
 
 @pytest.mark.parametrize("variance", ["optimal", "learned"])
-def test_a_variance_that_moved_is_saved(variance, tmp_path):
+def test_the_variance_that_training_reached_is_saved(variance, tmp_path):
     import keras
 
     constants = Standardization((0.5,), (0.25,))
@@ -279,15 +279,15 @@ def test_a_variance_that_moved_is_saved(variance, tmp_path):
 
 
 @pytest.mark.parametrize(("loss", "variance"), [("mse", "optimal"), ("gaussian", "best")])
-def test_a_variance_that_is_none(loss, variance):
+def test_invalid_variances_are_refused(loss, variance):
     with pytest.raises(OptionError, match=f"^variance is '{variance}' with the {loss} loss"):
         small_vae(LossSpec(loss), variance=variance)
 
 
-def test_samples_are_standardised_and_reconstructions_restored():
+def test_samples_are_standardized_and_reconstructions_restored():
     constants = Standardization((0.5,), (0.25,))
     raw, plain = (small_vae(LossSpec("mse"), standardization=s) for s in (constants, None))
     x, eps = images(), np.zeros((6, 2), np.float32)
-    seen = (x - 0.5) / 0.25
-    np.testing.assert_allclose(raw.losses_of(x, eps).loss, plain.losses_of(seen, eps).loss)
-    np.testing.assert_allclose(raw(x), plain(seen) * 0.25 + 0.5, rtol=1e-5, atol=1e-6)
+    standardized = (x - 0.5) / 0.25
+    np.testing.assert_allclose(raw.losses_of(x, eps).loss, plain.losses_of(standardized, eps).loss)
+    np.testing.assert_allclose(raw(x), plain(standardized) * 0.25 + 0.5, rtol=1e-5, atol=1e-6)

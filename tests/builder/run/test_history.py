@@ -1,4 +1,4 @@
-"""The history of a run: what was written is read, and a row that is damaged is named."""
+"""`history.csv`: reading gives what was written, and errors name the damaged row."""
 
 import pytest
 
@@ -12,7 +12,7 @@ HISTORY = tuple(
 )
 
 
-def test_what_was_written_is_read(tmp_path):
+def test_history_is_written_and_read(tmp_path):
     for history in (HISTORY, ()):
         write_history(tmp_path / "history.csv", history)
         assert read_history(tmp_path / "history.csv") == history
@@ -30,8 +30,8 @@ def test_what_was_written_is_read(tmp_path):
         ("2" + ",1.0" * 9, "history.csv, line 3: "),
         ("2,x" + ",1.0" * 7, "history.csv, line 3: could not convert"),
         ("2,," + ",1.0" * 6, "history.csv, line 3: could not convert"),
-        ("inf" + ",1.0" * 8, "history.csv, line 3 has numbers that are not finite"),
-        ("2,nan" + ",1.0" * 7, "history.csv, line 3 has numbers that are not finite"),
+        ("inf" + ",1.0" * 8, "history.csv, line 3: has numbers that are not finite"),
+        ("2,nan" + ",1.0" * 7, "history.csv, line 3: has numbers that are not finite"),
     ],
 )
 def test_a_damaged_row_is_named(tmp_path, row, message):
@@ -44,7 +44,7 @@ def test_a_damaged_row_is_named(tmp_path, row, message):
 
 
 @pytest.mark.parametrize("content", [b"", b"epoch\n1\n", b"\xff\xfe", b"\0" * 9])
-def test_what_is_no_history_is_refused(tmp_path, content):
+def test_a_file_that_is_no_history_is_refused(tmp_path, content):
     (tmp_path / "history.csv").write_bytes(content)
     with pytest.raises(ValueError, match=r"history\.csv has other columns|can't decode"):
         read_history(tmp_path / "history.csv")

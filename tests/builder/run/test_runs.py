@@ -1,4 +1,4 @@
-"""The run folder: what was trained comes back exactly, also after a kill, and damage is named."""
+"""The run folder: exact loading and resuming, also after a kill; errors for damage."""
 
 import csv
 import itertools
@@ -28,9 +28,9 @@ from vae_builder import (
 )
 from vae_builder.data import Dataset
 from vae_builder.run import runs as run_module
-from vae_builder.training import loop as trainer
+from vae_builder.training import loop
 from vae_builder.training.checkpoint import Checkpoint, Position, read_checkpoint, write_checkpoint
-from vae_runtime.bundle.atomic_files import owner
+from vae_runtime.bundle.atomic_files import writer_tag
 from vae_runtime.errors import ExportError, InputError
 
 CONFIG = TrainConfig(hidden=(4,), latent_dim=2, epochs=3, batch_size=4, seed=3, patience=3)
@@ -48,17 +48,17 @@ def data(tmp_path):
 
 @pytest.fixture(scope="module")
 def whole():
-    """The run that nothing interrupted; in blocks as short as those of the others."""
+    """The run without interruption, in blocks as short as those of the `often` fixture."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vae_builder.training.steps.BLOCK_STEPS", 2)
+        patch.setattr("vae_builder.training.steps.MAX_BLOCK_STEPS", 2)
         return train(Dataset.from_arrays("x", X), CONFIG)
 
 
 @pytest.fixture
 def often(monkeypatch):
-    """A checkpoint after every second step."""
-    monkeypatch.setattr("vae_builder.training.steps.BLOCK_STEPS", 2)
-    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
+    """Write a checkpoint after every second step."""
+    monkeypatch.setattr("vae_builder.training.steps.MAX_BLOCK_STEPS", 2)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
 
 
 def weights(trained):
@@ -81,18 +81,18 @@ def stop_at(step):
     return on_progress
 
 
-def stopping_at_call(last, work):
+def stopping_at_call(number, work):
     calls = itertools.count(1)
 
     def work_or_stop(*args, **options):
-        if next(calls) == last:
+        if next(calls) == number:
             raise StopError
         return work(*args, **options)
 
     return work_or_stop
 
 
-def test_a_finished_run_comes_back_exactly(data, tmp_path, whole):
+def test_a_finished_run_is_loaded_exactly(data, tmp_path, whole):
     trained = train_run(tmp_path / "run", Source(str(data)), CONFIG)
     loaded = load_run(tmp_path / "run")
     for name in ("config", "data", "history", "validation", "test", "latents", "seconds"):
@@ -116,7 +116,7 @@ def test_a_finished_run_comes_back_exactly(data, tmp_path, whole):
     ]
 
 
-def test_another_kind_comes_back(tmp_path):
+def test_a_run_of_another_kind_is_loaded_exactly(tmp_path):
     x = np.random.default_rng(1).random((12, 5, 7, 3), dtype=np.float32)
     config = TrainConfig(
         preset="conv", hidden=(3, 2), latent_dim=1, loss=LossSpec("mse", 0.5), epochs=1
@@ -132,30 +132,30 @@ SLOW_STEPS = [pytest.param(step, marks=pytest.mark.slow) for step in (2, 8, 10, 
 
 
 @pytest.mark.parametrize("step", [1, 9, 13, STEPS, *SLOW_STEPS])
-def test_stopped_anywhere_resumes_to_the_same_weights(data, tmp_path, often, whole, step):
+def test_a_stopped_run_resumes_to_the_same_weights(data, tmp_path, often, whole, step):
     with pytest.raises(StopError):
         train_run(tmp_path / "run", Source(str(data)), CONFIG, on_progress=stop_at(step))
     resumed = resume_run(tmp_path / "run")
     assert weights(resumed) == weights(whole)
     assert without_time(resumed.history) == without_time(whole.history)
     assert (resumed.test, resumed.latents) == (whole.test, whole.latents)
-    assert weights(resume_run(tmp_path / "run")) == weights(whole)  # nothing is left to do
+    assert weights(resume_run(tmp_path / "run")) == weights(whole)  # the run has finished
 
 
-def test_stopped_while_the_average_is_evaluated_resumes_with_the_weights(
+def test_a_run_stopped_while_the_average_is_evaluated_resumes_with_the_weights(
     data, tmp_path, often, monkeypatch
 ):
     config = replace(CONFIG, patience=None, ema_momentum=0.8)
     whole = train(Source(str(data)).load(), config)
     with monkeypatch.context() as patch, pytest.raises(StopError):
-        patch.setattr(trainer, "evaluate", stopping_at_call(2, evaluate))
+        patch.setattr(loop, "evaluate", stopping_at_call(2, evaluate))
         train_run(tmp_path / "run", Source(str(data)), config)
     resumed = resume_run(tmp_path / "run")
     assert weights(resumed) == weights(whole) == weights(load_run(tmp_path / "run"))
     assert without_time(resumed.history) == without_time(whole.history)
 
 
-def test_a_checkpoint_holds_no_average_where_there_is_none(tmp_path):
+def test_a_checkpoint_without_an_average(tmp_path):
     arrays = [np.arange(3.0), np.zeros((2, 1))]
     checkpoint = Checkpoint(Position(2, 5), (), arrays, arrays[:1])
     write_checkpoint(checkpoint, tmp_path / "checkpoint.npz")
@@ -179,7 +179,7 @@ def test_early_stopping_survives_a_resume(data, tmp_path, often, momentum):
     again = evaluate(
         whole.vae,
         Source(str(data)).load().validation,
-        seed=(config.seed, trainer.VALIDATION_NOISE),
+        seed=(config.seed, loop.VALIDATION_NOISE),
     )
     assert again.loss == pytest.approx(losses[best], rel=1e-6)  # the best weights, not the last
     stop = stop_at(9 * (best + 2) + 4)  # after the best epoch
@@ -191,9 +191,9 @@ def test_early_stopping_survives_a_resume(data, tmp_path, often, momentum):
 KILL = """
 import os, signal, sys
 from vae_builder import TrainConfig, Source, train_run, resume_run
-from vae_builder.training import loop as trainer, steps as blocks
-assert blocks.BLOCK_STEPS and trainer.CHECKPOINT_SECONDS
-blocks.BLOCK_STEPS, trainer.CHECKPOINT_SECONDS = 2, 0.0
+from vae_builder.training import loop, steps
+assert steps.MAX_BLOCK_STEPS and loop.CHECKPOINT_SECONDS
+steps.MAX_BLOCK_STEPS, loop.CHECKPOINT_SECONDS = 2, 0.0
 data, run, at = sys.argv[1], sys.argv[2], int(sys.argv[3])
 def on_progress(progress):
     if progress.step >= at:
@@ -247,7 +247,7 @@ def test_changed_data_is_refused(data, tmp_path, often):
         resume_run(tmp_path / "run")
 
 
-def test_arrays_given_in_python_are_needed_again(data, tmp_path, often, whole):
+def test_arrays_given_in_python_must_be_given_again(data, tmp_path, often, whole):
     dataset = Source(str(data)).load()
     with pytest.raises(StopError):
         train_run(tmp_path / "run", dataset, CONFIG, on_progress=stop_at(9))
@@ -256,14 +256,14 @@ def test_arrays_given_in_python_are_needed_again(data, tmp_path, often, whole):
     assert weights(resume_run(tmp_path / "run", dataset)) == weights(whole)
 
 
-def test_a_run_that_has_not_ended_is_not_exported(data, tmp_path, often):
+def test_a_run_that_has_not_ended_is_not_loaded(data, tmp_path, often):
     with pytest.raises(StopError):
         train_run(tmp_path / "run", Source(str(data)), CONFIG, on_progress=stop_at(9))
     with pytest.raises(InputError, match=r"has not ended .* --resume"):
         load_run(tmp_path / "run")
 
 
-def test_a_run_is_not_overwritten_unasked(data, tmp_path):
+def test_a_run_is_overwritten_only_with_force(data, tmp_path):
     train_run(tmp_path / "run", Source(str(data)), CONFIG)
     before = weights(load_run(tmp_path / "run"))
     with pytest.raises(ExportError, match=r"exists: give --resume .*--force"):
@@ -273,7 +273,7 @@ def test_a_run_is_not_overwritten_unasked(data, tmp_path):
     assert weights(load_run(tmp_path / "run")) != before
 
 
-OTHERS = {
+FOREIGN_FILES = {
     "notes.txt": "notes.txt",
     ".x.npy.a-1.writing": ".x.npy.a-1.writing",
     "my-vae/manifest.json": "my-vae",
@@ -281,8 +281,8 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize(("name", "named"), OTHERS.items())
-def test_force_keeps_what_is_not_of_the_run(finished, tmp_path, name, named):
+@pytest.mark.parametrize(("name", "named"), FOREIGN_FILES.items())
+def test_force_refuses_files_that_belong_to_no_run(finished, tmp_path, name, named):
     run = shutil.copytree(finished, tmp_path / "run")
     (run / name).parent.mkdir(exist_ok=True)
     (run / name).write_text("mine")
@@ -293,7 +293,7 @@ def test_force_keeps_what_is_not_of_the_run(finished, tmp_path, name, named):
     assert {path: path.is_file() and path.read_bytes() for path in run.rglob("*")} == before
 
 
-def test_force_removes_all_that_a_run_may_hold(finished, tmp_path, monkeypatch):
+def test_force_removes_all_files_of_a_run(finished, tmp_path, monkeypatch):
     run = shutil.copytree(finished, tmp_path / "run")
     (run / "checkpoint.npz").touch()
     for name in ("checkpoint.npz", "encoder.keras"):
@@ -303,12 +303,12 @@ def test_force_removes_all_that_a_run_may_hold(finished, tmp_path, monkeypatch):
         assert not [*run.iterdir()]
         raise StopError
 
-    monkeypatch.setattr(run_module, "_write", stop)
+    monkeypatch.setattr(run_module, "_write_json", stop)
     with pytest.raises(StopError):
         train_run(run, Dataset.from_arrays("x", X), CONFIG, force=True)
 
 
-def test_what_is_no_run_is_left_alone(data, tmp_path):
+def test_folders_that_hold_no_run_are_refused(data, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").touch()
     for path in (tmp_path / "mine", data):
@@ -327,7 +327,7 @@ def finished(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["result.json", "history.csv", "encoder.keras", "held_out.npz"])
-def test_damage_is_named(finished, tmp_path, name):
+def test_a_damaged_result_is_named(finished, tmp_path, name):
     shutil.copytree(finished, tmp_path / "run")
     (tmp_path / "run" / name).write_bytes(b"{}")
     with pytest.raises(InputError, match=r"run cannot be read as a run: .*: train it again$"):
@@ -335,7 +335,7 @@ def test_damage_is_named(finished, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["run.json", "checkpoint.npz"])
-def test_a_damaged_checkpoint_is_named(data, tmp_path, often, name):
+def test_a_damaged_record_or_checkpoint_is_named(data, tmp_path, often, name):
     with pytest.raises(StopError):
         train_run(tmp_path / "run", Source(str(data)), CONFIG, on_progress=stop_at(9))
     (tmp_path / "run" / name).write_bytes(b"{}")
@@ -359,7 +359,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(data, tmp_path, often, whole, mon
     assert weights(resume_run(tmp_path / "run")) == weights(whole)
 
 
-def test_a_history_that_lags_behind_the_last_checkpoint(data, tmp_path, monkeypatch):
+def test_a_history_that_is_older_than_the_last_checkpoint(data, tmp_path, monkeypatch):
     config = replace(CONFIG, epochs=1)
 
     def stop(*_):
@@ -373,7 +373,7 @@ def test_a_history_that_lags_behind_the_last_checkpoint(data, tmp_path, monkeypa
 
 
 def logged_epochs(run):
-    """The steps of TensorBoard's events, in every file."""
+    """Return the epochs in TensorBoard's files."""
     files = [str(path) for path in (run / "tensorboard").iterdir()]
     events = map(tf.compat.v1.Event.FromString, tf.data.TFRecordDataset(files).as_numpy_iterator())
     return {event.step for event in events if event.summary.value}
@@ -394,13 +394,13 @@ def test_tensorboard_has_every_epoch_of_an_interrupted_run(
 
 
 def dead_owner():
-    """This machine, and a process that has ended."""
+    """Return the owner part of a temporary name, of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    return f"{owner().partition('-')[0]}-{process.pid}"
+    return f"{writer_tag().partition('-')[0]}-{process.pid}"
 
 
-def test_what_the_end_of_a_killed_run_left_is_removed(finished, tmp_path):
+def test_files_left_by_a_killed_run_are_removed(finished, tmp_path):
     run = shutil.copytree(finished, tmp_path / "run")
     before = {path.name for path in run.iterdir()}
     dead = dead_owner()
@@ -411,7 +411,7 @@ def test_what_the_end_of_a_killed_run_left_is_removed(finished, tmp_path):
     assert {path.name for path in run.iterdir()} == before
 
 
-def test_run_record_says_where_the_data_is(data, tmp_path):
+def test_run_record_holds_the_source_of_the_data(data, tmp_path):
     train_run(tmp_path / "run", Source(str(data), split_seed=4, test_fraction=0.2), CONFIG)
     record = json.loads((tmp_path / "run" / "run.json").read_bytes())
     assert record["source"]["source"] == str(data)

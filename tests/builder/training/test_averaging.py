@@ -1,4 +1,4 @@
-"""The moving average of the weights, against NumPy and step by step."""
+"""The moving average of the weights, compared with NumPy."""
 
 import keras
 import numpy as np
@@ -6,9 +6,9 @@ import pytest
 
 from vae_builder import VAE, LossSpec, build_models
 from vae_builder.training.averaging import MovingAverage
-from vae_builder.training.steps import block_function
+from vae_builder.training.steps import compile_block
 
-STEPS, MOMENTUM = 12, 0.4  # the warm-up ends at the fifth
+STEPS, MOMENTUM = 12, 0.4  # m_t reaches m at the fifth step
 
 
 def batches():
@@ -28,15 +28,17 @@ def same(one, other):
 @pytest.mark.parametrize(
     ("preset", "hidden", "variance"), [("dense", (6,), "learned"), ("conv", (4, 6), "optimal")]
 )
-def test_it_is_that_of_the_trainable_weights_after_each_step(preset, hidden, variance, monkeypatch):
-    """Step by step against NumPy in float64, then all steps in one call."""
-    monkeypatch.setattr("vae_builder.training.steps.BLOCK_STEPS", STEPS)
+def test_average_follows_the_trainable_weights_after_each_step(
+    preset, hidden, variance, monkeypatch
+):
+    """One step per block, compared with NumPy in float64; then all steps in one block."""
+    monkeypatch.setattr("vae_builder.training.steps.MAX_BLOCK_STEPS", STEPS)
     spec, x = LossSpec("gaussian", variance=0.5), batches()
     vae = VAE(*build_models(preset, (6, 6, 1), 2, hidden, seed=1), spec, variance=variance)
     vae.compile(keras.optimizers.Adam(0.05))
     vae.optimizer.build(vae.trainable_variables)
     average = MovingAverage(vae.trainable_variables, MOMENTUM)
-    run_block = block_function(vae, x.shape[1:], x.dtype, average)
+    run_block = compile_block(vae, x.shape[1:], x.dtype, average)
     state = [*vae.weights, *vae.optimizer.variables, *average.values]
     start, expected = values(state), values(vae.trainable_variables)
     for step in range(STEPS):
@@ -59,7 +61,7 @@ def test_it_is_that_of_the_trainable_weights_after_each_step(preset, hidden, var
     same(values(state), end)
 
 
-def test_weights_are_the_average_inside_and_themselves_again_afterwards():
+def test_in_place_restores_the_weights_exactly():
     weights = [keras.Variable(np.float32([0.1, 1e-8, 3e7])), keras.Variable(np.float32(7))]
     average = MovingAverage(weights, 0.9)
     weights[0].assign([1 / 3, 5, 1e-20])
@@ -75,7 +77,7 @@ def test_weights_are_the_average_inside_and_themselves_again_afterwards():
     same(values(average.values), averages)
 
 
-def test_without_a_momentum_nothing_is_averaged():
+def test_without_momentum_nothing_is_averaged():
     weight = keras.Variable(np.float32(7))
     average = MovingAverage([weight], None)
     weight.assign(1)

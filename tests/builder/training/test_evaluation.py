@@ -1,4 +1,4 @@
-"""Losses of held-out samples against a literal computation."""
+"""Losses of samples, compared with NumPy."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from vae_builder.training.evaluation import describe_latents
 
 
 @pytest.mark.parametrize("reconstruction", ["bce", "mse"])
-def test_evaluate_against_numpy(reconstruction, monkeypatch):
+def test_evaluate_agrees_with_numpy(reconstruction, monkeypatch):
     vae = VAE(*build_models("dense", (6, 6, 1), 2, (6,)), LossSpec(reconstruction, 2.0))
     pixels = np.random.default_rng(0).integers(0, 256, (13, 6, 6, 1)).astype(np.uint8)
     x = pixels.astype(np.float32) / np.float32(255)
@@ -26,7 +26,7 @@ def test_evaluate_against_numpy(reconstruction, monkeypatch):
     variance = np.exp(code["z_log_var"])
     kl = 0.5 * (variance + code["z_mean"] ** 2 - 1 - np.log(variance)).sum(1).mean()
     for batch_size in (4, 13, 500):
-        monkeypatch.setattr("vae_builder.training.evaluation.BATCH_SAMPLES", batch_size)
+        monkeypatch.setattr("vae_builder.training.evaluation.MAX_BATCH_SAMPLES", batch_size)
         found = evaluate(vae, x, seed=(3, 4))
         assert found.reconstruction_loss == pytest.approx(reconstruction_loss, rel=1e-5)
         assert found.kl_loss == pytest.approx(kl, rel=1e-5)
@@ -39,20 +39,20 @@ def test_evaluate_against_numpy(reconstruction, monkeypatch):
 @pytest.mark.parametrize(
     ("shape", "sizes"), [((28, 28, 1), [500, 20]), ((128, 128, 3), [7] * 74 + [2])]
 )
-def test_memory_is_bounded_whatever_the_shape(shape, sizes):
-    """As many elements at once as 500 images of 28 x 28 have."""
-    met, drawn = [], []
+def test_batches_are_smaller_for_larger_samples(shape, sizes):
+    """A batch has at most as many elements as 500 images of 28 x 28."""
+    batch_sizes, drawn = [], []
 
     class Model:
         latent_dim = 2
 
         def test_losses(self, x, eps):
-            met.append(x.shape[0])
+            batch_sizes.append(x.shape[0])
             drawn.append(eps.numpy())
             return tf.zeros((3, len(x)))
 
         def prepared(self, x):
-            met.append(x.shape[0])
+            batch_sizes.append(x.shape[0])
             return x
 
         def encoder(self, x):
@@ -63,5 +63,5 @@ def test_memory_is_bounded_whatever_the_shape(shape, sizes):
     eps = np.random.default_rng((3,)).standard_normal((520, 2), dtype=np.float32)
     np.testing.assert_array_equal(np.concatenate(drawn), eps)
     assert len(describe_latents(Model(), x).kl_per_dimension) == 2
-    assert met == sizes * 2
+    assert batch_sizes == sizes * 2
     assert max(sizes) * np.prod(shape) <= 500 * 784

@@ -1,15 +1,15 @@
-"""The order of samples and the learning rate: functions of seed and position alone."""
+"""The order of samples and the learning rate."""
 
 import math
 
 import pytest
 
-from vae_builder.training.loop import _learning_rate, _order
+from vae_builder.training.loop import _learning_rate, _sample_order
 
 
 def test_order_of_an_epoch_is_a_permutation_that_depends_on_seed_and_epoch_only():
     def order(seed, epoch):
-        return _order(seed, epoch, 48).tolist()
+        return _sample_order(seed, epoch, 48).tolist()
 
     assert sorted(order(0, 1)) == [*range(48)]
     assert order(0, 1) == order(0, 1) != [*range(48)]

@@ -1,4 +1,4 @@
-"""The training loop: it learns, its randomness follows from the seed, it says what failed."""
+"""Training: losses fall, results follow from the seed, and errors name their cause."""
 
 import ast
 import math
@@ -20,7 +20,7 @@ SMALL = TrainConfig(hidden=(6,), latent_dim=2, epochs=2, batch_size=8)
 
 
 def blobs(n=40, shape=(6, 6, 1), dtype=np.uint8):
-    """Squares of two kinds with a little noise: something that a small model can learn."""
+    """Images of two kinds with a little noise, which a small model can learn."""
     rng = np.random.default_rng(0)
     x = rng.integers(0, 60, (n, *shape))
     x[::2, :3] += 190
@@ -44,12 +44,12 @@ def same(one, other):
 
 @pytest.fixture
 def no_steps(monkeypatch):
-    """Blocks of steps that do nothing, where a test is about what is around them."""
+    """Steps that do nothing, for tests of the code around them."""
 
-    def block_function(vae, batch_shape, dtype, average):
+    def compile_block(vae, batch_shape, dtype, average):
         return lambda batches: np.ones(3, np.float32) * len(batches)
 
-    monkeypatch.setattr("vae_builder.training.loop.block_function", block_function)
+    monkeypatch.setattr("vae_builder.training.loop.compile_block", compile_block)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_loss_falls(preset, hidden, loss, factor):
     assert result.test.loss < factor * first.validation.loss
 
 
-def test_history_and_facts(trained):
+def test_history_and_attributes(trained):
     assert [e.epoch for e in trained.history] == [1, 2]
     assert trained.config == SMALL
     assert trained.validation == trained.history[-1].validation
@@ -101,7 +101,7 @@ def test_validation_and_test_losses_are_those_of_evaluate(trained):
     assert trained.test == evaluate(trained.vae, dataset().test, seed=(0, 2))
 
 
-def test_what_is_evaluated_and_kept_is_the_average_of_the_weights(trained):
+def test_averaged_weights_are_evaluated_and_kept(trained):
     checkpoints = []
     result = train(dataset(), replace(SMALL, ema_momentum=0.6), on_checkpoint=checkpoints.append)
     vae, history = result.vae, result.history
@@ -113,7 +113,7 @@ def test_what_is_evaluated_and_kept_is_the_average_of_the_weights(trained):
         for variable, average in zip(vae.trainable_variables, checkpoint.average, strict=True):
             variable.assign(average)
         assert epoch.validation == evaluate(vae, dataset().validation, seed=(0, 1))
-    # the steps go on from the weights themselves, as without it
+    # steps update the weights themselves, as without averaging
     for one, other in zip(weights(trained), checkpoints[-1].weights, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
     for one, other in zip(trained.history, history, strict=True):
@@ -121,7 +121,7 @@ def test_what_is_evaluated_and_kept_is_the_average_of_the_weights(trained):
         assert one.validation != other.validation
 
 
-def test_other_seed_other_weights(trained):
+def test_another_seed_gives_other_weights(trained):
     other = train(dataset(), replace(SMALL, seed=1))
     assert not any(map(np.array_equal, weights(trained), weights(other)))
     assert other.test != trained.test
@@ -143,7 +143,7 @@ for preset in ("dense", "conv"):
 
 
 def test_same_weights_in_this_and_in_a_fresh_process():
-    """Here other models were trained before; there nothing was."""
+    """This process has trained other models before."""
     fresh = subprocess.Popen(
         [sys.executable, "-c", PROGRAM + "print(digests)"],
         stdout=subprocess.PIPE,
@@ -156,8 +156,8 @@ def test_same_weights_in_this_and_in_a_fresh_process():
     assert len(set(here["digests"].values())) == 2
 
 
-def test_size_of_a_block_does_not_change_the_result(trained, monkeypatch):
-    monkeypatch.setattr("vae_builder.training.steps.BLOCK_STEPS", 2)
+def test_block_size_does_not_change_the_result(trained, monkeypatch):
+    monkeypatch.setattr("vae_builder.training.steps.MAX_BLOCK_STEPS", 2)
     calls = []
     again = train(dataset(), SMALL, on_progress=calls.append)
     assert same(trained, again)
@@ -174,7 +174,7 @@ def test_size_of_a_block_does_not_change_the_result(trained, monkeypatch):
         assert vars(one.train) == pytest.approx(vars(other.train), rel=1e-6)
 
 
-def test_learning_rate_in_the_history_is_that_at_the_end_of_the_epoch(trained):
+def test_history_has_the_learning_rate_at_the_end_of_each_epoch(trained):
     expected = [2e-3 * (1 + math.cos(math.pi * (3 * e - 1) / 5)) / 2 for e in (1, 2)]
     assert [e.learning_rate for e in trained.history] == pytest.approx(expected, abs=1e-9)
 
@@ -183,7 +183,7 @@ def test_batch_larger_than_the_data(no_steps):
     calls = []
     result = train(dataset(), replace(SMALL, batch_size=1000), on_progress=calls.append)
     assert [(p.step, p.steps) for p in calls] == [(1, 2), (2, 2)]
-    assert result.config.batch_size == 28  # what was used
+    assert result.config.batch_size == 28  # the value that was used
 
 
 def test_uint8_and_float_data_train_the_same(trained):
@@ -194,7 +194,7 @@ def test_uint8_and_float_data_train_the_same(trained):
     assert as_float.test.loss == pytest.approx(trained.test.loss, rel=1e-6)
 
 
-def test_training_moves_every_weight_from_where_the_seed_put_it(trained):
+def test_training_changes_every_initial_weight(trained):
     start = [
         w.numpy() for m in build_models("dense", (6, 6, 1), 2, (6,), seed=0) for w in m.weights
     ]
@@ -202,7 +202,7 @@ def test_training_moves_every_weight_from_where_the_seed_put_it(trained):
     assert not any(map(np.array_equal, weights(trained), start))
 
 
-def test_vectors_and_hidden_sizes_of_the_preset(no_steps):
+def test_vectors_with_the_hidden_sizes_of_the_preset(no_steps):
     x = np.random.default_rng(0).random((80, 3), dtype=np.float32)
     data = Dataset.from_arrays("rows", x[:4], validation=x[4:6], test=x[6:])
     result = train(data, TrainConfig(latent_dim=1, epochs=1))
@@ -229,7 +229,7 @@ def test_diverging_loss_names_the_step():
         train(Dataset.from_arrays("huge", x), config)
 
 
-def test_loss_that_only_diverges_after_the_last_step_is_found_too():
+def test_divergence_after_the_last_step_is_found():
     x = ((np.random.default_rng(0).random((40, 6)) - 0.5) * 200).astype(np.float32)
     config = TrainConfig(
         hidden=(4,),
@@ -266,7 +266,7 @@ def test_data_out_of_range_names_the_split_and_the_sample(split, number):
         train(data, SMALL)
 
 
-def test_preset_that_cannot_take_the_data():
+def test_presets_that_do_not_fit_or_do_not_exist_are_refused():
     with pytest.raises(OptionError, match="preset conv needs images"):
         train(Dataset.from_arrays("x", np.zeros((9, 4))), TrainConfig(preset="conv"))
     with pytest.raises(OptionError, match="preset 'nope' is unknown"):

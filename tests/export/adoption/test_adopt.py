@@ -1,4 +1,4 @@
-"""Keras models of others: adopted, exported, and held against the originals."""
+"""Adopted Keras models: the exported graphs compute the same as the originals."""
 
 import keras
 import numpy as np
@@ -57,7 +57,7 @@ def test_exported_models_compute_what_the_originals_compute(name, tmp_path):
     close = {"rtol": 1e-4, "atol": 1e-5}
     np.testing.assert_allclose(code.z_mean, expected[0], **close)
     np.testing.assert_allclose(code.z_log_var, expected[1], **close)
-    assert np.abs(code.z_mean - code.z_log_var).max() > 0.01  # no mistaking one for the other
+    assert np.abs(code.z_mean - code.z_log_var).max() > 0.01  # the two are not confused
     z = RNG.standard_normal(code.z_mean.shape).astype(np.float32)
     output = decoder(z, training=False).numpy()
     decoded = vae.run("decoder", {"z": z})
@@ -87,7 +87,7 @@ def test_the_sampling_layer_is_left_out():
     assert [layer for layer in encoder.layers if isinstance(layer, Sampling)]
 
 
-def test_dict_with_more_than_the_two():
+def test_dict_with_additional_outputs():
     x = keras.Input((10,))
     m, v = layers.Dense(2)(x), layers.Dense(2)(x)
     encoder = keras.Model(x, {"z": Sampling()([m, v]), "Z_LogVar": v, "z_mean": m})
@@ -98,7 +98,7 @@ def test_dict_with_more_than_the_two():
     np.testing.assert_array_equal(adopted.encoder(value)["z_log_var"], expected["Z_LogVar"])
 
 
-def test_a_functional_model_with_a_call_of_its_own_is_called():
+def test_overridden_call_of_a_functional_model_is_used():
     class Halved(keras.Model):
         def call(self, inputs, training=None, mask=None):
             return super().call(inputs / 2, training=training)
@@ -111,7 +111,7 @@ def test_a_functional_model_with_a_call_of_its_own_is_called():
     assert np.abs(np.asarray(found) - original(x)[0]).max() > 0.01
 
 
-def test_a_channel_axis_is_added_where_the_models_have_none(tmp_path):
+def test_channel_axis_is_added_to_models_without_one(tmp_path):
     x = keras.Input((6, 5))
     h = layers.Flatten()(x)
     encoder = keras.Model(x, [layers.Dense(2)(h), layers.Dense(2)(h)])

@@ -1,4 +1,4 @@
-"""Keras models that are not taken, and what is said of them."""
+"""Keras models that cannot be adopted, and their error messages."""
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ def test_encoder_outputs_that_are_unclear(refuse):
     refuse(ExportError, f"gives z_log_var, z_mean, {two}", encoder_of(log_var, mean))
     refuse(ExportError, f"gives a, b, c, d, {two}", encoder_of(*(dense(name=n) for n in "abcd")))
     third = encoder_of(mean, log_var, dense(name="third"))
-    refuse(ExportError, "'third' draws nothing, so it is no sample: return them", third)
+    refuse(ExportError, "'third' draws no random numbers, so it is not a sampled z: return", third)
 
     def keyed(*keys):
         return encoder_of(
@@ -50,7 +50,7 @@ def test_random_layers_are_named(refuse):
     )
 
 
-def test_layers_that_are_idle_at_inference_are_no_noise():
+def test_layers_that_are_random_only_in_training_are_allowed():
     encoder = encoder_of(
         lambda x: dense()(layers.Dropout(0.5)(layers.GaussianNoise(1)(x))), dense()
     )
@@ -85,7 +85,7 @@ def test_decoder_outputs_that_are_refused(refuse):
     refuse(ExportError, "decoder 'dec' has 2 outputs", decoder=two)
 
 
-def test_models_that_are_none(refuse):
+def test_objects_that_are_not_usable_models(refuse):
     refuse(ExportError, "encoder is a Dense, expected a Keras model", layers.Dense(2))
     unbuilt = keras.Sequential([layers.Dense(10)], name="dec")
     refuse(ExportError, "decoder 'dec' has no weights yet", decoder=unbuilt)
@@ -161,7 +161,7 @@ def test_normalization_is_named(refuse):
     refuse(ExportError, "layer 'standardise' is a Normalization", encoder)
 
 
-def test_losses_that_are_none(refuse):
+def test_invalid_loss(refuse):
     refuse(
         OptionError,
         "decoder is 'values', the bce loss takes logits or probabilities",
@@ -179,7 +179,7 @@ def test_losses_that_are_none(refuse):
         ),
     ],
 )
-def test_operators_that_onnx_has_not_name_the_layer(layer, message, tmp_path):
+def test_error_names_the_layer_of_an_operator_without_onnx_form(layer, message, tmp_path):
     stack = [layers.Dense(10), layers.Reshape((2, 5)), layer, layers.Reshape((10,))]
     adopted = adopt(vectors()[0], decoder_of(*stack), LossSpec("mse"))
     with pytest.raises(ExportError) as caught:

@@ -1,4 +1,4 @@
-"""What a decoder ends in: logits that are recovered, or probabilities, and the loss of either."""
+"""End of a decoder: recovered logits or probabilities, and the loss computed from them."""
 
 import keras
 import numpy as np
@@ -47,7 +47,7 @@ def test_mse_takes_the_values_as_they_are(tmp_path):
     [(hidden_sigmoid, LossSpec()), (vectors, PROBABILITIES), (subclassed, LossSpec())],
 )
 def test_probabilities(models, loss, tmp_path):
-    """A sigmoid that cannot be taken off, or that was asked to stay."""
+    """The sigmoid cannot be removed, or the caller asked to keep it."""
     encoder, decoder = models()
     adopted = adopt(encoder, decoder, loss, (10,))
     assert adopted.loss == PROBABILITIES
@@ -70,7 +70,7 @@ def test_probabilities(models, loss, tmp_path):
 
 
 def test_probabilities_that_are_saturated(tmp_path):
-    """Their losses have few digits: tolerances say so, and beyond them they are refused."""
+    """Their losses have few digits: tolerances are widened, but only up to a limit."""
 
     def saturated(stddev):
         spread = keras.initializers.RandomNormal(stddev=stddev, seed=0)
@@ -111,15 +111,15 @@ def test_logits_and_probabilities_give_the_same_loss():
         (Handmade(name="last"), "layer 'last', whose values all lie in [0, 1]"),
     ],
 )
-def test_decoder_ends_that_are_no_logits(last, message, refuse):
+def test_decoder_outputs_that_are_not_logits(last, message, refuse):
     decoder = decoder_of(layers.Dense(10), last, layers.Reshape((10,)))
     refuse(ExportError, message, decoder=decoder)
     assert adopt(vectors()[0], decoder, LossSpec("mse")).loss.decoder == "values"
     assert adopt(vectors()[0], decoder, PROBABILITIES).loss == PROBABILITIES
 
 
-def test_a_subclass_of_dense_is_not_looked_into(refuse):
-    """What it does after its activation is not known."""
+def test_subclass_of_dense_is_not_split(refuse):
+    """It may compute something after its activation."""
 
     class Doubled(layers.Dense):
         def call(self, x):
@@ -130,7 +130,7 @@ def test_a_subclass_of_dense_is_not_looked_into(refuse):
 
 
 def test_padding_after_the_sigmoid_keeps_probabilities(refuse):
-    """Zeros beside the probabilities are no sigmoid of anything."""
+    """The padding adds zeros, which are not the sigmoid of any logit."""
     x = keras.Input((4, 1))
     h = layers.Flatten()(x)
     encoder = keras.Model(x, [dense()(h), dense()(h)])

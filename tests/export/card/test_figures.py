@@ -1,6 +1,5 @@
-"""The figures of a card: which there are, and that each is made from the model that it tells of."""
+"""Figures of a card: which are drawn, and that each shows the results of its model."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 from png_files import read_png
 from vae_builder import build_models
 from vae_export import Curve
-from vae_export.card.figure_data import LARGEST, Look
+from vae_export.card.figure_data import MAX_SHOWN, BatchedModel
 from vae_export.card.figures import draw_figures
 from vae_export.graphs.functions import exported_functions
 from vae_runtime import Bundle, Latents, Losses, LossSpec, load
@@ -21,7 +20,7 @@ CURVE = Curve([Losses(3.0, 1.0, 4.0)] * 2, [Losses(3.0, 1.0, 4.0)] * 2)
 
 @pytest.fixture
 def draw(exported, small_models, tmp_path):
-    """A function that draws the figures of a small model; gives the figures and their folder."""
+    """A function that draws the figures of a small model, and returns them and their folder."""
 
     def make(samples, curve=None, latent_dim=3, folder="a", training=None, **changes):
         shape = samples.shape[1:]
@@ -30,11 +29,9 @@ def draw(exported, small_models, tmp_path):
         functions = exported_functions(
             *small_models("dense", shape, latent_dim), LossSpec(), InputSpec(shape)
         )
-        (tmp_path / folder).mkdir()
-        figures = draw_figures(
-            tmp_path / folder, {**functions, **changes}, manifest, samples, curve
-        )
-        return figures, tmp_path / folder
+        path = tmp_path / folder
+        path.mkdir()
+        return draw_figures(path, {**functions, **changes}, manifest, samples, curve), path
 
     return make
 
@@ -56,7 +53,7 @@ PICTURES = ["reconstructions", "samples", "latent_plane", "latent_kl"]
     ],
 )
 @pytest.mark.parametrize(("n", "latent_dim"), [(1, 1), (12, 3)])
-def test_which_figures_there_are(shape, curve, names, n, latent_dim, draw):
+def test_which_figures_are_drawn(shape, curve, names, n, latent_dim, draw):
     figures, folder = draw(pixels(n, shape), curve, latent_dim)
     assert [figure.path for figure in figures] == [f"figures/{name}.png" for name in names]
     assert {path.name for path in (folder / "figures").iterdir()} == {f"{n}.png" for n in names}
@@ -65,7 +62,7 @@ def test_which_figures_there_are(shape, curve, names, n, latent_dim, draw):
         assert figure.alt and figure.caption.endswith(".") and "\n" not in figure.caption
 
 
-def test_without_samples_there_is_the_curve_alone(draw):
+def test_without_samples_only_the_curve_is_drawn(draw):
     samples = pixels(0, (8, 8, 1))
     assert [figure.path for figure in draw(samples, CURVE)[0]] == ["figures/training.png"]
 
@@ -77,8 +74,8 @@ def test_the_same_model_gives_the_same_bytes(draw):
         assert (one / figure.path).read_bytes() == (two / figure.path).read_bytes(), figure.path
 
 
-def test_samples_are_those_of_the_runtime(exported):
-    """With ONNX Runtime and the call that the caption names."""
+def test_samples_equal_those_of_the_runtime(exported):
+    """The call in the caption gives the same samples with ONNX Runtime."""
     path = exported()
     assert "`vae.sample(50, seed=0)`" in (path / "README.md").read_text()
     expected = grid(load(path).sample(50, seed=0), columns=10, padding=0)
@@ -89,7 +86,7 @@ def test_samples_are_those_of_the_runtime(exported):
     assert np.abs(found.astype(int) - expected).max() <= 1
 
 
-def test_reconstructions_are_those_of_the_model(draw, small_models):
+def test_reconstructions_equal_those_of_the_model(draw, small_models):
     samples = pixels(3, (8, 8, 1))
     _, folder = draw(samples)
     encoder, decoder = small_models()
@@ -103,19 +100,19 @@ def test_reconstructions_are_those_of_the_model(draw, small_models):
         np.testing.assert_array_equal(image[:88:11, i * 90 : i * 90 + 88 : 11], samples[i])
 
 
-def test_kl_is_that_of_the_manifest_where_training_is_known(draw, monkeypatch):
+def test_kl_is_taken_from_the_manifest_if_training_is_known(draw, monkeypatch):
     drawn = []
     monkeypatch.setattr("vae_export.card.plots.draw_kl", lambda *arguments: drawn.append(arguments))
     training = TrainingSpec({}, 1, 1.0, None, None, Latents(2, (7.0, 4.0, 0.5)))
     samples = pixels(20, (8, 8, 1))
-    assert "on average over test samples" in draw(samples, training=training)[0][-1].caption
+    assert "over test samples" in draw(samples, training=training)[0][-1].caption
     assert "over held-out samples" in draw(samples, folder="b")[0][-1].caption
     (kl, active, _), (computed, _, _) = drawn
     assert kl == (7.0, 4.0, 0.5) and active.sum() == 2
     assert computed != kl and len(computed) == 3
 
 
-def test_active_dimensions_are_those_that_vary(draw, monkeypatch):
+def test_dimensions_that_vary_are_active(draw, monkeypatch):
     drawn = []
     monkeypatch.setattr("vae_export.card.plots.draw_kl", lambda *arguments: drawn.append(arguments))
 
@@ -135,27 +132,25 @@ def test_active_dimensions_are_those_that_vary(draw, monkeypatch):
     assert drawn[0][1].tolist() == [False, True, False]
 
 
-def test_samples_without_finite_codes_are_left_out_of_the_figures():
+def test_samples_without_finite_codes_are_not_in_the_figures():
     encoder, decoder = build_models("dense", (4,), 2, (5,), seed=1)
-    look = Look(
+    model = BatchedModel(
         exported_functions(encoder, decoder, LossSpec("mse"), InputSpec((4,))),
         LossSpec("mse"),
         InputSpec((4,)),
     )
     x = np.zeros((4, 4), np.float32)
     x[1], x[2] = np.nan, 3e38
-    seen = look.held_out(x)
-    assert len(seen.x) == len(seen.z_mean) == len(seen.reconstruction_loss) == 2
-    np.testing.assert_array_equal(seen.x, 0)
-    assert np.abs(look.decode(np.full((1, 2), 3e38, np.float32))).max() <= LARGEST
+    held_out = model.encode(x)
+    assert len(held_out.x) == len(held_out.z_mean) == len(held_out.reconstruction_loss) == 2
+    np.testing.assert_array_equal(held_out.x, 0)
+    assert np.abs(model.decode(np.full((1, 2), 3e38, np.float32))).max() <= MAX_SHOWN
 
 
-def test_many_and_large_samples_are_computed_in_parts(small_models):
+def test_many_and_large_samples_are_computed_in_batches(small_models):
     encoder, decoder = small_models("dense", (40, 40, 1))
-    functions, spec = (
-        exported_functions(encoder, decoder, LossSpec(), InputSpec((40, 40, 1))),
-        LossSpec(),
-    )
+    sample = InputSpec((40, 40, 1))
+    functions = exported_functions(encoder, decoder, LossSpec(), sample)
     sizes = []
 
     def encode(x):
@@ -163,11 +158,10 @@ def test_many_and_large_samples_are_computed_in_parts(small_models):
         return functions["encoder"](x)
 
     x = pixels(1300, (40, 40, 1)).astype(np.float32) / 255
-    seen = Look({**functions, "encoder": encode}, spec, InputSpec((40, 40, 1))).held_out(x)
+    held_out = BatchedModel({**functions, "encoder": encode}, LossSpec(), sample).encode(x)
     assert sizes == [500, 500, 300]
-    np.testing.assert_allclose(seen.z_mean, encoder(x)["z_mean"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(held_out.z_mean, encoder(x)["z_mean"], rtol=1e-4, atol=1e-5)
     eps = np.zeros((1300, 3), np.float32)
     expected = functions["loss"](x, eps)["reconstruction_loss"]
-    np.testing.assert_allclose(seen.reconstruction_loss, expected, rtol=1e-5)
-    assert Look(functions, spec, InputSpec((1024, 2048, 1)))._batch == 1
-    assert math.prod((40, 40, 1)) * 500 <= 1 << 20
+    np.testing.assert_allclose(held_out.reconstruction_loss, expected, rtol=1e-5)
+    assert BatchedModel(functions, LossSpec(), InputSpec((1024, 2048, 1)))._batch == 1

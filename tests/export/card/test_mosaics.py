@@ -1,4 +1,4 @@
-"""The mosaics: every tile is where it should be, and of a size that can be seen."""
+"""Mosaics: position and size of the tiles."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def test_reconstructions_are_below_their_inputs(channels, n, columns, tmp_path):
         assert np.abs(lower.astype(int) + pixels[i] - 255).max() <= 1
 
 
-def test_values_outside_0_to_1_are_scaled_to_what_the_inputs_span(tmp_path):
+def test_values_outside_0_to_1_are_scaled_to_the_range_of_the_inputs(tmp_path):
     x = np.array([-2.0, 0.0, 1.0, 3.0], np.float32).reshape(1, 2, 2, 1)
     draw_reconstructions(x, np.full_like(x, 50), tmp_path / "pairs.png")
     image = read_png(tmp_path / "pairs.png")
@@ -56,7 +56,7 @@ def test_large_pictures_are_shrunk(tmp_path):
         ((900, 3, 1), 2, 10),
     ],
 )
-def test_samples_fill_a_card_whatever_their_size(shape, rows, columns, tmp_path):
+def test_samples_of_any_size_fit_a_card(shape, rows, columns, tmp_path):
     assert layout(shape) == (rows, columns)
     samples = np.random.default_rng(0).random((rows * columns, *shape), dtype=np.float32)
     draw_samples(samples, samples[:1], tmp_path / "samples.png")
@@ -74,8 +74,8 @@ def test_samples_are_in_rows_from_the_top(tmp_path):
 
 
 def test_samples_have_the_range_of_the_data(tmp_path):
-    like = np.array([-1.0, 3.0], np.float32).reshape(2, 1, 1, 1)
-    draw_samples(np.ones((1, 28, 28, 1), np.float32), like, tmp_path / "samples.png")
+    data = np.array([-1.0, 3.0], np.float32).reshape(2, 1, 1, 1)
+    draw_samples(np.ones((1, 28, 28, 1), np.float32), data, tmp_path / "samples.png")
     assert np.unique(read_png(tmp_path / "samples.png")).tolist() == [128]
 
 

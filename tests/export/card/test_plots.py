@@ -1,4 +1,4 @@
-"""The plots: what is seen of the numbers that were given, found in the pixels and in the axes."""
+"""Plots: the given numbers are found in the pixels and in the axes."""
 
 from itertools import pairwise
 
@@ -15,7 +15,7 @@ BLUE, GREY = "#1a5fb4", "#9aa0a6"
 
 @pytest.fixture
 def axes(monkeypatch):
-    """The axes of the figure that was drawn last, as they were when it was written."""
+    """The axes of the last figure, as they were when it was written."""
     found = []
     save = Figure.savefig
 
@@ -89,13 +89,13 @@ def test_kl_of_any_number_of_dimensions_fits_the_card(size, axes, tmp_path):
 def test_kl_of_a_collapsed_posterior(axes, tmp_path):
     draw_kl([0.0, 0.001], np.zeros(2, bool), tmp_path / "kl.png")
     assert axes[0].get_title("left").endswith(": 0.001 nats in all")
-    assert axes[0].get_ylim() == (0, 0.1)  # and not a height at which nothing looks like much
+    assert axes[0].get_ylim() == (0, 0.1)  # a lower limit would make tiny values look large
 
 
 @pytest.mark.parametrize(("size", "columns", "rows"), [(1, 1, 1), (4, 4, 1), (6, 3, 2), (9, 4, 2)])
-def test_elements_are_drawn_over_those_of_the_inputs(size, columns, rows, axes, tmp_path):
+def test_reconstructed_elements_are_drawn_over_the_inputs(size, columns, rows, axes, tmp_path):
     x = np.random.default_rng(0).standard_normal((50, size)).astype(np.float32)
-    x[:, 0] *= 0.1  # of nine elements, the first is the one left out
+    x[:, 0] *= 0.1  # of nine elements, the first varies least and is not drawn
     draw_elements(x, 2 * x, None, tmp_path / "pairs.png")
     shown = range(size)[-8:]
     assert [panel.get_title("left") for panel in axes] == [f"element {i}" for i in shown]
@@ -109,6 +109,6 @@ def test_elements_are_drawn_over_those_of_the_inputs(size, columns, rows, axes, 
     assert matplotlib.image.imread(tmp_path / "pairs.png").shape[1] == 270 * columns
 
 
-def test_an_element_that_never_changes(tmp_path):
+def test_a_constant_element_is_drawn(tmp_path):
     draw_elements(*np.zeros((2, 1, 2), np.float32), ("$a", "b" * 99), tmp_path / "pairs.png")
     assert (tmp_path / "pairs.png").is_file()

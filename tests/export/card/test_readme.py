@@ -1,4 +1,4 @@
-"""The model card: what it says is what the manifest says, and its code runs."""
+"""The model card: it states the facts of the manifest, and its code runs."""
 
 import re
 from dataclasses import replace
@@ -39,8 +39,8 @@ def test_facts(manifest):
         "`loss = reconstruction_loss + 0.5 * kl_loss`",
         "binary cross-entropy of the decoder's logits",
         "Inputs are float32 in [0, 1]",
-        "Trained on 900 samples of `faces.npz` in 61 s; 12,345 weights; preset `dense`, hidden "
-        "`8,6`, seed `0`.",
+        "Trained on 900 samples of `faces.npz` in 61 s. The model has 12,345 weights. Options: "
+        "preset `dense`, hidden `8,6`, seed `0`.",
         "2 of 3 latent dimensions are active.",
         "| mean per sample, nats | reconstruction_loss | kl_loss | loss |",
         "| validation | 90.12 | 10.00 | 95.12 |",
@@ -53,7 +53,7 @@ def test_facts(manifest):
         assert fact in card, fact
 
 
-def test_figures_are_shown_with_their_captions_where_they_belong(manifest):
+def test_figures_and_captions_are_in_their_sections(manifest):
     figures = (CardFigure(TRAINING, "a curve", "It falls."), CardFigure(SAMPLES, "digits", "Ten."))
     card = model_card(trained(manifest), figures)
     curve = "\n\n![a curve](figures/training.png)\n\nIt falls.\n\n"
@@ -62,7 +62,7 @@ def test_figures_are_shown_with_their_captions_where_they_belong(manifest):
     assert "## What it does" not in model_card(manifest, figures[:1])
 
 
-def test_unknown_training_is_left_out(manifest):
+def test_a_card_without_training_has_no_such_section(manifest):
     card = model_card(manifest, ())
     assert "## Training" not in card and "figures/" not in card and "unknown" not in card
 
@@ -75,7 +75,12 @@ def test_squared_error_is_not_called_nats(exported):
     assert "of any finite value" in card and "[0, 1]" not in card
 
 
-def test_every_figure_and_file_that_a_card_names_is_there(exported):
+def test_a_card_for_uint8_says_so(exported):
+    card = model_card(Bundle(exported(input_dtype="uint8")).manifest, ())
+    assert "x: (n, 8, 8, 1), uint8\n" in card and "`x` is uint8, all other tensors" in card
+
+
+def test_every_figure_and_file_named_by_a_card_exists(exported):
     path = exported()
     card = (path / "README.md").read_text()
     links = re.findall(r"\]\(([^)]+)\)", card)

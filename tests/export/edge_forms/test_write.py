@@ -1,4 +1,4 @@
-"""Edge forms, read by ONNX's own backend tests and by ONNX Runtime in its own format."""
+"""Edge forms, checked by ONNX's own backend tests, and run by ONNX Runtime in its own format."""
 
 import unittest
 import warnings
@@ -13,10 +13,10 @@ from onnx.backend.test.runner import Runner
 
 from vae_export import edge
 from vae_runtime import Bundle, ExportError, OptionError
-from vae_runtime.proof.parity import read_reference
+from vae_runtime.proof.reference import read_reference
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)  # of onnx.version, which it imports
+    warnings.simplefilter("ignore", DeprecationWarning)  # raised by its import of onnx.version
     import onnxruntime.backend
 
 GRAPHS = ("encoder", "decoder", "loss")
@@ -29,7 +29,7 @@ def forms(exported, tmp_path_factory):
 
 
 def run_by_onnx(folder, tolerances, monkeypatch):
-    """What ONNX's runner of model tests says of a folder."""
+    """Return the result of ONNX's model test runner for a folder."""
     monkeypatch.setattr("onnx.backend.test.runner.load_model_tests", lambda kind: [])
     runner = Runner(onnxruntime.backend)
     case = TestCase("test_vae", "vae", None, str(folder), None, None, "simple", *tolerances)
@@ -42,13 +42,13 @@ def run_by_onnx(folder, tolerances, monkeypatch):
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_onnx_own_runner_agrees(forms, exported, graph, monkeypatch):
+def test_onnx_own_runner_passes(forms, exported, graph, monkeypatch):
     t = Bundle(exported()).manifest.tolerances
     tolerances = (t.loss_rtol, t.loss_atol) if graph == "loss" else (t.tensor_rtol, t.tensor_atol)
     assert run_by_onnx(forms.path / graph, tolerances, monkeypatch).wasSuccessful()
 
 
-def test_onnx_own_runner_sees_a_wrong_value(exported, tmp_path, monkeypatch):
+def test_onnx_own_runner_finds_a_wrong_value(exported, tmp_path, monkeypatch):
     path = edge(exported(), tmp_path / "forms").path / "loss"
     target = path / "test_data_set_1" / "output_2.pb"
     tensor = onnx.load_tensor(target)
@@ -69,10 +69,10 @@ def test_ort_format_gives_tensorflows_values(forms, exported, graph):
         np.testing.assert_allclose(value, reference[tensor.name][4:8], rtol=1e-4, atol=1e-5)
 
 
-def test_operators_are_those_of_the_graph(forms):
+def test_listed_operators_are_those_of_the_graph(forms):
     text = (forms.path / "loss" / "required_operators.config").read_text()
     operators = {o for line in text.splitlines() for o in line.split(";")[2].split(",")}
-    assert operators >= {"Exp", "Log", "Gemm", "ReduceSum"}  # products with their biases: Gemm
+    assert operators >= {"Exp", "Log", "Gemm", "ReduceSum"}  # Gemm: a product with its bias
     assert str(forms.path.parent) not in text
 
 
@@ -92,7 +92,7 @@ def test_sets_hold_the_outliers_and_whole_batches(exported, tmp_path):
     np.testing.assert_array_equal(loss, np.resize(reference["loss"], 20))
 
 
-def test_the_text_names_every_tensor(forms, exported):
+def test_the_readme_names_every_tensor(forms, exported):
     text = (forms.path / "README.md").read_text("utf-8")
     graphs = Bundle(exported()).manifest.graphs
     for graph in GRAPHS:
@@ -100,7 +100,7 @@ def test_the_text_names_every_tensor(forms, exported):
         for tensor in (*spec.inputs, *spec.outputs):
             shape = ", ".join(map(str, (4, *tensor.shape[1:])))
             assert f"`{tensor.name}` | float32 | ({shape}) |" in text
-    assert "values from 0 to 1; divide pixels by 255" in text
+    assert "values from 0 to 1. Divide pixels by 255" in text
 
 
 @pytest.mark.parametrize("options", [{"preset": "conv", "shape": (9, 7, 3)}])

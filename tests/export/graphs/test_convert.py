@@ -1,4 +1,4 @@
-"""ONNX graphs: what they take and give, their canonical bytes, and what is refused by name."""
+"""ONNX graphs: inputs and outputs, canonical bytes, and operators that are refused."""
 
 import ast
 import os
@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from vae_builder import build_models
-from vae_export.graphs.convert import canonicalize, check, convert
+from vae_export.graphs.convert import canonicalize, check_onnx, convert
 from vae_export.graphs.functions import exported_functions
 from vae_runtime import LossSpec
 from vae_runtime.bundle.fields import GraphSpec, InputSpec, TensorSpec
@@ -23,29 +23,24 @@ X = TensorSpec("x", "float32", ("batch", 4))
 Y = TensorSpec("y", "float32", ("batch", 4))
 
 
-def convert_function(compute, inputs=(X,), outputs=(Y,), opset=18, metadata=None):
-    """Converts `compute`, a function of x that gives y."""
+def convert_function(compute, inputs=(X,), outputs=(Y,)):
+    """Convert `compute`, a function from x to y."""
     signature = [tf.TensorSpec((None, *t.shape[1:]), tf.float32, name=t.name) for t in inputs]
 
     @tf.function(input_signature=signature, autograph=False)
     def function(x):
         return {"y": compute(x)}
 
-    return convert(function, "graph", inputs, outputs, opset=opset, metadata=metadata or {})
+    return convert(function, GraphSpec("graph.onnx", 18, inputs, outputs), {})
 
 
 def convert_models(preset, shape, spec=None, opset=18, seed=1):
     spec = spec or LossSpec()
     encoder, decoder = build_models(preset, shape, 3, (8, 6), seed=seed)
     functions = exported_functions(encoder, decoder, spec, InputSpec(shape))
+    metadata = {"build_vae.a": "1", "build_vae.b": "2"}
     return {
-        name: convert(
-            functions[name],
-            name,
-            *tensors,
-            opset=opset,
-            metadata={"build_vae.a": "1", "build_vae.b": "2"},
-        )
+        name: convert(functions[name], GraphSpec(f"{name}.onnx", opset, *tensors), metadata)
         for name, tensors in graph_tensors(InputSpec(shape), 3, spec).items()
     }
 
@@ -86,7 +81,9 @@ def test_inputs_and_outputs(exported, preset, reconstruction):
             {k: (onnx.TensorProto.FLOAT, shape) for k, shape in specs.items()}
             for specs in (inputs, outputs)
         )
-        assert [v.name for v in graph.output] == list(outputs)  # in this order, not by alphabet
+        assert [v.name for v in graph.output] == list(
+            outputs
+        )  # in this order, not in alphabetical order
         assert graph.name == name
 
 
@@ -144,7 +141,7 @@ def test_canonical_form(dense):
         assert not graph.value_info
 
 
-def test_no_runtime_finds_a_softplus_to_put_its_own_in_place(dense):
+def test_no_runtime_can_replace_terms_by_its_own_softplus(dense):
     """OpenVINO looks for Log(Exp(x) + 1), and its Softplus is off by up to 2e-6 an element."""
     nodes = onnx.load_from_string(dense["loss"]).graph.node
     made = {name: node for node in nodes for name in node.output}
@@ -155,7 +152,7 @@ def test_no_runtime_finds_a_softplus_to_put_its_own_in_place(dense):
         assert (node.op_type, inputs) != ("Add", {"Exp"})
 
 
-def test_other_weights_other_bytes(dense):
+def test_other_weights_give_other_bytes(dense):
     other = convert_models("dense", (4, 3, 1), seed=2)
     assert all(other[name] != dense[name] for name in dense)
 
@@ -164,9 +161,9 @@ PROGRAM = """
 import hashlib
 from vae_builder import build_models
 from vae_export.graphs.functions import exported_functions
-from vae_export.graphs.convert import canonicalize, check, convert
+from vae_export.graphs.convert import convert
 from vae_runtime import LossSpec
-from vae_runtime.bundle.fields import InputSpec
+from vae_runtime.bundle.fields import GraphSpec, InputSpec
 from vae_runtime.bundle.manifest import graph_tensors
 digests = {}
 for preset in ("conv", "dense"):
@@ -176,14 +173,14 @@ for preset in ("conv", "dense"):
             weight.assign(weight + 0.1)
     functions = exported_functions(*models, LossSpec(), InputSpec((9, 7, 3)))
     for name, tensors in graph_tensors(InputSpec((9, 7, 3)), 3, LossSpec()).items():
-        properties = {"build_vae.b": "1", "build_vae.a": "2"}
-        data = convert(functions[name], name, *tensors, opset=18, metadata=properties)
+        spec = GraphSpec(f"{name}.onnx", 18, *tensors)
+        data = convert(functions[name], spec, {"build_vae.b": "1", "build_vae.a": "2"})
         digests[preset, name] = hashlib.sha256(data).hexdigest()
 """
 
 
-def test_same_weights_same_bytes_in_fresh_processes_and_after_other_models(dense):
-    """Two fresh processes, hashing with other seeds, and this one, which made models before."""
+def test_same_weights_give_same_bytes_in_every_process(dense):
+    """Two new processes with other hash seeds, and this one, which has built other models."""
     fresh = [
         subprocess.Popen(
             [sys.executable, "-c", PROGRAM + "print(digests)"],
@@ -225,7 +222,7 @@ def test_operator_without_onnx_form_is_named(compute, named):
         convert_function(compute)
 
 
-def test_transposed_convolution_that_no_runtime_loads():
+def test_transposed_convolution_that_does_not_load_is_explained():
     import keras
 
     layer = keras.layers.Conv2DTranspose(1, 2, strides=3, padding="same")
@@ -255,7 +252,7 @@ def test_output_that_is_not_float32():
         convert_function(lambda x: tf.cast(x, tf.int32))
 
 
-def test_what_tf2onnx_raises_is_one_line(monkeypatch):
+def test_error_of_tf2onnx_becomes_one_line(monkeypatch):
     def fail(*args, **options):
         raise RuntimeError("two\nlines")
 
@@ -269,7 +266,7 @@ def test_an_operator_that_no_bundle_may_use_is_named():
         convert_function(lambda x: x + tf.cast(tf.reduce_sum(tf.where(x > 0.0)), tf.float32))
 
 
-def test_what_the_loader_would_refuse_is_not_exported():
+def test_graph_that_the_loader_refuses_is_not_exported():
     def compute(x):
         return x + tf.ones([4]) * np.float32("inf")
 
@@ -283,6 +280,7 @@ def test_graphs_that_onnx_runtime_quantized_pass_the_check(exported, tmp_path, q
 
     path, target = exported("conv", "bce", (9, 7, 3)) / "encoder.onnx", tmp_path / "q.onnx"
     tensors = graph_tensors(InputSpec((9, 7, 3)), 3, LossSpec())["encoder"]
+    spec = GraphSpec("encoder.onnx", 18, *tensors)
     if quantized == "dynamic":
         quantization.quantize_dynamic(path, target)
     else:
@@ -296,5 +294,4 @@ def test_graphs_that_onnx_runtime_quantized_pass_the_check(exported, tmp_path, q
         quantization.quantize_static(path, target, Reader())
     model = onnx.load(target)
     assert any("QuantizeLinear" in node.op_type for node in model.graph.node)
-    model = canonicalize(model, "encoder", *tensors, opset=18, metadata={})
-    check(model.SerializeToString(), GraphSpec("encoder.onnx", 18, *tensors))
+    check_onnx(canonicalize(model, spec, {}).SerializeToString(), spec)

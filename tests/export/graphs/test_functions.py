@@ -1,4 +1,4 @@
-"""The exported TensorFlow functions: names, shapes, and the values of the models."""
+"""Exported TensorFlow functions: names, shapes and values."""
 
 import numpy as np
 import pytest
@@ -74,7 +74,7 @@ CONSTANTS = Standardization((0.5,), (0.25,))
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
 @pytest.mark.parametrize("standardization", [None, CONSTANTS])
 def test_raw_values_go_in_and_come_out(models, dtype, standardization):
-    """Against the same models on values that were prepared by hand."""
+    """Compare with the same models on values that the test standardises itself."""
     encoder, decoder = models
     loss = LossSpec("gaussian", variance=0.3)
     sample = InputSpec((3, 4, 1), dtype, None, standardization)

@@ -1,4 +1,4 @@
-"""Rewritten graphs: the same loss as the literal formula, and only where it may be rewritten."""
+"""Rewritten graphs give the loss of the literal formula; other graphs are not rewritten."""
 
 import numpy as np
 import onnx
@@ -11,16 +11,16 @@ from vae_export.graphs.convert import convert
 from vae_export.graphs.functions import exported_functions
 from vae_export.graphs.rewrites import LARGEST_GROUP, group_logarithms
 from vae_runtime import LossSpec
-from vae_runtime.bundle.fields import InputSpec
+from vae_runtime.bundle.fields import GraphSpec, InputSpec
 from vae_runtime.bundle.manifest import graph_tensors
 
 EXTREMES = (0.0, -0.0, 1e-30, 1.0, -1.0, 30.0, -30.0, 90.0, -90.0, 104.0, 1e4, -1e4)
 
 
-def written(opset=18, elements=24, swapped=False, **changes):
-    """A graph of l, x -> y that computes the cross-entropy of logits as it is written.
+def literal_graph(opset=18, elements=24, swapped=False, **changes):
+    """Return a graph l, x -> y of the literal cross-entropy of logits.
 
-    `changes` put other nodes in the place of those that give these tensors.
+    `changes` replace the nodes that give the tensors of these names.
     """
     nodes = {
         "positive": helper.make_node("Max", ["l", "zero"], ["positive"]),
@@ -76,8 +76,8 @@ def run(model, **feed):
     return session.run(["y"], feed)[0]
 
 
-def literal(logits, x):
-    """In float64, by the form that needs no case distinction of signs."""
+def expected_sums(logits, x):
+    """Return the sums in float64, by `logaddexp`, which needs no case for each sign."""
     logits = logits.astype(np.float64)
     return (np.logaddexp(0.0, logits) - logits * x).sum(axis=1)
 
@@ -95,39 +95,39 @@ def logits_of(kind, shape):
 @pytest.mark.parametrize("elements", [4, 24, 31, 35, 189, 784])
 @pytest.mark.parametrize("opset", [17, 18])
 def test_grouped_logarithms_give_the_literal_sum(opset, elements, kind):
-    model = written(opset, elements)
+    model = literal_graph(opset, elements)
     fast = group_logarithms(model, opset=opset)
     assert "ReduceProd" in operators(fast)
     logits = logits_of(kind, (7, elements))
     x = np.random.default_rng(1).random((7, elements), dtype=np.float32)
     x[::2] = np.round(x[::2])
-    expected = literal(logits, x)
-    scale = 1e-3 + np.abs(logits).sum(axis=1)  # of what is summed: sums of 0 are no yardstick
+    expected = expected_sums(logits, x)
+    scale = 1e-3 + np.abs(logits).sum(axis=1)  # of the terms: their sum may be near 0
     difference = np.abs(run(fast, l=logits, x=x) - expected)
     assert (difference <= 5e-7 * expected + 2e-7 * scale).all()
     assert (difference <= np.abs(run(model, l=logits, x=x) - expected) + 4e-7 * scale).all()
 
 
 def test_the_largest_product_is_finite():
-    model = group_logarithms(written(elements=LARGEST_GROUP), opset=18)
+    model = group_logarithms(literal_graph(elements=LARGEST_GROUP), opset=18)
     zeros = np.zeros((1, LARGEST_GROUP), np.float32)
     assert run(model, l=zeros, x=zeros) == pytest.approx(LARGEST_GROUP * np.log(2), rel=1e-6)
 
 
 def test_no_samples_give_no_losses():
     none = np.zeros((0, 24), np.float32)
-    assert run(group_logarithms(written(), opset=18), l=none, x=none).shape == (0,)
+    assert run(group_logarithms(literal_graph(), opset=18), l=none, x=none).shape == (0,)
 
 
-def test_what_is_not_finite_stays_so():
+def test_nan_stays_nan():
     logits = np.zeros((2, 24), np.float32)
     logits[0, 5] = np.nan
-    y = run(group_logarithms(written(), opset=18), l=logits, x=np.zeros_like(logits))
+    y = run(group_logarithms(literal_graph(), opset=18), l=logits, x=np.zeros_like(logits))
     assert np.isnan(y).tolist() == [True, False]
 
 
 def test_either_order_of_terms_is_found_and_the_model_given_is_left_alone():
-    model = written(swapped=True)
+    model = literal_graph(swapped=True)
     before = model.SerializeToString()
     assert "ReduceProd" in operators(group_logarithms(model, opset=18))
     assert model.SerializeToString() == before
@@ -142,9 +142,9 @@ def node(operator, *names, **attributes):
     ("elements", "changes"),
     [
         (37, {}),  # a prime: no groups
-        (2 * 37, {}),  # groups of two would gain nothing
-        (24, {"neg": node("Identity", "abs", "neg")}),  # exp(|l|) has no bound
-        (24, {"abs": node("Identity", "l", "abs")}),  # nor has exp(-l)
+        (2 * 37, {}),  # groups of two save no time
+        (24, {"neg": node("Identity", "abs", "neg")}),  # exp(|l|) is unbounded
+        (24, {"abs": node("Identity", "l", "abs")}),  # and so is exp(-l)
         (24, {"one_plus": node("Add", "two", "exp", "one_plus")}),
         (24, {"one_plus": node("Mul", "one", "exp", "one_plus")}),
         (24, {"one_plus": node("Add", "exp", "exp", "one_plus")}),
@@ -155,7 +155,7 @@ def node(operator, *names, **attributes):
         (24, {"y": node("ReduceSum", "terms", "axis_0", "y", keepdims=0)}),
         (24, {"y": node("ReduceSum", "terms", "y", keepdims=0)}),
         (24, {"y": node("ReduceMean", "terms", "y", axes=[1], keepdims=0)}),
-        (24, {"also": node("Identity", "log", "also")}),  # needed one by one all the same
+        (24, {"also": node("Identity", "log", "also")}),  # the single logarithms are outputs too
         (24, {"also": node("Identity", "terms", "also")}),
         (
             24,
@@ -164,13 +164,13 @@ def node(operator, *names, **attributes):
     ],
     ids=range(17),
 )
-def test_what_is_another_sum_is_left_as_it_is(elements, changes):
-    model = written(elements=elements, **changes)
+def test_other_patterns_are_not_rewritten(elements, changes):
+    model = literal_graph(elements=elements, **changes)
     assert group_logarithms(model, opset=18) == model
 
 
-def test_samples_of_unknown_size_are_left_as_they_are():
-    model = written()
+def test_samples_of_unknown_size_are_not_rewritten():
+    model = literal_graph()
     for value in model.graph.input:
         value.type.tensor_type.shape.dim[1].ClearField("dim_value")
     assert group_logarithms(model, opset=18) == model
@@ -190,6 +190,6 @@ def test_samples_of_unknown_size_are_left_as_they_are():
 def test_graphs_of_models_are_rewritten_when_they_are_converted(preset, shape, loss, grouped):
     functions = exported_functions(*build_models(preset, shape, 3, (4, 4)), loss, InputSpec(shape))
     for name, tensors in graph_tensors(InputSpec(shape), 3, loss).items():
-        data = convert(functions[name], name, *tensors, opset=18, metadata={})
+        data = convert(functions[name], GraphSpec(f"{name}.onnx", 18, *tensors), {})
         found = operators(onnx.load_from_string(data))
         assert ("ReduceProd" in found) == (grouped and name == "loss")

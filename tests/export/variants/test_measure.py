@@ -1,4 +1,4 @@
-"""Drift and latency, held against arithmetic that is written out."""
+"""Drift and latency, compared with arithmetic that is written out."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ FLOAT32 = np.array([100.0, 80.0, 200.0, 50.0], np.float32)
 
 
 def spearman(first, second):
-    """By the definition, sample by sample, ranks counted from pairs."""
+    """Spearman's rank correlation by its definition; ranks are counted from pairs."""
 
     def rank(values, value):
         below = sum(other < value for other in values)
@@ -40,25 +40,25 @@ def test_drift_of_negative_losses_and_of_zero():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_rank_correlation_is_spearmans_with_ties(seed):
+def test_rank_correlation_equals_spearmans_with_ties(seed):
     rng = np.random.default_rng(seed)
     first, second = rng.integers(0, 6, (2, 25)).astype(float)
     assert rank_correlation(first, second) == pytest.approx(spearman(first, second))
 
 
-def test_rank_correlation_sees_order_alone():
+def test_rank_correlation_depends_on_order_only():
     values = np.array([1.0, 5.0, 2.0, 9.0])
     assert rank_correlation(values, np.exp(values)) == pytest.approx(1)
     assert rank_correlation(values, -values) == pytest.approx(-1)
     assert rank_correlation(values, np.ones(4)) == 0
 
 
-def test_latencies_are_shares_of_the_first(monkeypatch):
+def test_latencies_are_relative_to_the_first(monkeypatch):
     seconds = {"slow": 8.0, "fast": 2.0}
     monkeypatch.setattr(measure, "ROUNDS", 2)
     asked = []
 
-    def timed(call, seconds_of_turn):
+    def timed(call, seconds_per_round):
         return [seconds[call()]]
 
     monkeypatch.setattr(measure, "timed_calls", timed)

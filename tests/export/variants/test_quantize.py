@@ -1,4 +1,4 @@
-"""Variants in lower precision: what is published, what is refused, what stays in float32."""
+"""Variants in lower precision: publishing, refusals, and parts that stay in float32."""
 
 import hashlib
 import json
@@ -13,13 +13,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 import vae_runtime
 from vae_export import VariantPlan, export, quantize
-from vae_export.graphs.lowering import Feeds, lower, weighted_nodes
+from vae_export.graphs.lowering import lower, weighted_nodes
 from vae_export.variants import budgets, measure
 from vae_export.variants import quantize as variants
 from vae_runtime import Bundle, BundleError, ExportError, InputError, LossSpec, OptionError
 from vae_runtime.bundle.fields import GraphSpec, TensorSpec
 from vae_runtime.bundle.variants import Drift
-from vae_runtime.proof.parity import read_reference
+from vae_runtime.proof.reference import read_reference
 
 SHAPE = (8, 8, 1)
 SAMPLES = np.random.default_rng(5).random((60, *SHAPE), dtype=np.float32)
@@ -27,9 +27,9 @@ SAMPLES = np.random.default_rng(5).random((60, *SHAPE), dtype=np.float32)
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch):
-    """Times are not under test here."""
+    """Times are not tested here."""
     monkeypatch.setattr(measure, "ROUNDS", 1)
-    monkeypatch.setattr(measure, "TURN", 0.0)
+    monkeypatch.setattr(measure, "SECONDS_PER_ROUND", 0.0)
 
 
 def plan(*precisions, **options):
@@ -38,15 +38,15 @@ def plan(*precisions, **options):
 
 @pytest.fixture(scope="module")
 def lowered(exported, tmp_path_factory):
-    """A bundle with both variants, and what was said of them; no test may change it."""
+    """A bundle with both variants, and their outcomes; no test may change it."""
     path = shutil.copytree(exported(), tmp_path_factory.mktemp("variants") / "small-vae")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measure, "ROUNDS", 1)
-        patch.setattr(measure, "TURN", 0.0)
+        patch.setattr(measure, "SECONDS_PER_ROUND", 0.0)
         return path, quantize(path, plan("float16", "int8"))
 
 
-def test_both_are_published_and_verify(lowered):
+def test_both_variants_are_published_and_pass_verification(lowered):
     path, outcomes = lowered
     manifest = Bundle(path).manifest
     assert [outcome.precision for outcome in outcomes] == ["float16", "int8"]
@@ -60,23 +60,23 @@ def test_both_are_published_and_verify(lowered):
         assert outcome.verdict.startswith(outcome.precision)
     card = (path / "README.md").read_text("utf-8")
     assert card.count("## Variants") == card.count("| float16 |") == card.count("| int8 |") == 1
-    assert card.endswith("runs one.\n") and "## Files" in card
+    assert card.endswith("precision=...)`.\n") and "## Files" in card
 
 
-def test_stated_drift_and_size_are_those_of_the_files(lowered):
+def test_stated_drift_and_size_equal_those_of_the_files(lowered):
     path, outcomes = lowered
     reference = vae_runtime.load(path).loss(SAMPLES[30:]).loss
     for outcome in outcomes:
         losses = vae_runtime.load(path, precision=outcome.precision).loss(SAMPLES[30:]).loss
         drift = np.mean(np.abs(losses - reference) / np.abs(reference))
         assert drift > 0
-        if outcome.variant.method != "dynamic":  # there it depends on who is in the batch
+        if outcome.variant.method != "dynamic":  # its losses depend on the batch
             assert outcome.variant.drift.mean == pytest.approx(drift, rel=1e-2)
         files = (path / outcome.precision).glob("*.onnx")
         assert outcome.variant.size == sum(file.stat().st_size for file in files)
 
 
-def test_products_are_lowered_and_the_loss_is_not(lowered):
+def test_only_products_are_lowered(lowered):
     path, _ = lowered
     half = onnx.load(path / "float16" / "loss.onnx").graph
     assert {t.data_type for t in half.initializer if len(t.dims) > 1} == {TensorProto.FLOAT16}
@@ -90,7 +90,7 @@ def test_products_are_lowered_and_the_loss_is_not(lowered):
         weights = {t.name for t in graph.initializer}
         for node in graph.node:
             if precision == "float16" and node.op_type == "Cast":
-                assert node.input[0] in weights  # nothing that is computed is rounded
+                assert node.input[0] in weights  # no computed value is rounded
         assert casts or precision == "int8"
 
 
@@ -98,8 +98,8 @@ def test_products_are_lowered_and_the_loss_is_not(lowered):
 def test_int8_weights_leave_room_for_processors_without_wide_sums(exported, method):
     path = exported()
     spec = Bundle(path).manifest.graphs.loss
-    feeds = Feeds({"x": SAMPLES[:8], "eps": np.zeros((8, 3), np.float32)})
-    data = lower((path / "loss.onnx").read_bytes(), spec, "loss", method, feeds)
+    feeds = {"x": SAMPLES[:8], "eps": np.zeros((8, 3), np.float32)}
+    data = lower((path / "loss.onnx").read_bytes(), spec, method, feeds)
     graph = onnx.load_from_string(data).graph
     weights = [t for t in graph.initializer if t.data_type == TensorProto.INT8 and t.dims]
     assert weights
@@ -110,11 +110,11 @@ def test_the_same_samples_give_the_same_bytes(exported):
     path = exported()
     spec = Bundle(path).manifest.graphs.encoder
     data = (path / "encoder.onnx").read_bytes()
-    first, again = (lower(data, spec, "encoder", "static", Feeds({"x": SAMPLES})) for _ in "ab")
+    first, again = (lower(data, spec, "static", {"x": SAMPLES}) for _ in "ab")
     assert first == again
 
 
-def test_a_sum_that_is_written_as_a_product_stays():
+def test_a_sum_written_as_a_product_is_not_lowered():
     ones, weight = np.ones((4, 1), np.float32), np.eye(4, dtype=np.float32)
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["h"], name="layer"),
@@ -133,11 +133,11 @@ def test_a_weight_beyond_float16_is_refused():
     spec = GraphSpec("g.onnx", 18, (x,), (TensorSpec("y", "float32", ("batch", 2)),))
     data = helper.make_model(graph).SerializeToString()
     with pytest.raises(ExportError, match=r"1e\+05, float16 ends at 65504: keep float32"):
-        lower(data, spec, "g", "weights")
+        lower(data, spec, "weights")
 
 
 def reseal(path, file, data):
-    """Puts another file in a bundle, with its size and digest."""
+    """Replace a file of a bundle, and its size and digest in the manifest."""
     (path / file).write_bytes(data)
     manifest = json.loads((path / "manifest.json").read_bytes())
     manifest["files"][file] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
@@ -145,7 +145,7 @@ def reseal(path, file, data):
 
 
 def coarse(data, *arguments):
-    """A tool that ruins the largest weight."""
+    """A replacement for `lower` that scales the largest weight by 0.9."""
     model = onnx.load_from_string(data)
     weight = max(model.graph.initializer, key=lambda t: np.prod(t.dims))
     values = numpy_helper.to_array(weight)
@@ -153,7 +153,7 @@ def coarse(data, *arguments):
     return model.SerializeToString()
 
 
-def test_a_bad_variant_is_refused_unless_asked_for(bundle, monkeypatch):
+def test_a_variant_over_its_budget_is_refused_unless_allowed(bundle, monkeypatch):
     before = Bundle(bundle).manifest
     monkeypatch.setattr(variants, "lower", coarse)
     (outcome,) = quantize(bundle, plan("float16"))
@@ -170,38 +170,38 @@ def test_a_bad_variant_is_refused_unless_asked_for(bundle, monkeypatch):
     assert vae_runtime.load(bundle, precision="float16").verify().passed
 
 
-def test_the_fastest_way_within_the_budget_is_taken(lowered, monkeypatch):
+def test_the_fastest_method_within_the_budget_is_used():
     def candidate(method, mean, milliseconds):
         latency = variants.Latency(milliseconds, 1.0, 1.0, 1.0)
         return variants._Candidate(method, Drift(100, mean, mean, 1.0), latency)
 
     def best(*candidates):
-        return variants._Job._best(None, "int8", list(candidates)).method
+        return variants._best("int8", list(candidates)).method
 
     assert best(candidate("static", 0.001, 2), candidate("dynamic", 0.002, 1)) == "dynamic"
     assert best(candidate("static", 0.001, 2), candidate("dynamic", 0.02, 1)) == "static"
     assert best(candidate("static", 0.03, 2), candidate("dynamic", 0.02, 3)) == "dynamic"
 
 
-def test_times_are_taken_before_a_session_has_run_anything_else(bundle, monkeypatch):
-    """A session that ran a large batch is slower for one sample, and float32's did not."""
+def test_times_are_measured_before_a_session_runs_anything_else(bundle, monkeypatch):
+    """After a large batch, a session is slower for one sample; only the variant would run one."""
     ran = []
 
-    def runner(data, where, make=variants._runner):
+    def runner(data, where, make=variants._loss_runner):
         run = make(data, where)
         return lambda inputs: (ran.append(len(inputs["x"])), run(inputs))[1]
 
-    def look(runs, feeds):
+    def no_times(runs, feeds):
         assert ran == []
         return [variants.Latency(1.0, 1.0, 1.0, 1.0)] * len(runs)
 
-    monkeypatch.setattr(variants, "_runner", runner)
-    monkeypatch.setattr(variants, "latencies", look)
+    monkeypatch.setattr(variants, "_loss_runner", runner)
+    monkeypatch.setattr(variants, "latencies", no_times)
     quantize(bundle, plan("float16"))
     assert ran != []
 
 
-def test_what_is_slow_is_not_worth_it(bundle, monkeypatch):
+def test_a_slow_variant_is_not_worth_it(bundle, monkeypatch):
     slow = variants.Latency(1.0, 0.61, 1.0, 0.9)
     monkeypatch.setattr(variants, "latencies", lambda runs, feeds: [slow] * len(runs))
     (outcome,) = quantize(bundle, plan("int8"))
@@ -213,7 +213,7 @@ def test_what_is_slow_is_not_worth_it(bundle, monkeypatch):
 
 
 def rescaled(data, factor):
-    """A dynamic int8 graph whose last product has another scale."""
+    """Return a dynamic int8 graph with another scale for its last product."""
     model = onnx.load_from_string(data)
     ranges = {n.output[1] for n in model.graph.node if n.op_type == "DynamicQuantizeLinear"}
     *_, node = (n for n in model.graph.node if n.op_type == "Mul" and n.input[0] in ranges)
@@ -224,7 +224,7 @@ def rescaled(data, factor):
 
 
 def worst_loss(path):
-    """Largest difference of int8's losses from TensorFlow's, all samples at once, as a share."""
+    """Return the largest relative difference of int8's losses, all samples in one batch."""
     proof = read_reference(Bundle(path))
     vae = vae_runtime.load(path, precision="int8", threads=1)
     found = vae.run("loss", {name: proof[name] for name in ("x", "eps")})
@@ -235,33 +235,33 @@ def worst_loss(path):
     return max(shares)
 
 
-def test_verify_sees_what_one_tolerance_for_all_losses_would_hide(bundle, monkeypatch):
+def test_verify_finds_a_fault_that_one_tolerance_for_all_losses_would_hide(bundle, monkeypatch):
     monkeypatch.setattr(variants, "METHODS", {"int8": ("dynamic",)})
     (outcome,) = quantize(bundle, plan("int8", allow_drift=("int8",)))
     assert outcome.variant.method == "dynamic"
-    of_all = budgets.HEADROOM * worst_loss(bundle)
+    tolerance_for_all = budgets.HEADROOM * worst_loss(bundle)
     wrong = rescaled((bundle / "int8" / "loss.onnx").read_bytes(), 1.1)
     reseal(bundle, "int8/loss.onnx", wrong)
-    assert worst_loss(bundle) < of_all
+    assert worst_loss(bundle) < tolerance_for_all
     report = vae_runtime.load(bundle, precision="int8", threads=1).verify()
     differ = {d.output for d in report.differences if not d.agrees}
     assert differ == {"reconstruction_loss", "loss"}
 
 
 @pytest.mark.parametrize("method", ["static", "dynamic"])
-def test_int8_computes_the_same_in_operators_that_are_not_fused(exported, method):
-    """Other processors have other kernels: tolerances of twice the difference must hold there."""
+def test_int8_computes_the_same_without_fused_operators(exported, method):
+    """Other processors have other kernels: tolerances of twice the difference must suffice."""
     path = exported()
     spec = Bundle(path).manifest.graphs.loss
-    feeds = Feeds({"x": SAMPLES, "eps": np.zeros((60, 3), np.float32)})
-    data = lower((path / "loss.onnx").read_bytes(), spec, "loss", method, feeds)
+    feeds = {"x": SAMPLES, "eps": np.zeros((60, 3), np.float32)}
+    data = lower((path / "loss.onnx").read_bytes(), spec, method, feeds)
     exact = vae_runtime.load(path).loss(SAMPLES)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     found = []
     for chosen in (None, options):
         session = onnxruntime.InferenceSession(data, chosen, providers=["CPUExecutionProvider"])
-        parts = [{name: rows[i : i + 1] for name, rows in feeds.arrays.items()} for i in range(60)]
+        parts = [{name: rows[i : i + 1] for name, rows in feeds.items()} for i in range(60)]
         found.append(np.array([session.run(["loss", "kl_loss"], part) for part in parts])[..., 0])
     costs = np.abs(found[0] - np.stack([exact.loss, exact.kl_loss], axis=1)).max(axis=0)
     assert (np.abs(found[0] - found[1]).max(axis=0) < 0.1 * costs).all() and (costs > 0).all()
@@ -302,13 +302,13 @@ def test_convolutions_standardisation_and_raw_pixels(exported, tmp_path):
         path = shutil.copytree(source, tmp_path / str(i))
         shape = options.get("shape", SHAPE)
         x = np.random.default_rng(0).integers(0, 256, (60, *shape)).astype(np.uint8)
-        wide = ("float16", "int8")  # weights are random: what they drift by says nothing
+        wide = ("float16", "int8")  # weights are random, so the drift means nothing
         for outcome in quantize(path, VariantPlan(wide, x[:30], x[30:], wide)):
             assert outcome.variant, outcome.verdict
             assert vae_runtime.load(path, precision=outcome.precision).verify().passed
 
 
-def test_again_replaces_and_float32_is_not_touched(lowered, tmp_path):
+def test_a_second_run_replaces_variants_and_keeps_float32(lowered, tmp_path):
     path = shutil.copytree(lowered[0], tmp_path / "small-vae")
     before = {name: (path / name).read_bytes() for name in ("loss.onnx", "parity.npz")}
     quantize(path, plan("int8"))
@@ -319,7 +319,7 @@ def test_again_replaces_and_float32_is_not_touched(lowered, tmp_path):
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
-        (lambda: plan("int4"), OptionError, "precision 'int4' is unknown: choose of float32, fl"),
+        (lambda: plan("int4"), OptionError, "precision 'int4' is unknown: choose from float32, fl"),
         (lambda: plan("int8", allow_drift=("float16",)), OptionError, "'float16', which is not"),
         (
             lambda: VariantPlan(("int8",), SAMPLES, SAMPLES[:19]),
@@ -334,7 +334,7 @@ def test_again_replaces_and_float32_is_not_touched(lowered, tmp_path):
         (lambda: VariantPlan(("int8",), SAMPLES + 1, SAMPLES), InputError, "range"),
     ],
 )
-def test_plans_that_do_not_fit(bundle, make, error, words):
+def test_invalid_plans_change_nothing(bundle, make, error, words):
     before = (bundle / "manifest.json").read_bytes()
     with pytest.raises(error, match=words):
         quantize(bundle, make())

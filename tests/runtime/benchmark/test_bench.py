@@ -1,4 +1,4 @@
-"""A short measurement of a small bundle: what it measures, whatever the times are."""
+"""Short measurements of a small bundle; the times themselves do not matter."""
 
 import json
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vae_runtime import bench, strict_json
-from vae_runtime.benchmark.bench import BATCHES, default_threads
+from vae_runtime.benchmark.bench import DEFAULT_BATCHES, default_threads
 from vae_runtime.benchmark.report import BenchReport, recommend
 from vae_runtime.errors import BundleError, OptionError, ProviderError
 from vae_runtime.inference.processors import usable_processors
@@ -15,7 +15,7 @@ from vae_runtime.inference.runtime import VAERuntime
 
 
 class FakePeer:
-    """Another runtime, which says what it likes."""
+    """Peer that reports fixed values."""
 
     name = "Other 1.0"
     threads = 1
@@ -68,7 +68,7 @@ def report(exported, peer, calls):
         )
 
 
-def test_every_batch_is_timed_with_every_number_of_threads(report):
+def test_every_batch_is_timed_with_every_thread_count(report):
     keys = [(t.batch, t.threads, t.batch_size) for t in report.timings]
     assert keys == [(1, 1, 256), (1, 2, 256), (300, 1, 256), (300, 2, 256)]
     assert report.rounds >= 3
@@ -76,7 +76,7 @@ def test_every_batch_is_timed_with_every_number_of_threads(report):
     assert all(t.runtime.startswith("ONNX Runtime ") for t in report.timings)
 
 
-def test_chunks_are_timed_on_a_batch_that_they_divide(report):
+def test_chunks_are_timed_on_a_batch_that_all_sizes_divide(report):
     keys = {(t.batch_size, t.threads) for t in report.chunks}
     sizes = {size for size, _ in keys}
     assert sizes and sizes <= {64, 128, 256, 512, 1024, 2048}
@@ -84,7 +84,7 @@ def test_chunks_are_timed_on_a_batch_that_they_divide(report):
     assert {t.batch for t in report.chunks} == {max(sizes)}
 
 
-def test_what_is_timed_is_what_a_user_calls(report, calls):
+def test_the_timed_call_is_the_one_that_users_make(report, calls):
     assert {dtype for dtype, *_ in calls} == {np.dtype(np.float32)}
     made = {key for _, *key in calls for key in [tuple(key)]}
     timed = {(t.threads, t.batch_size, t.batch) for t in (*report.timings, *report.chunks)}
@@ -94,7 +94,7 @@ def test_what_is_timed_is_what_a_user_calls(report, calls):
         assert sum(tuple(call[1:]) == key for call in calls) >= timing.calls
 
 
-def test_peers_take_part(report, peer):
+def test_peers_are_timed_and_ended(report, peer):
     assert set(peer.batches) == {1, 300}
     assert peer.state == "ended"
     assert [(t.runtime, t.batch, t.batch_size) for t in report.peers] == [
@@ -108,7 +108,7 @@ def test_peers_take_part(report, peer):
     assert (other.runtime, other.median_ms, other.resident_mb) == ("Other 1.0", 2000, 5)
 
 
-def test_the_report_has_the_form_that_it_states(report):
+def test_the_report_has_the_annotated_types(report):
     data = json.loads(json.dumps(report.to_dict()))
     assert strict_json.parse(BenchReport, data) == report
     assert report.left_out == ()
@@ -119,13 +119,13 @@ def test_the_report_has_the_form_that_it_states(report):
 
 def test_variants_are_timed_like_float32(with_variant, monkeypatch):
     monkeypatch.setattr("vae_runtime.benchmark.bench.COLD_STARTS", 1)
-    loss, ran, judged = VAERuntime.loss, [], []
+    loss, ran, compared = VAERuntime.loss, [], []
 
-    def judge(chunks):
-        judged.append({chunk.precision for chunk in chunks})
+    def recorded_recommend(chunks):
+        compared.append({chunk.precision for chunk in chunks})
         return recommend(chunks)
 
-    monkeypatch.setattr("vae_runtime.benchmark.bench.recommend", judge)
+    monkeypatch.setattr("vae_runtime.benchmark.bench.recommend", recorded_recommend)
     monkeypatch.setattr(
         VAERuntime, "loss", lambda vae, x: ran.append((vae.precision, len(x))) or loss(vae, x)
     )
@@ -136,14 +136,14 @@ def test_variants_are_timed_like_float32(with_variant, monkeypatch):
     ]
     sizes = {p: [t.batch_size for t in report.chunks if t.precision == p] for p in both}
     assert sizes["float32"] == sizes["float16"] != []
-    assert tuple(report.recommendations) == both and judged == [{"float32"}, {"float16"}]
+    assert tuple(report.recommendations) == both and compared == [{"float32"}, {"float16"}]
     assert [start.precision for start in report.cold_starts] == list(both)
     for timing in report.timings:
         assert ran.count((timing.precision, timing.batch)) >= timing.calls
     assert strict_json.parse(BenchReport, json.loads(json.dumps(report.to_dict()))) == report
 
 
-def test_the_precisions_that_are_asked_for(with_variant, monkeypatch):
+def test_only_the_requested_precisions_are_timed(with_variant, monkeypatch):
     monkeypatch.setattr("vae_runtime.benchmark.bench.COLD_STARTS", 1)
     asked = ("float16", "float16")
     report = bench(with_variant, batches=(1,), threads=(1,), seconds=0.1, precisions=asked)
@@ -151,14 +151,14 @@ def test_the_precisions_that_are_asked_for(with_variant, monkeypatch):
     assert tuple(report.recommendations) == ("float16",)
 
 
-def test_default_batches_whose_call_takes_too_long_are_left_out(exported, monkeypatch):
+def test_default_batches_that_take_too_long_are_left_out(exported, monkeypatch):
     monkeypatch.setattr("vae_runtime.benchmark.bench.timed_calls", lambda *_, **__: [0.0256])
     monkeypatch.setattr("vae_runtime.benchmark.bench.COLD_STARTS", 1)
     report = bench(exported(), threads=(1,), seconds=20 * 0.02561)
     assert [t.batch for t in report.timings] == [1, 32, 256]
     assert report.left_out == (1024, 8192)
     assert {t.batch_size for t in report.chunks} == {64, 128, 256}
-    assert BATCHES == (1, 32, 256, 1024, 8192)
+    assert DEFAULT_BATCHES == (1, 32, 256, 1024, 8192)
 
 
 def test_the_first_of_the_default_batches_is_never_left_out(exported, monkeypatch):
@@ -185,12 +185,12 @@ def test_default_threads():
         ({"precisions": ("float32", "int8")}, r"precision is 'int8', .* has float32: choose one"),
     ],
 )
-def test_options_that_say_nothing_are_refused(exported, options, message):
+def test_invalid_options_are_refused(exported, options, message):
     with pytest.raises(OptionError, match=message):
         bench(exported(), **options)
 
 
-def test_what_cannot_be_loaded_is_refused_before_anything_is_measured(exported, tmp_path):
+def test_a_bundle_that_cannot_be_loaded_is_refused_before_measuring(exported, tmp_path):
     peer = FakePeer()
     with pytest.raises(BundleError):
         bench(tmp_path)

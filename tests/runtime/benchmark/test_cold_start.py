@@ -1,4 +1,4 @@
-"""Processes that start cold, and what is said of several starts."""
+"""Cold starts of processes, and their statistics."""
 
 import sys
 from pathlib import Path
@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from vae_runtime.benchmark import cold_start
-from vae_runtime.benchmark.cold_start import ColdStart, cold_starts, put_together, resident_bytes
+from vae_runtime.benchmark.cold_start import ColdStart, cold_starts, summarize_starts
 from vae_runtime.errors import MeasurementError
 
 
-def test_several_starts_together():
-    assert put_together("this", [0.5, 0.25, 2], [30_000_000, None, 10_000_000]) == ColdStart(
-        "this", "float32", 3, 500, 250, 2000, 20
-    )
-    assert put_together("this", [1], [None]).resident_mb is None
+def test_statistics_of_several_starts():
+    starts = [(0.5, 30_000_000), (0.25, None), (2, 10_000_000)]
+    expected = ColdStart("this", "float32", 3, 500, 250, 2000, 20)
+    assert summarize_starts("this", "float32", starts) == expected
+    assert summarize_starts("this", "float32", [(1, None)]).resident_mb is None
 
 
 def test_a_process_starts_and_scores(exported):
@@ -26,7 +26,7 @@ def test_a_process_starts_and_scores(exported):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux adds the parent's memory to ru_maxrss")
-def test_memory_of_this_process_is_not_charged_to_the_one_that_it_starts(exported):
+def test_memory_of_the_parent_process_is_not_counted(exported):
     before = cold_starts(exported(), ["float32"], ["cpu"], 1, "this")[0].resident_mb
     ballast = np.ones(50_000_000)
     after = cold_starts(exported(), ["float32"], ["cpu"], 1, "this")[0].resident_mb
@@ -34,7 +34,7 @@ def test_memory_of_this_process_is_not_charged_to_the_one_that_it_starts(exporte
     assert after < before + 100
 
 
-def test_a_process_that_fails_is_an_error_with_its_own_words(exported):
+def test_the_error_of_a_process_quotes_its_message(exported):
     with pytest.raises(MeasurementError, match=r"ended with status 1: .*provider 'warp' is not"):
         cold_starts(exported(), ["float32"], ["warp"], 1, "this")
 
@@ -55,12 +55,12 @@ def test_precisions_take_turns(monkeypatch):
     ]
 
 
-def test_resident_size_without_proc(monkeypatch, tmp_path):
-    peak = resident_bytes()
+def test_peak_memory_without_proc(monkeypatch, tmp_path):
+    peak = cold_start.peak_resident_bytes()
     monkeypatch.setattr(cold_start, "Path", lambda _: tmp_path / "none")
-    assert resident_bytes() >= 0.9 * peak > 1_000_000
+    assert cold_start.peak_resident_bytes() >= 0.9 * peak > 1_000_000
 
 
-def test_the_last_line_is_the_message():
+def test_last_line():
     assert cold_start.last_line("Traceback\n  line\nValueError: x\n\n") == "ValueError: x"
     assert cold_start.last_line(" \n") == "it wrote no message"

@@ -1,4 +1,4 @@
-"""The signs of a noisy machine, planted one at a time."""
+"""Reasons to call a machine too noisy, simulated one at a time."""
 
 import os
 import threading
@@ -6,66 +6,66 @@ import time
 
 import pytest
 
-from vae_runtime.benchmark import machine_noise as noise
-from vae_runtime.benchmark.machine_noise import Reading, Watch, read_clocks
+from vae_runtime.benchmark import machine_noise
+from vae_runtime.benchmark.machine_noise import ClockReading, NoiseMonitor, read_clocks
 
 
 @pytest.fixture(autouse=True)
 def two_processors(monkeypatch):
-    monkeypatch.setattr(noise, "usable_processors", lambda: 2)
+    monkeypatch.setattr(machine_noise, "usable_processors", lambda: 2)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
 
 
-def watched(*readings, one_thread=True):
-    """A watch that saw turns with these clocks before and after."""
+def observed(*readings, one_thread=True):
+    """Return a monitor of turns with these clock readings before and after each."""
     values = iter(readings)
-    watch = Watch(lambda: next(values))
+    monitor = NoiseMonitor(lambda: next(values))
     for _ in range(len(readings) // 2):
-        with watch.turn(one_thread=one_thread):
+        with monitor.observe(one_thread=one_thread):
             pass
-    return watch
+    return monitor
 
 
-QUIET = (Reading(0, 0, 0, 50), Reading(10, 10, 10, 60))
+QUIET = (ClockReading(0, 0, 0, 50), ClockReading(10, 10, 10, 60))
 
 
-def test_a_quiet_machine_shows_no_sign():
-    assert watched(*QUIET).signs([0.01, 0.1, 0.5]) == ()
+def test_a_quiet_machine():
+    assert observed(*QUIET).reasons([0.01, 0.1, 0.5]) == ()
 
 
 def test_rounds_that_differ():
-    (sign,) = watched(*QUIET).signs([0.01, 0.11, 0.5])
-    assert sign == "rounds of the same calls differ by 11% (limit 10%)"
+    (reason,) = observed(*QUIET).reasons([0.01, 0.11, 0.5])
+    assert reason == "rounds of the same calls differ by 11% (limit 10%)"
 
 
 def test_other_processes():
-    busy = (Reading(0, 0, 0, 50), Reading(10, 10, 10, 63))
-    (sign,) = watched(*busy).signs([0])
-    assert sign == "other processes kept 0.3 processors busy"
-    assert watched(Reading(0, 0, 0, 50), Reading(10, 10, 10, 62)).signs([0]) == ()
+    busy = (ClockReading(0, 0, 0, 50), ClockReading(10, 10, 10, 63))
+    (reason,) = observed(*busy).reasons([0])
+    assert reason == "other processes kept 0.3 processors busy"
+    assert observed(ClockReading(0, 0, 0, 50), ClockReading(10, 10, 10, 62)).reasons([0]) == ()
 
 
-def test_other_processes_may_have_what_a_quota_leaves_them(monkeypatch):
-    monkeypatch.setattr(noise, "usable_processors", lambda: 1)
-    watch = watched(Reading(0, 0, 0, 50), Reading(10, 10, 10, 72))
-    assert watch.signs([0]) == ()
-    assert watched(Reading(0, 0, 0, 50), Reading(10, 10, 10, 73)).signs([0]) != ()
+def test_other_processes_may_use_what_a_quota_leaves_to_them(monkeypatch):
+    monkeypatch.setattr(machine_noise, "usable_processors", lambda: 1)
+    monitor = observed(ClockReading(0, 0, 0, 50), ClockReading(10, 10, 10, 72))
+    assert monitor.reasons([0]) == ()
+    assert observed(ClockReading(0, 0, 0, 50), ClockReading(10, 10, 10, 73)).reasons([0]) != ()
 
 
-def test_only_turns_count():
-    between = (*QUIET, Reading(20, 10, 10, 80), Reading(30, 20, 20, 90))
-    assert watched(*between).signs([0]) == ()
+def test_time_between_turns_does_not_count():
+    between = (*QUIET, ClockReading(20, 10, 10, 80), ClockReading(30, 20, 20, 90))
+    assert observed(*between).reasons([0]) == ()
 
 
-def test_a_thread_that_is_held_up():
-    (sign,) = watched(Reading(0, 0, 0, None), Reading(10, 8.5, 9, None)).signs([0])
-    assert sign == "a computing thread had no processor for 15% of its time (limit 10%)"
-    assert watched(Reading(0, 0, 0, None), Reading(10, 9.5, 9, None)).signs([0]) == ()
+def test_a_stalled_thread():
+    (reason,) = observed(ClockReading(0, 0, 0, None), ClockReading(10, 8.5, 9, None)).reasons([0])
+    assert reason == "a computing thread had no processor for 15% of its time (limit 10%)"
+    assert observed(ClockReading(0, 0, 0, None), ClockReading(10, 9.5, 9, None)).reasons([0]) == ()
 
 
-def test_a_thread_that_waits_for_others_is_not_held_up():
-    watch = watched(Reading(0, 0, 0, None), Reading(10, 2, 9, None), one_thread=False)
-    assert watch.signs([0]) == ()
+def test_a_thread_that_waits_for_others_is_not_stalled():
+    monitor = observed(ClockReading(0, 0, 0, None), ClockReading(10, 2, 9, None), one_thread=False)
+    assert monitor.reasons([0]) == ()
 
 
 STAT = """cpu  9999 0 0 0 0 0 0 0 0 0
@@ -80,8 +80,8 @@ btime 1795350403
 @pytest.mark.parametrize(
     ("text", "ticks"), [(STAT, 165 + 15), ("", None), ("cpu0 x", None), (None, None)]
 )
-def test_the_machine_s_time_is_that_of_our_processors(tmp_path, monkeypatch, text, ticks):
-    """User, nice, system and both kinds of interrupts; not idle, waiting or stolen."""
+def test_machine_time_counts_only_processors_of_this_process(tmp_path, monkeypatch, text, ticks):
+    """It counts user, nice, system and both kinds of interrupts; not idle, waiting or stolen."""
     monkeypatch.setattr(os, "sysconf", lambda _: 100, raising=False)
     if text is not None:
         (tmp_path / "proc").mkdir()
@@ -90,7 +90,7 @@ def test_the_machine_s_time_is_that_of_our_processors(tmp_path, monkeypatch, tex
     assert found == (None if ticks is None else pytest.approx(ticks / 100))
 
 
-def test_the_thread_s_clock_is_its_own():
+def test_the_thread_clock_excludes_other_threads():
     before = read_clocks()
     thread = threading.Thread(target=lambda: sum(range(3_000_000)))
     thread.start()

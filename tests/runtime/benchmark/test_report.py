@@ -1,4 +1,4 @@
-"""A planted report: its table, its JSON form, and what it recommends."""
+"""A report with given times: its tables, its JSON form and its recommendations."""
 
 import json
 from dataclasses import replace
@@ -10,19 +10,19 @@ from vae_runtime.benchmark.cold_start import ColdStart
 from vae_runtime.benchmark.report import BenchReport, recommend
 from vae_runtime.benchmark.timing import Timing
 from vae_runtime.errors import MeasurementError
-from vae_runtime.inference.tuning import Place, Tuning, find
+from vae_runtime.inference.tuning import Tuning, TuningKey, find_tuning
 
-HERE = Place("ab" * 32, "1.2.3", ("cpu",), "Fast CPU", 4)
+PLACE = TuningKey("ab" * 32, "1.2.3", ("cpu",), "Fast CPU", 4)
 
 
-def timing(batch, threads, p50_ms, *, batch_size=256, p95=None, **named):
-    rate = 1000 * batch / p50_ms * (1 if batch_size == 256 else 2)  # as if calls were bimodal
-    what = {"runtime": "ONNX Runtime 1.2.3", "precision": "float32", **named}.values()
-    return Timing(*what, batch, threads, batch_size, 10, p50_ms, p95, None, rate, 0.0123)
+def timing(batch, threads, p50_ms, *, batch_size=256, p95=None, **labels):
+    rate = 1000 * batch / p50_ms * (1 if batch_size == 256 else 2)  # unlike batch / p50
+    names = {"runtime": "ONNX Runtime 1.2.3", "precision": "float32", **labels}.values()
+    return Timing(*names, batch, threads, batch_size, 10, p50_ms, p95, None, rate, 0.0123)
 
 
 def chunks(precision="float32", **times):
-    """`chunks(t1_b64=2.0)` are 512 samples in chunks of 64 on one thread, in milliseconds."""
+    """`chunks(t1_b64=2.0)`: 512 samples in chunks of 64 on one thread take 2 ms."""
     keys = [tuple(int(part[1:]) for part in name.split("_")) for name in times]
     return tuple(
         timing(512, threads, p50, batch_size=size, precision=precision)
@@ -43,7 +43,7 @@ def chunks(precision="float32", **times):
     ],
     ids=range(7),
 )
-def test_the_fastest_is_recommended_and_of_equals_the_one_that_takes_least(table, best):
+def test_the_fastest_is_recommended_and_ties_go_to_the_fewest_threads(table, best):
     assert recommend(table) == best
     assert recommend(table[::-1]) == best
 
@@ -53,7 +53,7 @@ def report():
     table = chunks(t1_b64=12.0, t2_b64=8.0, t1_b256=10.0, t2_b256=6.4)
     return BenchReport(
         name="small-vae",
-        place=HERE,
+        place=PLACE,
         rounds=7,
         timings=(
             timing(1, 1, 0.123, p95=0.2),
@@ -103,8 +103,8 @@ def test_the_table(report):
 
 
 @pytest.fixture
-def several(report):
-    """The same of a bundle with a variant."""
+def report_with_variant(report):
+    """The report of a bundle that has a variant."""
     int8 = chunks(t1_b64=5.0, t2_b64=4.0, t1_b256=5.1, t2_b256=4.5, precision="int8")
     first, *others = report.timings
     one, *starts = report.cold_starts
@@ -122,7 +122,7 @@ def several(report):
     )
 
 
-SEVERAL = """\
+TABLE_WITH_VARIANT = """\
 small-vae on Fast CPU, 4 usable, cpu, ONNX Runtime 1.2.3; 7 rounds
 
  batch threads precision       p50       p95       p99 samples/s spread /float32   TensorFlow 9.9.9
@@ -149,28 +149,28 @@ fastest for one sample in float32: threads=1, 0.123 ms
 fastest for large batches in int8: threads=2, batch_size=64"""
 
 
-def test_the_table_of_several_precisions(several):
-    assert str(several) == SEVERAL
-    assert max(map(len, SEVERAL.splitlines())) <= 100
+def test_the_table_with_a_variant(report_with_variant):
+    assert str(report_with_variant) == TABLE_WITH_VARIANT
+    assert max(map(len, TABLE_WITH_VARIANT.splitlines())) <= 100
 
 
-def test_without_float32_there_is_no_ratio(several):
+def test_the_ratio_is_empty_if_float32_was_not_measured(report_with_variant):
     int8 = {
-        name: tuple(t for t in getattr(several, name) if t.precision == "int8")
+        name: tuple(t for t in getattr(report_with_variant, name) if t.precision == "int8")
         for name in ("timings", "chunks", "cold_starts")
     }
-    recommendations = {"int8": several.recommendations["int8"]}
-    lines = str(replace(several, **int8, recommendations=recommendations)).splitlines()
+    recommendations = {"int8": report_with_variant.recommendations["int8"]}
+    lines = str(replace(report_with_variant, **int8, recommendations=recommendations)).splitlines()
     assert lines[3].split()[2:4] == ["int8", "0.061"] and lines[3].split()[-5] == "-"
 
 
-def test_noise_is_said_last(report):
+def test_noise_is_reported_last(report):
     text = str(replace(report, noise=("rounds differ", "others work")))
     assert text == f"{TABLE}\nTOO NOISY to tell what is fastest:\n  rounds differ\n  others work"
 
 
 def test_the_json_form(report):
-    """Its keys are an interface: this list changes only with the changelog."""
+    """The keys are public: a change of this list needs an entry in the changelog."""
     data = json.loads(json.dumps(report.to_dict()))
     assert list(data) == [
         "name",
@@ -216,21 +216,21 @@ def test_the_json_form(report):
     assert data["recommendations"] == {"float32": {"threads": 2, "batch_size": 256}}
 
 
-def test_the_json_form_has_the_types_that_it_states(report):
+def test_the_json_form_has_the_annotated_types(report):
     assert strict_json.parse(BenchReport, json.loads(json.dumps(report.to_dict()))) == report
 
 
 def test_save(report, tunings):
     with pytest.raises(MeasurementError, match=r"too noisy .* \(rounds differ\): nothing was save"):
         replace(report, noise=("rounds differ",)).save()
-    assert find(HERE, "float32") is None
+    assert find_tuning(PLACE, "float32") is None
     (path,) = report.save()
     assert path.parent == tunings
-    assert find(HERE, "float32") == Tuning(2, 256)
+    assert find_tuning(PLACE, "float32") == Tuning(2, 256)
 
 
-def test_each_precision_is_saved_for_itself(several, tunings):
-    assert len(set(several.save())) == 2
-    assert find(HERE, "float32") == Tuning(2, 256)
-    assert find(HERE, "int8") == Tuning(2, 64)
-    assert find(HERE, "float16") is None
+def test_each_precision_is_saved_separately(report_with_variant, tunings):
+    assert len(set(report_with_variant.save())) == 2
+    assert find_tuning(PLACE, "float32") == Tuning(2, 256)
+    assert find_tuning(PLACE, "int8") == Tuning(2, 64)
+    assert find_tuning(PLACE, "float16") is None

@@ -1,12 +1,12 @@
-"""Times of a clock that is planted, against literal values."""
+"""Times of a simulated clock, compared with literal values."""
 
 import pytest
 
-from vae_runtime.benchmark.timing import spread, summary, timed_calls
+from vae_runtime.benchmark.timing import BenchmarkCase, timed_calls
 
 
 class Clock:
-    """A clock that only calls move: each takes the next of its durations."""
+    """Clock that only `call` advances: each call takes the next of the durations."""
 
     def __init__(self, *durations):
         self.durations = list(durations)
@@ -37,34 +37,34 @@ def test_the_first_call_warms_up_and_is_not_timed():
     assert clock.calls == 3
 
 
-WHAT = {"precision": "int8", "batch": 8, "threads": 2, "batch_size": 4}
+def timing(*rounds):
+    """Return the statistics of rounds of calls, given in seconds."""
+    return BenchmarkCase("this", 8, 2, 4, timed_calls, "int8", rounds=list(rounds)).timing()
 
 
 def test_percentiles_and_throughput():
-    """1 to 100 ms: the percentiles lie between neighbours as in every textbook."""
+    """Percentiles of 1 to 100 ms are interpolated linearly."""
     times = [n / 1000 for n in range(100, 0, -1)]
-    timing = summary("this", [times[:50], times[50:]], **WHAT)
-    assert (timing.runtime, timing.batch, timing.threads, timing.batch_size) == ("this", 8, 2, 4)
-    assert timing.calls == 100
-    assert timing.p50_ms == pytest.approx(50.5)
-    assert timing.p95_ms == pytest.approx(95.05)
-    assert timing.p99_ms == pytest.approx(99.01)
-    assert timing.samples_per_second == pytest.approx(8 * 100 / 5.05)
+    found = timing(times[:50], times[50:])
+    assert (found.runtime, found.precision) == ("this", "int8")
+    assert (found.batch, found.threads, found.batch_size, found.calls) == (8, 2, 4, 100)
+    assert found.p50_ms == pytest.approx(50.5)
+    assert found.p95_ms == pytest.approx(95.05)
+    assert found.p99_ms == pytest.approx(99.01)
+    assert found.samples_per_second == pytest.approx(8 * 100 / 5.05)
 
 
 @pytest.mark.parametrize(
-    ("calls", "stated"), [(1, ""), (19, ""), (20, "95"), (99, "95"), (100, "95 99")]
+    ("calls", "reported"), [(1, ""), (19, ""), (20, "95"), (99, "95"), (100, "95 99")]
 )
-def test_a_percentile_is_stated_only_with_calls_beyond_it(calls, stated):
-    timing = summary("this", [[0.001] * calls], **WHAT)
-    found = {"95": timing.p95_ms, "99": timing.p99_ms}
-    assert " ".join(name for name, value in found.items() if value is not None) == stated
+def test_a_percentile_is_reported_only_if_calls_lie_beyond_it(calls, reported):
+    found = timing([0.001] * calls)
+    values = {"95": found.p95_ms, "99": found.p99_ms}
+    assert " ".join(name for name, value in values.items() if value is not None) == reported
 
 
-def test_spread_is_that_of_the_rounds():
-    assert spread([1, 2, 3, 4, 5]) == pytest.approx(2 / 3)
-    assert spread([7]) == spread([7, 7]) == 0
-    within = summary("this", [[1, 9], [9, 1], [5]], **WHAT)
-    assert within.spread == 0
-    between = summary("this", [[1, 1], [2], [3], [4, 4, 4], [5]], **WHAT)
-    assert between.spread == pytest.approx(2 / 3)
+def test_spread_compares_medians_of_rounds():
+    assert timing([1], [2], [3], [4], [5]).spread == pytest.approx(2 / 3)
+    assert timing([7]).spread == timing([7], [7]).spread == 0
+    assert timing([1, 9], [9, 1], [5]).spread == 0
+    assert timing([1, 1], [2], [3], [4, 4, 4], [5]).spread == pytest.approx(2 / 3)

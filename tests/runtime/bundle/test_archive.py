@@ -1,4 +1,4 @@
-"""Zip files: the one form that is written, and every other one, which is refused."""
+"""Zip files: what is written can be read back, and every other form is refused."""
 
 import io
 import struct
@@ -32,14 +32,14 @@ def read(data):
 
 
 def raw_zip(files, *, central=(), local=(), end=(), behind=b"", gap=b""):
-    """A zip written by other lines, field by field; the last file may have other fields.
+    """Return a zip file that is written without `archive`, field by field.
 
     Args:
         files: pairs of name and content.
-        central: fields of the last file's record in the directory that are not as they should be.
-        local: the same of its header.
-        end: the same of the end record.
-        behind: bytes behind each name of the directory.
+        central: wrong fields of the last file's record in the directory.
+        local: wrong fields of the last file's header.
+        end: wrong fields of the end record.
+        behind: bytes after each name in the directory.
         gap: bytes before the directory.
     """
     body = directory = b""
@@ -66,18 +66,7 @@ def raw_zip(files, *, central=(), local=(), end=(), behind=b"", gap=b""):
         }
         record = fields | (dict(central) if last else {})
         head = fields | (dict(local) if last else {})
-        keys = [
-            "needs",
-            "flags",
-            "method",
-            "time",
-            "date",
-            "crc",
-            "packed",
-            "size",
-            "name",
-            "extra",
-        ]
+        keys = list(fields)[1:11]  # "needs" to "extra"
         header = struct.pack("<4s5H3I2H", b"PK\3\4", *(head[k] for k in keys))
         packed = struct.pack("<4s6H3I5H2I", b"PK\1\2", *record.values())
         body += header + name + data
@@ -88,7 +77,7 @@ def raw_zip(files, *, central=(), local=(), end=(), behind=b"", gap=b""):
     return body + gap + directory + struct.pack("<4s4H2IH", b"PK\5\6", *values.values())
 
 
-def test_what_is_written_is_read_back_here_and_by_zipfile():
+def test_written_files_are_read_back_by_archive_and_by_zipfile():
     data = written(FILES)
     assert read(data) == FILES
     assert data == raw_zip(list(FILES.items())) == written(FILES)
@@ -128,7 +117,7 @@ SPOILED = {
         raw_zip([PLAIN[0], ("x", written({"y": b""})), ("y", b"")], central={"header": 60}),
         "overlaps something",
     ),
-    "gap before the directory": (raw_zip(PLAIN, gap=b"hidden"), "a gap between its entries"),
+    "gap before the directory": (raw_zip(PLAIN, gap=b"hidden"), "a gap before or inside"),
     "gap in the directory": (raw_zip(PLAIN, behind=b"hidden"), "is no path|cut short"),
     "compressed": (raw_zip(PLAIN, central={"method": 8}, local={"method": 8}), "is compressed"),
     "sizes differ": (raw_zip(PLAIN, central={"size": 1 << 30}), "is compressed"),
@@ -161,12 +150,12 @@ SPOILED = {
 }
 
 
-DIRECTORY = sum(len(Entry(name, 0, 0, 0).central()) for name in FILES)
+DIRECTORY = sum(len(Entry(name, 0, 0, 0).directory_record()) for name in FILES)
 SPOILED["behind the directory"] = (
     raw_zip(PLAIN, end={"length": DIRECTORY + 6})[:-22]
     + b"hidden"
     + raw_zip(PLAIN, end={"length": DIRECTORY + 6})[-22:],
-    "a gap between its entries and its directory, or in that",
+    "a gap before or inside its directory",
 )
 
 
@@ -176,7 +165,7 @@ def test_every_other_form_is_refused(data, rule):
         read(data)
 
 
-def test_what_python_writes_is_another_form():
+def test_files_written_by_zipfile_are_refused():
     for options in ({}, {"compression": zipfile.ZIP_DEFLATED}):
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", **options) as other:
@@ -184,7 +173,7 @@ def test_what_python_writes_is_another_form():
         with pytest.raises(ArchiveError):
             read(buffer.getvalue())
     with zipfile.ZipFile(buffer := io.BytesIO(), "w") as other, other.open("a", "w") as file:
-        file.write(b"sizes behind the content")
+        file.write(b"sizes after the content")
     with pytest.raises(ArchiveError):
         read(buffer.getvalue())
 
@@ -196,7 +185,7 @@ def test_every_truncation_is_refused():
             read(data[:length])
 
 
-def test_every_changed_byte_is_noticed():
+def test_every_changed_byte_is_refused():
     data = bytearray(written(FILES))
     for place in range(len(data)):
         for change in (1, 0x80, 0xFF):
@@ -215,9 +204,9 @@ def test_too_many_entries(count):
         written({f"f{i}": b"" for i in range(1001)})
 
 
-def test_a_file_that_is_cut_while_it_is_read():
+def test_a_file_that_becomes_shorter_while_it_is_read():
     data = written(FILES)
-    with pytest.raises(ArchiveError, match="it is shorter than it was"):
+    with pytest.raises(ArchiveError, match="it became shorter while it was read"):
         read_directory(io.BytesIO(data[:-1]), len(data))
     with pytest.raises(ArchiveError, match="which is no zip file without ZIP64"):
         read_directory(io.BytesIO(data), MAX_SIZE + 1)

@@ -1,4 +1,4 @@
-"""Folders that are not the bundle that was published: one clear error, and no session."""
+"""Folders that differ from the published bundle: one clear error, and no session."""
 
 import os
 import shutil
@@ -9,12 +9,12 @@ import pytest
 
 import vae_runtime
 from vae_runtime import Bundle, BundleError
-from vae_runtime.bundle.manifest import MANIFEST
+from vae_runtime.bundle.manifest import MANIFEST_FILE
 
 
 @pytest.fixture
 def no_session(bundle, monkeypatch):
-    """Once the bundle is there, makes opening an ONNX Runtime session a failure of the test."""
+    """Fail the test if it opens an ONNX Runtime session after the bundle was exported."""
     opened = []
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *args, **_: opened.append(args))
     yield
@@ -74,7 +74,7 @@ FILES = ["encoder.onnx", "loss.onnx", "parity.npz", "saved_model/encoder/saved_m
 @pytest.mark.usefixtures("no_session")
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize(("fault", "message"), FAULTS, ids=NAMES)
-def test_a_file_that_is_not_what_the_manifest_lists(bundle, fault, message, name):
+def test_a_file_that_differs_from_the_manifest(bundle, fault, message, name):
     fault(bundle / name)
     with pytest.raises(BundleError, match=message) as caught:
         vae_runtime.load(bundle).verify()
@@ -83,11 +83,11 @@ def test_a_file_that_is_not_what_the_manifest_lists(bundle, fault, message, name
 
 @pytest.mark.usefixtures("no_session")
 @pytest.mark.parametrize(("fault", "message"), FAULTS[5:], ids=NAMES[5:])
-def test_a_manifest_that_is_no_plain_file(bundle, fault, message):
-    fault(bundle / MANIFEST)
+def test_a_manifest_that_is_not_a_regular_file(bundle, fault, message):
+    fault(bundle / MANIFEST_FILE)
     with pytest.raises(BundleError, match=message) as caught:
         vae_runtime.load(bundle)
-    assert str(bundle / MANIFEST) in str(caught.value)
+    assert str(bundle / MANIFEST_FILE) in str(caught.value)
 
 
 @pytest.mark.usefixtures("no_session")
@@ -134,11 +134,11 @@ def test_a_symbolic_link_that_is_not_listed(bundle, target):
             lambda path: (shutil.rmtree(path), path.write_text("x")),
             "has 1 bytes, which is no zip file",
         ),
-        (lambda path: (path / MANIFEST).unlink(), "has no manifest.json: it is not a bundle"),
+        (lambda path: (path / MANIFEST_FILE).unlink(), "has no manifest.json: it is not a bundle"),
     ],
     ids=["missing", "a file", "no manifest"],
 )
-def test_a_path_that_is_no_bundle(bundle, spoil, message):
+def test_a_path_without_a_bundle(bundle, spoil, message):
     spoil(bundle)
     with pytest.raises(BundleError, match=message) as caught:
         vae_runtime.load(bundle)
@@ -148,10 +148,10 @@ def test_a_path_that_is_no_bundle(bundle, spoil, message):
 @pytest.mark.usefixtures("no_session")
 @pytest.mark.parametrize("content", [b"", b"{}", b"\x00" * 100, b" " * (2 << 20)])
 def test_a_damaged_manifest(bundle, content):
-    (bundle / MANIFEST).write_bytes(content)
+    (bundle / MANIFEST_FILE).write_bytes(content)
     with pytest.raises(BundleError, match="the manifest is damaged or was edited") as caught:
         vae_runtime.load(bundle)
-    assert str(bundle / MANIFEST) in str(caught.value)
+    assert str(bundle / MANIFEST_FILE) in str(caught.value)
 
 
 def test_an_intact_bundle(bundle):
@@ -176,7 +176,7 @@ def test_a_failed_read_leaves_no_file_open(bundle):
     assert len(list(Path("/dev/fd").iterdir())) == before
 
 
-def test_what_runs_are_the_bytes_that_were_checked(bundle):
+def test_graphs_run_from_the_bytes_that_were_checked(bundle):
     vae = vae_runtime.load(bundle)
     expected = vae_runtime.load(bundle).sample(2)
     (bundle / "decoder.onnx").write_bytes(b"swapped after the check")

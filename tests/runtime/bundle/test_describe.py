@@ -41,11 +41,11 @@ files       10, 0.2 MB
        1,000  int8/loss.onnx"""
 
 
-def test_every_fact_has_its_line():
+def test_every_fact_has_a_line():
     assert describe(MANIFEST, sha256="DIGEST") == TEXT
 
 
-def test_what_is_not_known_is_left_out():
+def test_unknown_facts_are_left_out():
     unknown = dataclasses.replace(MANIFEST, data=None, training=None)
     names = [line[:12].strip() for line in describe(unknown, sha256="DIGEST").splitlines()]
     assert not {"data", "training", "test loss"} & set(names)
@@ -58,12 +58,12 @@ def test_no_range_means_any_finite_value():
     assert "(4, 3, 1) float32, any finite" in text
 
 
-def test_a_pack_says_what_it_is_a_part_of():
+def test_a_pack_shows_the_digest_of_its_bundle():
     text = describe(dataclasses.replace(MANIFEST, packed_from="WHOLE"), sha256="DIGEST")
     assert "sha256      DIGEST\npacked from WHOLE\n" in text
 
 
-def test_columns_are_named_up_to_a_dozen():
+def test_at_most_twelve_columns_are_shown():
     def line(count):
         columns = tuple(f"c{i}" for i in range(count))
         data = dataclasses.replace(MANIFEST.data, columns=columns)

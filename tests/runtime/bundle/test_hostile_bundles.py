@@ -1,7 +1,7 @@
-"""Whole bundles that are not what they seem: one error, in time, and no session.
+"""Malicious bundles: `load` raises one error, within a time limit, and opens no session.
 
-Files and links in a folder are in `test_bundle`, zip files in `test_archive`, graphs in
-`test_onnx_graph`, arrays in `test_verify`; here the same goes through `load`, and manifests.
+`test_bundle` tests files and links in a folder, `test_archive` zip files, `graph/test_check` graphs
+and `proof/test_parity` arrays. The tests here load whole bundles, and test manifests.
 """
 
 import os
@@ -22,7 +22,7 @@ MANIFEST = "manifest.json"
 
 
 def in_manifest(old, new, count=1):
-    """Replaces text in a manifest; what is not there cannot be replaced."""
+    """Return a function that replaces text in a manifest, and fails if the text is missing."""
 
     def change(data):
         assert old in data
@@ -93,7 +93,7 @@ def test_wrong_digests_and_sizes(bundle, refused, key, value, rule):
 
 
 def enlarge(file, size=1 << 42):
-    """Makes a file look large, as far as the file system goes along; it takes no room."""
+    """Make a sparse file as large as the file system allows; it takes no space on disk."""
     for bits in range(size.bit_length() - 1, 30, -1):
         try:
             return os.truncate(file, 1 << bits)
@@ -163,7 +163,7 @@ SPOILED = {
 
 
 @pytest.mark.parametrize(("change", "rule"), SPOILED.values(), ids=SPOILED)
-def test_a_single_file_that_is_none(exported, tmp_path, refused, change, rule):
+def test_a_damaged_single_file(exported, tmp_path, refused, change, rule):
     path = vae_runtime.pack(exported(), tmp_path / "small.vae").path
     path.write_bytes(change(path.read_bytes()))
     refused(path, path, f"{rule}.*: it is damaged, or not from build-vae pack")
@@ -184,7 +184,7 @@ def test_a_deflate_bomb(exported, tmp_path, refused):
 
 def test_a_hundred_thousand_entries(tmp_path, refused):
     path = tmp_path / "many.vae"
-    record = archive.Entry("a", 0, 0, 0).central()
+    record = archive.Entry("a", 0, 0, 0).directory_record()
     end = b"PK\5\6" + b"\0" * 4 + b"\xff" * 12 + b"\0\0"
     path.write_bytes(record * 100_000 + end)
     refused(path, path, "ZIP64", measured=True)
@@ -232,7 +232,7 @@ GRAPHS = {
     "ConstantOfShape": (bomb, r"a ConstantOfShape asks for 8\.59e\+09 elements"),
     "NaN": (not_finite(np.nan), "holds values that are not finite"),
     "infinite": (not_finite(np.inf), "holds values that are not finite"),
-    "outputs": (other_output, "it gives .*, the manifest says"),
+    "outputs": (other_output, "its outputs are .*, the manifest says"),
     "domain": (custom, "it uses the operator custom::"),
 }
 
@@ -253,7 +253,7 @@ def test_junk_for_a_graph(bundle, refused, data):
     refused(bundle, bundle / "loss.onnx", "ir_version|cut short|unknown field|wire type|twice")
 
 
-def test_a_proof_that_claims_to_be_huge(bundle, refused):
+def test_a_manifest_that_states_a_huge_proof(bundle, refused):
     def change(manifest):
         manifest["parity"]["samples"] = 2**31
 
@@ -294,8 +294,8 @@ def test_a_manifest_with_too_many_files(bundle, refused):
     refused(bundle, bundle / MANIFEST, "files has .* entries, at most 999 are allowed")
 
 
-def test_a_graph_that_gives_more_answers_than_samples(bundle):
-    """Its shapes are known only when it runs; NumPy spreads one row over many."""
+def test_a_graph_with_more_results_than_samples(bundle):
+    """Shapes are known only when the graph runs, and NumPy would broadcast a single row."""
     model = onnx.load(bundle / "loss.onnx")
     last = model.graph.node[-1]
     name = last.output[0]
@@ -307,10 +307,10 @@ def test_a_graph_that_gives_more_answers_than_samples(bundle):
         vae.loss(np.zeros((5, 8, 8, 1), np.float32))
 
 
-def test_the_machine_is_looked_at_after_the_graphs(bundle, monkeypatch):
-    """A graph that is refused costs nothing else, not even a look at the processor."""
-    look = "vae_runtime.inference.loading.choose"
-    monkeypatch.setattr(look, lambda *_, **__: pytest.fail("looked"))
+def test_graphs_are_checked_before_the_machine_is_examined(bundle, monkeypatch):
+    """If a graph is refused, nothing else is done, not even the choice of threads."""
+    examine = "vae_runtime.inference.loading.choose_tuning"
+    monkeypatch.setattr(examine, lambda *_, **__: pytest.fail("the machine was examined"))
     seal(bundle, "loss.onnx", b"junk")
     with pytest.raises(BundleError, match=r"loss\.onnx"):
         vae_runtime.load(bundle)

@@ -21,7 +21,7 @@ def read(data):
 
 
 def paths(value, path=()):
-    """The path of every value in a tree of JSON, the root included."""
+    """Yield the path of every value in a JSON tree, including the root."""
     yield path
     items = value.items() if isinstance(value, dict) else ()
     items = enumerate(value) if isinstance(value, list) else items
@@ -36,7 +36,7 @@ def at(data, path):
 
 
 def changed(path, value):
-    """The golden manifest with the value at a path replaced; the path () is the whole."""
+    """Return the golden manifest with the value at a path replaced; () is the path of the root."""
     data = {"all": copy.deepcopy(DATA)}
     *parents, last = ("all", *path)
     at(data, parents)[last] = value
@@ -44,7 +44,7 @@ def changed(path, value):
 
 
 def parses(data):
-    """Whether the parser takes it, consistent or not."""
+    """Return whether the parser accepts the data, without the check of consistency."""
     try:
         strict_json.parse(Manifest, strict_json.decode(json.dumps(data).encode()))
     except strict_json.StrictJsonError:
@@ -56,7 +56,7 @@ def test_the_golden_manifest_keeps_its_bytes():
     assert strict_json.encode(read_manifest(TEXT, "m.json")) == TEXT
 
 
-def test_the_golden_manifest_means_what_it_says():
+def test_the_golden_manifest_has_the_expected_values():
     m = read_manifest(TEXT, "m.json")
     assert (m.name, m.latent_dim, m.input.shape, m.input.range) == (
         "Zwölf Ziffern",
@@ -76,7 +76,7 @@ def test_the_golden_manifest_means_what_it_says():
     assert m.files["saved_model/encoder/saved_model.pb"].size == 74458
 
 
-def test_the_schema_is_a_schema():
+def test_the_schema_is_valid():
     jsonschema.Draft202012Validator.check_schema(manifest_schema())
 
 
@@ -106,7 +106,7 @@ MUTATIONS = {
 }
 
 
-# Of what has one type, one place is enough.
+# One place is enough for values of the same type.
 TWINS = [
     ("graphs", "decoder"),
     ("graphs", "loss"),
@@ -138,13 +138,13 @@ def test_the_schema_agrees_with_the_parser_on_missing_keys_and_items():
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("latent_dim",), 2.0),  # to JSON Schema an integer is any number without a fraction
+        (("latent_dim",), 2.0),  # in JSON Schema, 2.0 is an integer
         (("format_version",), 1.0),
-        (("training", "parameters"), 10**18),  # and has any number of digits
-        (("versions", "a"), "\ud800"),  # nor does it look into escapes
+        (("training", "parameters"), 10**18),  # JSON Schema does not limit the digits
+        (("versions", "a"), "\ud800"),  # JSON Schema allows lone surrogates
     ],
 )
-def test_what_the_schema_cannot_say(path, value):
+def test_rules_that_the_schema_cannot_express(path, value):
     assert VALIDATOR.is_valid(changed(path, value))
     assert not parses(changed(path, value))
 
@@ -188,7 +188,7 @@ INCONSISTENT = {
         (("input", "standardization"), {"mean": [0.5], "scale": [0.5]}),
     ],
     "graphs.encoder does not fit input (4, 3, 1) uint8": [(("input", "dtype"), "uint8")],
-    "data.columns names 2 elements of samples (4, 3, 1)": [(("data", "columns"), ["a", "b"])],
+    "data.columns has 2 names for samples of shape (4, 3, 1)": [(("data", "columns"), ["a", "b"])],
     "input.range is (0.0, 2.0), the bce loss": [(("input", "range"), [0, 2])],
 }
 
@@ -199,7 +199,7 @@ INCONSISTENT = {
 )
 def test_a_manifest_that_contradicts_itself(path, value, message):
     data = changed(path, value)
-    assert VALIDATOR.is_valid(data)  # a schema cannot hold one field against another
+    assert VALIDATOR.is_valid(data)  # a schema cannot compare two fields
     with pytest.raises(BundleError) as caught:
         read(data)
     assert str(caught.value).startswith(f"m.json: {message}")
@@ -217,7 +217,7 @@ def test_an_mse_manifest_has_no_range_and_no_logits():
 
 
 @pytest.mark.parametrize("version", [2, 3, 10**9])
-def test_a_newer_version_says_so_whatever_else_is_in_it(version):
+def test_a_newer_version_is_named_before_any_other_error(version):
     message = f"m.json has format version {version}, this build-vae reads up to 1: pip install"
     for data in ({"format_version": version}, changed(("format_version",), version)):
         with pytest.raises(BundleError, match=message):
@@ -225,7 +225,7 @@ def test_a_newer_version_says_so_whatever_else_is_in_it(version):
 
 
 @pytest.mark.parametrize("version", [0, -1, True, "1", "2", 1.5, None, [1]])
-def test_an_unknown_version_is_no_newer_one(version):
+def test_an_invalid_version_does_not_count_as_newer(version):
     found = (
         r"\$\.format_version: (Invalid enum value|Expected int, got) .*: the manifest is damaged"
     )
@@ -234,7 +234,7 @@ def test_an_unknown_version_is_no_newer_one(version):
 
 
 @pytest.mark.parametrize("data", [b"", b"junk", b"[]", b"null", b"\xff", TEXT[:-3], TEXT + b"{}"])
-def test_what_is_no_manifest_names_the_file(data):
+def test_an_unreadable_manifest_names_the_file(data):
     with pytest.raises(BundleError, match=r"^m\.json: .*: the manifest is damaged or was edited"):
         read_manifest(data, "m.json")
 
@@ -276,7 +276,7 @@ def test_relative_paths(path):
         "~",
     ],
 )
-def test_paths_that_leave_the_folder_or_hide_are_refused(path):
+def test_hidden_paths_and_paths_outside_the_folder_are_refused(path):
     with pytest.raises(BundleError, match=r"key in \$\.files: Expected str matching"):
         read(changed(("files", path), {"size": 1, "sha256": "0" * 64}))
 

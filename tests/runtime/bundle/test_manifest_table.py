@@ -1,17 +1,17 @@
-"""The README spells the manifest out; this holds its table to the format's own schema."""
+"""The README's table of manifest fields agrees with the JSON Schema."""
 
 from pathlib import Path
 
 from vae_runtime import manifest_schema
 
-README = Path(__file__).parents[3] / "README.md"
+README = Path(__file__).parents[3] / "runtime" / "README.md"
 
 
 SCHEMA = manifest_schema()
 
 
 def resolved(schema):
-    """A schema with its reference followed; what stands beside the reference stays."""
+    """Return a schema with its `$ref` replaced by the definition; its other keys are kept."""
     if "$ref" not in schema:
         return schema
     name = schema["$ref"].removeprefix("#/$defs/")
@@ -19,7 +19,7 @@ def resolved(schema):
 
 
 def kind(schema):
-    """A schema's type in a few words."""
+    """Return the type of a schema in a few words."""
     schema = resolved(schema)
     if "anyOf" in schema:
         return " or ".join(kind(option) for option in schema["anyOf"])
@@ -33,7 +33,7 @@ def kind(schema):
 
 
 def rows(schema, path, known):
-    """One row a field; objects of the same shape are spelled out once."""
+    """Yield one row per field; objects of the same type are written out once."""
     for name, field in resolved(schema)["properties"].items():
         yield f"| `{path}{name}` | {kind(field)} | {field.get('description', '')} |"
         for child, step in children(field):
@@ -44,7 +44,7 @@ def rows(schema, path, known):
 
 
 def children(field):
-    """The objects inside a field, and the step that leads to them."""
+    """Yield the objects inside a field, and the path from the field to each."""
     for option in field.get("anyOf", [field]):
         for step, child in (
             ("", option),
@@ -60,5 +60,5 @@ def table():
     return "\n".join(["| field | type | meaning |", "|---|---|---|", *lines])
 
 
-def test_readme_spells_out_every_field_of_the_manifest():
+def test_the_readme_lists_every_field_of_the_manifest():
     assert table() in README.read_text("utf-8")

@@ -1,4 +1,4 @@
-"""Bundles in a single file, and digests that pin a bundle."""
+"""Bundles in a single file, and the check of a bundle's SHA-256."""
 
 import dataclasses
 import hashlib
@@ -18,7 +18,7 @@ def packed(exported, tmp_path):
     return vae_runtime.pack(exported(), tmp_path / "small.vae")
 
 
-def test_a_pack_answers_like_its_bundle(exported, packed):
+def test_a_pack_gives_the_same_results_as_its_bundle(exported, packed):
     folder, file = (vae_runtime.load(path, threads=1) for path in (exported(), packed.path))
     x = np.random.default_rng(0).random((5, 8, 8, 1), dtype=np.float32)
     assert (folder.loss(x).loss == file.loss(x).loss).all()
@@ -26,7 +26,7 @@ def test_a_pack_answers_like_its_bundle(exported, packed):
     assert file.verify() == folder.verify()
 
 
-def test_what_a_pack_holds(exported, packed):
+def test_contents_of_a_pack(exported, packed):
     whole = Bundle(exported())
     with zipfile.ZipFile(packed.path) as archive:
         assert archive.namelist()[0] == "manifest.json"
@@ -68,7 +68,7 @@ def test_the_same_bundle_gives_the_same_bytes(exported, packed, tmp_path):
     assert of_itself.path.read_bytes() == packed.path.read_bytes()
 
 
-def test_a_pack_replaces_a_file_or_leaves_it(bundle, packed, tmp_path):
+def test_a_pack_replaces_a_file_completely_or_not_at_all(bundle, packed, tmp_path):
     before = packed.path.read_bytes()
     assert vae_runtime.pack(packed.path, packed.path).path.read_bytes() == before
     (bundle / "loss.onnx").write_bytes(b"changed")
@@ -78,7 +78,7 @@ def test_a_pack_replaces_a_file_or_leaves_it(bundle, packed, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["small-vae", "small.vae"]
 
 
-def test_a_bundle_with_a_file_too_many_is_not_packed(bundle, tmp_path):
+def test_a_bundle_with_an_extra_file_is_not_packed(bundle, tmp_path):
     (bundle / "extra").write_text("")
     with pytest.raises(BundleError, match="extra is not listed"):
         vae_runtime.pack(bundle, tmp_path / "small.vae")
@@ -98,7 +98,7 @@ def test_a_pack_that_cannot_be_written(exported, tmp_path, output, message):
 
 
 @pytest.mark.parametrize("form", ["folder", "file"])
-def test_a_pinned_digest(exported, packed, form):
+def test_the_expected_digest_is_checked(exported, packed, form):
     path = exported() if form == "folder" else packed.path
     digest = Bundle(path).sha256
     assert vae_runtime.load(path, sha256=digest.upper()).bundle.sha256 == digest
@@ -110,21 +110,21 @@ def test_a_pinned_digest(exported, packed, form):
         vae_runtime.load(path, sha256="short")
 
 
-def test_a_pin_holds_before_anything_is_parsed(bundle):
+def test_the_digest_is_checked_before_the_manifest_is_parsed(bundle):
     digest = Bundle(bundle).sha256
     (bundle / "manifest.json").write_text("junk")
     with pytest.raises(BundleError, match="this is another bundle than the one that was asked for"):
         vae_runtime.load(bundle, sha256=digest)
 
 
-def test_the_digest_is_that_of_the_manifest(bundle, packed):
+def test_the_digest_is_the_sha256_of_the_manifest(bundle, packed):
     assert (
         Bundle(bundle).sha256 == hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
     )
     assert Bundle(bundle).sha256 != packed.sha256
 
 
-def test_a_file_that_is_replaced_meanwhile_still_loads(exported, tmp_path, monkeypatch):
+def test_a_file_that_is_replaced_before_the_first_read_still_loads(exported, tmp_path, monkeypatch):
     other = vae_runtime.pack(exported("dense", "bce", kl_weight=0.5), tmp_path / "other.vae")
     target = vae_runtime.pack(exported(), tmp_path / "small.vae").path
     read, replaced = Bundle.read, []

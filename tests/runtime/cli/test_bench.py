@@ -9,9 +9,9 @@ from vae_runtime.benchmark.report import BenchReport
 from vae_runtime.benchmark.timing import Timing
 from vae_runtime.cli import bench as command
 from vae_runtime.cli.main import run
-from vae_runtime.inference.tuning import Place, Tuning, find
+from vae_runtime.inference.tuning import Tuning, TuningKey, find_tuning
 
-HERE = Place("ab" * 32, "1.2.3", ("cpu",), "Fast CPU", 4)
+HERE = TuningKey("ab" * 32, "1.2.3", ("cpu",), "Fast CPU", 4)
 TIMING = Timing("ONNX Runtime 1.2.3", "float32", 1, 1, 256, 10, 0.1, None, None, 1e4, 0.0)
 BEST = {"float32": Tuning(2, 64)}
 REPORT = BenchReport("vae", HERE, 3, (TIMING,), (), (TIMING,), (), BEST, (), ())
@@ -63,9 +63,9 @@ def test_json_is_all_of_standard_output(planted, capsys):
 def test_save_keeps_the_recommendation(planted, capsys):
     planted(REPORT)
     assert run(["bench", "some-vae", "--no-tensorflow", "-q"]) == 0
-    assert find(HERE, "float32") is None
+    assert find_tuning(HERE, "float32") is None
     assert run(["bench", "some-vae", "--no-tensorflow", "-q", "--save"]) == 0
-    assert find(HERE, "float32") == Tuning(2, 64)
+    assert find_tuning(HERE, "float32") == Tuning(2, 64)
 
 
 def test_a_noisy_machine_saves_nothing(planted, capsys):
@@ -74,7 +74,7 @@ def test_a_noisy_machine_saves_nothing(planted, capsys):
     out, err = capsys.readouterr()
     assert out == f"{NOISY}\n"
     assert err.startswith("Error: the machine was too noisy") and err.count("\n") == 1
-    assert find(HERE, "float32") is None
+    assert find_tuning(HERE, "float32") is None
 
 
 @pytest.mark.parametrize("words", ["--batch 1,x", "--threads x", "--seconds 0", "--batch -1"])

@@ -47,4 +47,4 @@ def test_inspect_of_a_damaged_manifest(bundle, call):
     path = bundle / "manifest.json"
     path.write_text(path.read_text().replace('"latent_dim": 3', '"latent_dim": "3"'))
     status, _, err = call("inspect", bundle)
-    assert status == 3 and "latent_dim: expected an integer" in one_line(err)
+    assert status == 3 and "latent_dim: Expected int, got str" in one_line(err)

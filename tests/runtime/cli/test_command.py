@@ -23,8 +23,23 @@ COMMANDS = (
 )
 
 
+CONTEXT = click.Context(build_vae)
+
+
 def test_commands():
-    assert tuple(sorted(build_vae.commands)) == COMMANDS
+    assert tuple(build_vae.list_commands(CONTEXT)) == COMMANDS
+
+
+def test_commands_where_tensorflow_is_missing(monkeypatch, call):
+    monkeypatch.setattr("vae_runtime.cli.extensions.find_spec", lambda name: None)
+    light = {*COMMANDS} - {"edge", "export", "quantize", "train"}
+    assert {*build_vae.list_commands(CONTEXT)} == light
+    status, out, err = call("export", "a")
+    assert (status, out) == (3, "")
+    assert one_line(err) == (
+        "Error: build-vae export needs tensorflow, which is not installed: "
+        'pip install "build-vae[build]"'
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -44,17 +59,15 @@ def test_examples_are_parsed(command, call):
     _, out, _ = call(command, "--help")
     for line in out.split("Example:")[1].split("Options:")[0].strip().splitlines():
         name, *words = line.split()[1:]
-        build_vae.commands[name].make_context(name, words)
+        build_vae.get_command(CONTEXT, name).make_context(name, words)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_is_explained(command):
-    silent = {"count", "seed"}  # -n and --seed of sample say all by their names
-    for parameter in build_vae.commands[command].params:
-        if isinstance(parameter, click.Option) and not (
-            command == "sample" and parameter.name in silent
-        ):
-            assert parameter.help, f"{command} {parameter.name}"
+    for parameter in build_vae.get_command(CONTEXT, command).params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help[0].isupper(), f"{command} {parameter.name}"
+            assert parameter.help.endswith((".", "]")), f"{command} {parameter.name}"
 
 
 def test_version(call):

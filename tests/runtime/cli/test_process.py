@@ -63,14 +63,16 @@ def test_commands_that_use_a_bundle_never_import_tensorflow(exported, data, tmp_
         assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("package", ["tensorflow", "matplotlib"])
-def test_missing_package_of_the_build_extra(package, exported, data, tmp_path):
+@pytest.mark.parametrize(
+    ("package", "purpose"),
+    [("tensorflow", "build-vae export"), ("matplotlib", "training and exporting")],
+)
+def test_missing_package_of_the_build_extra(package, purpose, exported, data, tmp_path):
     words = ("export", tmp_path / "a", "--data", data)
     result = process(*words, before=blocked(package))
     assert (result.returncode, result.stdout) == (3, "")
     assert one_line(result.stderr.splitlines(keepends=True)[-1]) == (
-        f"Error: training and exporting needs {package}, which is not installed: "
-        'pip install "build-vae[build]"'
+        f'Error: {purpose} needs {package}, which is not installed: pip install "build-vae[build]"'
     )
     assert "Traceback" not in result.stderr
 

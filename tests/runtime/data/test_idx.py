@@ -1,4 +1,4 @@
-"""IDX files written here byte by byte, after the description of the format."""
+"""IDX files, written here byte by byte from the description of the format."""
 
 import gzip
 import struct
@@ -60,7 +60,7 @@ def test_mnist_folder(tmp_path, suffixes):
     assert load_array(tmp_path).shape == (6, 2, 3)
 
 
-def test_folder_with_half_of_mnist(tmp_path):
+def test_mnist_folder_without_its_test_images(tmp_path):
     write_mnist(tmp_path)
     (tmp_path / "t10k-images-idx3-ubyte").unlink()
     with pytest.raises(
@@ -69,7 +69,7 @@ def test_folder_with_half_of_mnist(tmp_path):
         load_dataset(tmp_path)
 
 
-def test_labels_are_no_samples(tmp_path):
+def test_labels_are_refused(tmp_path):
     (tmp_path / "x").write_bytes(idx(8, (5,), bytes(5)))
     with pytest.raises(InputError, match="give samples, not labels"):
         load_dataset(tmp_path / "x")
@@ -85,7 +85,7 @@ def test_labels_are_no_samples(tmp_path):
         ((2**20, 2**10), "a file of .* bytes cannot hold them"),
     ],
 )
-def test_header_that_lies_about_the_size(tmp_path, shape, message, zipped):
+def test_header_with_a_wrong_size(tmp_path, shape, message, zipped):
     content = idx(8, shape, bytes(5))
     (tmp_path / "x").write_bytes(gzip.compress(content) if zipped else content)
     with pytest.raises(InputError, match=message) as caught:
@@ -121,5 +121,5 @@ def test_no_samples(tmp_path):
 
 def test_gzip_of_something_else(tmp_path):
     (tmp_path / "x.gz").write_bytes(gzip.compress(b"hello"))
-    with pytest.raises(InputError, match=r"x\.gz is of no known form, expected \.npz, .* IDX"):
+    with pytest.raises(InputError, match=r"x\.gz has no known format, expected \.npz, .* IDX"):
         load_array(tmp_path / "x.gz")

@@ -4,26 +4,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from vae_runtime.data.inputs import as_batch, check_values, to_float
+from vae_runtime.data.inputs import as_batch, check_values, to_scaled_float32
 from vae_runtime.errors import InputError
 
 UNIT = (0.0, 1.0)
 
 
 def test_uint8_is_divided_by_255():
-    x = to_float(np.arange(256, dtype=np.uint8))
+    x = to_scaled_float32(np.arange(256, dtype=np.uint8))
     assert x.dtype == np.float32
     assert x.tolist() == [np.float32(i) / np.float32(255) for i in range(256)]
 
 
 def test_bool_becomes_zero_and_one():
-    x = to_float(np.array([False, True]))
+    x = to_scaled_float32(np.array([False, True]))
     assert (x.dtype, x.tolist()) == (np.float32, [0.0, 1.0])
 
 
 @pytest.mark.parametrize("dtype", ["i1", "u2", "i4", "i8", "u8", "f2", "f8", "g", ">f4", ">i2"])
 def test_other_numbers_keep_their_value(dtype):
-    x = to_float(np.array([[0, 1], [2, 100]], dtype))
+    x = to_scaled_float32(np.array([[0, 1], [2, 100]], dtype))
     assert x.dtype == np.float32
     assert x.dtype.isnative
     assert x.tolist() == [[0, 1], [2, 100]]
@@ -31,25 +31,25 @@ def test_other_numbers_keep_their_value(dtype):
 
 def test_float32_is_not_copied():
     x = np.ones((2, 3), np.float32)
-    assert to_float(x) is x
+    assert to_scaled_float32(x) is x
 
 
-def test_a_float64_beyond_float32_becomes_infinite_and_is_then_named():
-    x = to_float(np.array([[0.0], [1e300]]))
+def test_overflow_of_float32_is_an_error_that_names_the_sample():
+    x = to_scaled_float32(np.array([[0.0], [1e300]]))
     with pytest.raises(InputError, match=r"sample 1 has 1 values that are NaN or infinite"):
         check_values(x, None)
 
 
 @pytest.mark.parametrize("x", [np.ones(2, complex), np.array(["a"]), np.array([None, 1], object)])
-def test_what_is_not_a_number_is_refused(x):
+def test_dtypes_without_real_numbers_are_refused(x):
     with pytest.raises(InputError, match=f"dtype {x.dtype}, expected uint8 or float"):
-        to_float(x)
+        to_scaled_float32(x)
 
 
 @pytest.mark.parametrize("dtype", ["M8[s]", "m8[s]", "V4"])
 def test_times_and_raw_bytes_are_refused(dtype):
     with pytest.raises(InputError, match="dtype"):
-        to_float(np.zeros(2, dtype))
+        to_scaled_float32(np.zeros(2, dtype))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -71,14 +71,14 @@ def test_the_first_sample_out_of_range_is_named(bad):
 
 
 @pytest.mark.parametrize("x", [[[0.0, 1.0]], np.zeros((0, 2))])
-def test_ends_of_the_range_and_no_samples_pass(x):
+def test_limits_of_the_range_and_empty_batches_are_accepted(x):
     check_values(np.asarray(x), UNIT)
 
 
 @given(
     hnp.arrays(np.float32, (3, 4), elements=st.floats(-2, 2, width=32) | st.just(np.nan)),
 )
-def test_check_values_law(x):
+def test_check_values_names_the_first_bad_sample(x):
     bad = [i for i, row in enumerate(x.tolist()) if not all(0 <= value <= 1 for value in row)]
     if not bad:
         check_values(x, UNIT)
@@ -87,12 +87,12 @@ def test_check_values_law(x):
         check_values(x, UNIT)
 
 
-def test_a_batch_passes_as_it_is():
+def test_a_batch_is_returned_unchanged():
     x = np.zeros((2, 4, 3, 1), np.uint8)
     assert as_batch(x, (4, 3, 1)) is x
 
 
-def test_the_channel_axis_of_one_channel_may_be_left_out():
+def test_the_channel_axis_is_optional_for_one_channel():
     x = np.arange(24).reshape(2, 4, 3)
     batch = as_batch(x, (4, 3, 1))
     assert batch.shape == (2, 4, 3, 1)
@@ -100,7 +100,7 @@ def test_the_channel_axis_of_one_channel_may_be_left_out():
     np.testing.assert_array_equal(batch[..., 0], x)
 
 
-def test_lists_are_taken():
+def test_lists_are_converted():
     assert as_batch([[1, 2], [3, 4]], (2,)).tolist() == [[1, 2], [3, 4]]
 
 

@@ -1,4 +1,4 @@
-"""Data sets by name. Keras is replaced: nothing here needs it, nor the network."""
+"""Data sets by name. A stub replaces Keras, so no test needs Keras or the network."""
 
 import hashlib
 import subprocess
@@ -95,12 +95,12 @@ def test_without_keras(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"key": "x"}, "digits is none"),
+        ({"key": "x"}, "digits is not one: drop the key"),
         ({"image_size": (4, 4)}, "digits holds arrays"),
         ({"channels": 1}, "digits holds arrays"),
     ],
 )
 @pytest.mark.parametrize("load", [load_array, load_dataset])
-def test_options_that_a_name_does_not_take(load, options, message):
+def test_options_that_do_not_apply_to_a_name(load, options, message):
     with pytest.raises(OptionError, match=message):
         load("digits", **options)

@@ -1,4 +1,4 @@
-"""`.npy` and `.npz` files through both public functions, sound ones and bad ones."""
+"""Valid and damaged `.npy` and `.npz` files, read with both public functions."""
 
 import io
 import zipfile
@@ -44,7 +44,7 @@ def test_keras_layout_of_x_train_only(tmp_path):
     assert (load_array(tmp_path / "a.npz") == X).all()
 
 
-def test_single_array_whatever_its_name(tmp_path):
+def test_single_array_of_any_name(tmp_path):
     np.savez(tmp_path / "a.npz", pictures=X)
     assert (load_array(tmp_path / "a.npz") == X).all()
     assert load_dataset(str(tmp_path / "a.npz"), split_seed=3).split_seed == 3
@@ -59,7 +59,7 @@ def test_key_wins_over_the_layout(tmp_path):
 @pytest.mark.parametrize(
     ("key", "message"), [("b", "has no array 'b'"), (None, "name the one to use, such as --key x")]
 )
-def test_choice_that_cannot_be_made_lists_names_and_shapes(tmp_path, key, message):
+def test_unclear_choice_lists_names_and_shapes(tmp_path, key, message):
     np.savez(tmp_path / "a.npz", images=X, labels=np.zeros(40))
     with pytest.raises(InputError, match=message) as caught:
         load_dataset(tmp_path / "a.npz", key=key)
@@ -76,7 +76,7 @@ def test_archive_without_arrays(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_npy_is_mapped(tmp_path, dtype, order):
+def test_npy_is_memory_mapped(tmp_path, dtype, order):
     np.save(tmp_path / "a.npy", np.asarray(X, dtype, order))
     x = load_array(tmp_path / "a.npy")
     assert isinstance(x, np.memmap)
@@ -130,7 +130,7 @@ def test_truncated_npy(tmp_path, size):
         load_array(path)
 
 
-def test_npy_with_bytes_left_over(tmp_path):
+def test_npy_with_extra_bytes(tmp_path):
     path = tmp_path / "a.npy"
     np.save(path, X)
     path.write_bytes(path.read_bytes() + b"\0")
@@ -138,7 +138,7 @@ def test_npy_with_bytes_left_over(tmp_path):
         load_array(path)
 
 
-def lying_header(shape):
+def npy_header(shape):
     stream = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         stream, {"descr": "|u1", "fortran_order": False, "shape": shape}
@@ -147,8 +147,8 @@ def lying_header(shape):
 
 
 @pytest.mark.parametrize("shape", [(2**62,), (2**40, 2**40), (-4, -25)])
-def test_header_that_promises_what_is_not_there(tmp_path, shape):
-    content = lying_header(shape) + bytes(100)
+def test_header_with_a_wrong_shape(tmp_path, shape):
+    content = npy_header(shape) + bytes(100)
     (tmp_path / "a.npy").write_bytes(content)
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("x.npy", content)
@@ -168,7 +168,7 @@ def test_member_that_claims_more_than_its_compressed_bytes_can_hold(tmp_path):
         load_array(path)
 
 
-def test_npz_that_is_something_else(tmp_path):
+def test_npz_that_is_not_a_zip_file(tmp_path):
     (tmp_path / "a.npz").write_text("hello")
     with pytest.raises(InputError, match=r"a\.npz is not a readable npz file \(File is not a zip"):
         load_array(tmp_path / "a.npz")

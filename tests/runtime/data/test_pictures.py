@@ -49,7 +49,7 @@ def test_folder_as_data_set(tmp_path):
     assert dataset.input_shape == (4, 5, 3)
 
 
-def test_order_is_that_of_relative_paths_and_other_files_are_left_out(tmp_path):
+def test_pictures_are_ordered_by_relative_path_and_other_files_skipped(tmp_path):
     for i, name in enumerate(["b.png", "a/z.png", "a/b/c.png", "c.png"]):
         save(tmp_path / name, GREY[i])
     for name in [".hidden.png", ".hidden/a.png", "a/.b/c.png"]:
@@ -110,8 +110,7 @@ def test_sizes_that_differ_name_the_first_file_and_the_remedy(tmp_path):
 def test_unreadable_picture_is_named(tmp_path, name, content):
     save_all(tmp_path, GREY)
     if content == "cut":
-        noise = RNG.integers(0, 256, (64, 64), dtype=np.uint8)
-        save(tmp_path / name, noise)
+        save(tmp_path / name, RNG.integers(0, 256, (64, 64), dtype=np.uint8))
         content = (tmp_path / name).read_bytes()[:1000]
     (tmp_path / "3.png").unlink(missing_ok=True)
     (tmp_path / name).write_bytes(content)
@@ -128,11 +127,11 @@ def test_unreadable_single_picture_is_named(tmp_path, name):
 
 def test_folder_without_pictures(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(InputError, match=r"has no pictures \(bmp, gif, jpeg, .*webp\)"):
+    with pytest.raises(InputError, match=r"has no pictures \(\.bmp, \.gif, \.jpeg, .*\.webp\)"):
         load_dataset(tmp_path)
 
 
-def test_one_picture_is_a_batch_of_one_but_no_data_set(tmp_path):
+def test_one_picture_is_a_batch_of_one_but_not_a_data_set(tmp_path):
     save(tmp_path / "a.png", RGB[0])
     save(tmp_path / "a.bmp", GREY[0])
     assert (load_array(tmp_path / "a.png") == RGB[:1]).all()
@@ -173,7 +172,7 @@ def test_png_of_every_mode(tmp_path, image, channels, options):
     with Image.open(tmp_path / "a.png") as saved:
         if saved.mode == "I;16":  # the high byte is kept
             expected = (np.asarray(saved) >> 8)[..., np.newaxis]
-        else:  # laid on black
+        else:  # composited onto black
             rgba = np.asarray(saved.convert("RGBA")).astype(np.float64)
             expected = np.floor(rgba[..., :3] * rgba[..., 3:] / 255 + 0.5)[..., :channels]
     assert load_array(tmp_path / "a.png").tolist() == [expected.tolist()]
@@ -182,7 +181,7 @@ def test_png_of_every_mode(tmp_path, image, channels, options):
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
 @pytest.mark.parametrize("pixels", [GREY[0], RGB[0]], ids=["grey", "rgb"])
-def test_channels_that_are_asked_for(tmp_path, pixels, channels, mode):
+def test_requested_channels(tmp_path, pixels, channels, mode):
     save(tmp_path / "a.png", pixels)
     found = load_array(tmp_path / "a.png", channels=channels)
     expected = np.asarray(Image.fromarray(pixels).convert(mode)).reshape(1, 4, 5, channels)
@@ -209,7 +208,7 @@ def test_pixels_that_are_not_8_or_16_bits(tmp_path, pixels):
 @pytest.mark.parametrize("name", ["a.jpg", "a.png"])
 def test_exif_orientation_is_applied(tmp_path, name):
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn by a quarter to the right
+    exif[0x0112] = 6  # rotated by 90 degrees
     save(tmp_path / name, GREY[0], exif=exif)
     assert load_array(tmp_path / name).shape == (1, 5, 4, 1)
 

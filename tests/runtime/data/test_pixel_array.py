@@ -1,4 +1,4 @@
-"""Pictures beyond the limit are decoded into a file that has no name."""
+"""Pictures above the memory limit are decoded into a temporary file without a name."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from vae_builder.data import Rows, load_dataset
-from vae_runtime.data.pixel_array import pixel_array
+from vae_runtime.data.pixel_array import allocate_pixels
 from vae_runtime.data.sources import load_array
 from vae_runtime.errors import InputError
 
@@ -20,8 +20,8 @@ RGB = RNG.integers(0, 256, (9, 4, 5, 3), dtype=np.uint8)
 
 @pytest.fixture
 def limit(monkeypatch, tmp_path):
-    """Lets 9 grey pictures stay in memory, and keeps temporary files in a folder of their own."""
-    monkeypatch.setattr("vae_runtime.data.pixel_array.IN_MEMORY_BYTES", GREY.size)
+    """Set the limit to 9 grey pictures; temporary files go to the folder that it returns."""
+    monkeypatch.setattr("vae_runtime.data.pixel_array.MAX_IN_MEMORY_BYTES", GREY.size)
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
@@ -35,27 +35,27 @@ def save_all(folder, pictures):
     return folder
 
 
-def test_up_to_the_limit_in_memory_beyond_it_mapped(limit):
-    assert type(pixel_array(GREY.shape)) is np.ndarray
-    mapped = pixel_array((10, *GREY.shape[1:]))
+def test_arrays_above_the_limit_are_memory_mapped(limit):
+    assert type(allocate_pixels(GREY.shape)) is np.ndarray
+    mapped = allocate_pixels((10, *GREY.shape[1:]))
     assert isinstance(mapped, np.memmap)
     assert (mapped.shape, mapped.dtype) == ((10, 4, 5, 1), np.uint8)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="an open file keeps its name")
 def test_the_file_has_no_name_from_the_start(limit):
-    mapped = pixel_array(RGB.shape)
+    mapped = allocate_pixels(RGB.shape)
     mapped[:] = RGB
     assert list(limit.iterdir()) == []
     assert (mapped == RGB).all()
 
 
-def test_folder_beyond_the_limit_is_the_same_data_set(limit, tmp_path, monkeypatch):
+def test_folder_above_the_limit_is_the_same_data_set(limit, tmp_path, monkeypatch):
     folder = save_all(tmp_path / "faces", RGB)
     mapped = load_dataset(folder)
     assert isinstance(load_array(folder), np.memmap)
     assert isinstance(mapped.train, Rows)
-    monkeypatch.setattr("vae_runtime.data.pixel_array.IN_MEMORY_BYTES", 1 << 20)
+    monkeypatch.setattr("vae_runtime.data.pixel_array.MAX_IN_MEMORY_BYTES", 1 << 20)
     in_memory = load_dataset(folder)
     assert isinstance(in_memory.train, np.ndarray)
     assert in_memory.digest == mapped.digest
@@ -63,15 +63,15 @@ def test_folder_beyond_the_limit_is_the_same_data_set(limit, tmp_path, monkeypat
 
 @pytest.mark.parametrize("first", [1, 5, 8])
 @pytest.mark.parametrize("nbytes", [0, 1 << 20])
-def test_colour_after_grey_keeps_the_grey_ones(limit, tmp_path, monkeypatch, first, nbytes):
-    monkeypatch.setattr("vae_runtime.data.pixel_array.IN_MEMORY_BYTES", nbytes)
+def test_grey_pictures_before_colour_become_rgb(limit, tmp_path, monkeypatch, first, nbytes):
+    monkeypatch.setattr("vae_runtime.data.pixel_array.MAX_IN_MEMORY_BYTES", nbytes)
     pictures = [*GREY[:first], *RGB[first:]]
     x = load_array(save_all(tmp_path / "faces", pictures))
     expected = np.stack([np.broadcast_to(p, (4, 5, 3)) for p in pictures])
     np.testing.assert_array_equal(x, expected)
 
 
-def test_more_than_a_part_of_grey_before_colour(tmp_path):
+def test_more_grey_pictures_than_one_copy_step_before_colour(tmp_path):
     folder = tmp_path / "faces"
     folder.mkdir()
     for i in range(1100):
@@ -83,13 +83,13 @@ def test_more_than_a_part_of_grey_before_colour(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="cannot reserve space")
-def test_no_room(limit, monkeypatch):
+def test_disk_without_space(limit, monkeypatch):
     def refuse(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.posix_fallocate", refuse)
     with pytest.raises(InputError) as caught:
-        pixel_array((10**6, 64, 64, 3))
+        allocate_pixels((10**6, 64, 64, 3))
     assert str(caught.value) == (
         f"the pictures take 12.3 GB once decoded, {limit} cannot hold them (No space left on "
         "device): set TMPDIR to a folder with room, or make them smaller with --image-size"

@@ -1,10 +1,10 @@
-"""Whatever a parser raises becomes one line that names the file."""
+"""Errors of file parsers become one-line `InputError`s that name the file."""
 
 import zlib
 
 import pytest
 
-from vae_runtime.data.reading import reading
+from vae_runtime.data.reading import wrap_read_errors
 from vae_runtime.errors import InputError, MissingExtraError
 
 
@@ -18,14 +18,14 @@ from vae_runtime.errors import InputError, MissingExtraError
         (MemoryError(), r"a\.npz does not fit in memory: give fewer samples"),
     ],
 )
-def test_errors_of_parsers(error, message):
-    with pytest.raises(InputError, match=message) as caught, reading("a.npz", "npz file"):
+def test_errors_of_parsers_are_wrapped(error, message):
+    with pytest.raises(InputError, match=message) as caught, wrap_read_errors("a.npz", "npz file"):
         raise error
     assert caught.value.__cause__ is error
 
 
 @pytest.mark.parametrize("error", [InputError("x"), MissingExtraError("x", "y", "z")])
-def test_our_own_errors_pass(error):
-    with pytest.raises(type(error)) as caught, reading("a.npz", "npz file"):
+def test_errors_of_build_vae_are_not_wrapped(error):
+    with pytest.raises(type(error)) as caught, wrap_read_errors("a.npz", "npz file"):
         raise error
     assert caught.value is error

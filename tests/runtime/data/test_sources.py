@@ -1,4 +1,4 @@
-"""How a source is told apart, and what is said of one that is none."""
+"""Formats of sources, and errors for a source that cannot be read."""
 
 import os
 
@@ -30,7 +30,7 @@ def test_missing_source_lists_names_and_forms(load, source, tmp_path, monkeypatc
 @both
 def test_unknown_extension_lists_what_is_readable(load, tmp_path):
     (tmp_path / "a.txt").write_text("1,2")
-    with pytest.raises(InputError, match=r"a\.txt is of no known form, expected \.npz, .* IDX"):
+    with pytest.raises(InputError, match=r"a\.txt has no known format, expected \.npz, .* IDX"):
         load(tmp_path / "a.txt")
 
 
@@ -64,7 +64,7 @@ def test_file_that_may_not_be_read(load, tmp_path, monkeypatch):
 
 
 @both
-def test_name_too_long_for_the_system(load):
+def test_path_too_long_for_the_system(load):
     with pytest.raises(InputError, match=r"cannot be read \(File name too long\)"):
         load("x" * 5000)
 
@@ -79,7 +79,7 @@ def test_pipe_is_refused_and_does_not_hang(load, tmp_path):
 @both
 @pytest.mark.parametrize("options", [{"image_size": (4, 4)}, {"channels": 3}])
 @pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.idx"])
-def test_picture_options_are_for_pictures(load, options, name, tmp_path):
+def test_picture_options_are_only_for_pictures(load, options, name, tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((9, 2)))
     np.savez(tmp_path / "a.npz", np.zeros((9, 2)))
     (tmp_path / "a.idx").write_bytes(bytes.fromhex("00000801 00000000"))
@@ -89,11 +89,11 @@ def test_picture_options_are_for_pictures(load, options, name, tmp_path):
 
 @both
 @pytest.mark.parametrize("name", ["a.npy", "a.idx", "folder"])
-def test_key_is_for_npz(load, name, tmp_path):
+def test_key_is_only_for_npz(load, name, tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((9, 2)))
     (tmp_path / "a.idx").write_bytes(bytes.fromhex("00000801 00000000"))
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OptionError, match=rf"key 'x' names an array of an \.npz file, .*{name} is"):
+    with pytest.raises(OptionError, match=rf"key 'x' is for \.npz files, .*{name} is not one"):
         load(tmp_path / name, key="x")
 
 

@@ -1,4 +1,4 @@
-"""Standardisation: literal values, its inverse, and constants that do not fit."""
+"""Standardisation, its inverse, and constants that are refused."""
 
 import math
 
@@ -14,17 +14,18 @@ X = np.random.default_rng(0).normal(5, 3, (4, 2, 3, 3)).astype(np.float32)
 @pytest.mark.parametrize(
     ("mean", "scale"), [((5.0,), (3.0,)), ((4.0, 5.0, 6.0), (1.0, 2.0, 3.0)), ((5.0,), (1, 2, 3))]
 )
-def test_values_and_back(mean, scale):
+def test_restore_inverts_standardize(mean, scale):
     constants = Standardization(mean, scale)
     constants.check(X.shape[1:])
     expected = (X - np.asarray(mean, np.float32)) / np.asarray(scale, np.float32)
-    seen = standardize(np, constants, X)
-    assert seen.dtype == np.float32
-    np.testing.assert_array_equal(seen, expected)
-    np.testing.assert_allclose(restore(np, constants, seen), X, rtol=1e-6, atol=1e-6)
+    standardized = standardize(np, constants, X)
+    assert standardized.dtype == np.float32
+    np.testing.assert_array_equal(standardized, expected)
+    restored = restore(np, constants, standardized)
+    np.testing.assert_allclose(restored, X, rtol=1e-6, atol=1e-6)
 
 
-def test_without_constants_nothing_is_done():
+def test_without_constants_values_are_unchanged():
     assert standardize(np, None, X) is X and restore(np, None, X) is X
 
 

@@ -1,4 +1,4 @@
-"""CSV and Parquet as vectors: layouts that are read, and cells that are refused by name."""
+"""CSV and Parquet files: layouts that can be read, and errors that name the bad cell."""
 
 import sys
 
@@ -48,7 +48,7 @@ def test_csv(tmp_path, delimiter, header, end, name):
         "# width,height\n1,2\n3,4\n",
     ],
 )
-def test_csv_as_programs_write_it(tmp_path, content):
+def test_csv_layouts_of_other_programs(tmp_path, content):
     assert load_array(write(tmp_path, content)).tolist() == [[1, 2], [3, 4]]
 
 
@@ -110,7 +110,7 @@ def test_csv_that_is_refused(tmp_path, content, message):
 
 @pytest.mark.parametrize("options", [{"key": "a"}, {"channels": 1}, {"image_size": (2, 2)}])
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
-def test_options_that_a_table_does_not_take(tmp_path, options, name):
+def test_options_that_do_not_apply_to_a_table(tmp_path, options, name):
     with pytest.raises(OptionError, match="drop"):
         load_array(write(tmp_path, "1,2\n", name), **options)
 
@@ -203,7 +203,7 @@ def test_parquet_without_pyarrow(tmp_path, monkeypatch):
         (['"two\nlines"', "b" * 300, '"x, y"'], ("two lines", "b" * 200, "x, y")),
     ],
 )
-def test_names_of_columns(tmp_path, header, columns):
+def test_column_names(tmp_path, header, columns):
     path = write(tmp_path, text(X, ",", header))
     assert columns_of(path) == columns
     dataset = load_dataset(path)
@@ -211,19 +211,19 @@ def test_names_of_columns(tmp_path, header, columns):
     assert data_spec(dataset).columns == columns
 
 
-def test_names_of_columns_in_parquet(tmp_path):
+def test_column_names_in_parquet(tmp_path):
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")
     pq.write_table(pa.table({"t": [1.0, 2.0, 3.0], "p": [4, 5, 6]}), tmp_path / "t.parquet")
     assert columns_of(tmp_path / "t.parquet") == ("t", "p")
 
 
-def test_names_of_columns_are_as_many_as_elements():
+def test_number_of_column_names_must_match_the_shape():
     with pytest.raises(InputError, match=r"2 names of columns for samples of shape \(3,\)"):
         Dataset.from_arrays("x", X, columns=("a", "b"))
 
 
-def test_names_that_no_manifest_has_room_for_are_left_out():
+def test_column_names_that_are_too_long_for_the_manifest_are_omitted():
     x = np.zeros((4, 2000))
     dataset = Dataset.from_arrays("x", x, columns=tuple(f"{i:0200}" for i in range(2000)))
     assert data_spec(dataset).columns is None

@@ -1,4 +1,4 @@
-"""Windows of convolutions: bounded, and never to sizes below 0."""
+"""Windows of convolutions and pools are bounded and never lead to negative sizes."""
 
 import pytest
 
@@ -9,7 +9,7 @@ PLAIN = {"kernel_shape": [4, 4], "strides": [2, 2], "dilations": [1, 1], "pads":
 
 
 @pytest.mark.parametrize("operator", ["Conv", "ConvTranspose", "MaxPool"])
-def test_plain_windows(operator):
+def test_valid_windows(operator):
     check_windows(operator, PLAIN)
     check_windows(operator, {"group": 1})
     check_windows(operator, {"pads": [0, 0, 0, 0]})
@@ -36,20 +36,20 @@ def test_windows_out_of_bounds(operator, name, value):
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
-        ({"pads": [2, 1, 2, 1]}, "takes away more than its kernel adds"),
-        ({"pads": [127, 1, 1, 1]}, "takes away more than its kernel adds"),
+        ({"pads": [2, 1, 2, 1]}, "removes more by its pads than its kernel adds"),
+        ({"pads": [127, 1, 1, 1]}, "removes more by its pads than its kernel adds"),
         ({"pads": [1, 1]}, "pads of another length than its kernel"),
         ({"kernel_shape": [4]}, "pads of another length than its kernel"),
         ({"dilations": [1]}, "pads of another length than its kernel"),
     ],
 )
-def test_what_a_transposed_convolution_takes_away(change, rule):
+def test_pads_of_a_transposed_convolution_are_bounded(change, rule):
     with pytest.raises(GraphError, match=rule):
         check_windows("ConvTranspose", PLAIN | change)
-    check_windows("Conv", PLAIN | change)  # a convolution adds what it is padded with
+    check_windows("Conv", PLAIN | change)  # pads make the output of a plain convolution larger
 
 
 def test_dilation_makes_a_kernel_larger():
     check_windows("ConvTranspose", PLAIN | {"dilations": [2, 2], "pads": [3, 3, 3, 3]})
-    with pytest.raises(GraphError, match="takes away more"):
+    with pytest.raises(GraphError, match="removes more"):
         check_windows("ConvTranspose", PLAIN | {"dilations": [2, 2], "pads": [3, 3, 4, 3]})

@@ -1,4 +1,4 @@
-"""The wire format, held against the protobuf package that wrote it."""
+"""The reader of the wire format, compared with the protobuf package."""
 
 import struct
 
@@ -7,19 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import AttributeProto
 
-from vae_runtime.graph.operators import ATTRIBUTE
-from vae_runtime.graph.protobuf import Field, Kind, Message, Reader, WireError
+from vae_runtime.graph.operators import ATTRIBUTE_PROTO
+from vae_runtime.graph.protobuf import Field, FieldKind, Message, Reader, WireError
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 SOME = Message(
     "some",
     {
-        1: Field("number", Kind.INT),
-        2: Field("numbers", Kind.INT, repeated=True),
-        3: Field("text", Kind.TEXT),
-        4: Field("inner", Kind.BYTES),
-        5: Field("float", Kind.FLOAT),
-        6: Field("secret", Kind.REFUSED),
+        1: Field("number", FieldKind.INT),
+        2: Field("numbers", FieldKind.INT, repeated=True),
+        3: Field("text", FieldKind.TEXT),
+        4: Field("inner", FieldKind.BYTES),
+        5: Field("float", FieldKind.FLOAT),
+        6: Field("secret", FieldKind.REFUSED),
     },
 )
 
@@ -35,9 +35,9 @@ def read(data, message=SOME, limit=100):
     st.lists(INT64, max_size=9),
     st.lists(st.floats(width=32, allow_nan=False), max_size=9),
 )
-def test_what_protobuf_writes_is_read_back(name, i, f, ints, floats):
+def test_a_message_of_the_protobuf_package_is_read_back(name, i, f, ints, floats):
     proto = AttributeProto(name=name, i=i, f=f, ints=ints, floats=floats, strings=[name.encode()])
-    found = read(proto.SerializeToString(), ATTRIBUTE)
+    found = read(proto.SerializeToString(), ATTRIBUTE_PROTO)
     assert (found["name"], found["i"], found["f"]) == (name, i, f)
     assert (found["ints"], found["floats"]) == (ints, floats)
     assert bytes(found["strings"][0]) == name.encode()
@@ -76,22 +76,22 @@ def test_repeated_numbers_packed_or_not():
         (b"\x12\x65" + b"\x01" * 101, "more than 100 fields"),
     ],
 )
-def test_what_is_not_the_one_way_to_write_it(data, rule):
+def test_damaged_or_ambiguous_messages(data, rule):
     with pytest.raises(WireError, match=rule):
         read(data)
 
 
-def test_packed_floats_of_odd_length():
+def test_packed_floats_with_a_partial_element():
     data = b"\x3a\x06" + struct.pack("<f", 1.5) + b"\0\0"
     with pytest.raises(WireError, match="packed floats have 6 bytes"):
-        read(data, ATTRIBUTE)
+        read(data, ATTRIBUTE_PROTO)
 
 
 def test_packed_floats_count_as_fields():
     data = b"\x3a\x90\x01" + bytes(144)
-    assert read(data, ATTRIBUTE)["floats"] == [0.0] * 36
+    assert read(data, ATTRIBUTE_PROTO)["floats"] == [0.0] * 36
     with pytest.raises(WireError, match="more than 36 fields"):
-        read(data, ATTRIBUTE, limit=36)
+        read(data, ATTRIBUTE_PROTO, limit=36)
 
 
 def test_bytes_are_not_copied():

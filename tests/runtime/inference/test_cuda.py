@@ -1,4 +1,4 @@
-"""What holds on a GPU; run where ONNX Runtime has CUDA, `pytest -m gpu`."""
+"""Tests on a GPU: `pytest -m gpu`, with an ONNX Runtime that has CUDA."""
 
 import numpy as np
 import onnxruntime
@@ -6,11 +6,11 @@ import pytest
 
 import vae_runtime
 from vae_runtime.inference.providers import PROVIDER_OPTIONS
-from vae_runtime.proof.parity import read_reference
+from vae_runtime.proof.reference import read_reference
 
 CUDA = "CUDAExecutionProvider"
 TF32_RTOL = 2e-3
-"""Products of factors with 10 bits: each is off by up to 2**-10."""
+"""TF32 rounds the factors of a product to 10 bits: each is off by up to 2**-10."""
 
 pytestmark = [
     pytest.mark.gpu,
@@ -22,21 +22,21 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("preset", ["dense", "conv"])
-def test_a_gpu_proves_itself(exported, preset):
+def test_verify_passes_on_a_gpu(exported, preset):
     vae = vae_runtime.load(exported(preset), providers="cuda")
     assert vae.providers[0] == CUDA
     report = vae.verify()
     assert report.passed and report.provider == "cuda", str(report)
 
 
-def test_the_options_reach_the_provider(exported):
+def test_provider_options_reach_onnx_runtime(exported):
     vae = vae_runtime.load(exported(), providers="cuda")
     session = vae._sessions.session("loss")
     options = session.get_provider_options()[CUDA]
     assert {name: options[name] for name in PROVIDER_OPTIONS[CUDA]} == PROVIDER_OPTIONS[CUDA]
 
 
-def test_arrays_on_the_gpu_stay_there(exported):
+def test_ort_values_on_the_gpu_stay_there(exported):
     vae = vae_runtime.load(exported(), providers="cuda")
     reference = read_reference(vae.bundle)
     values = {
@@ -49,7 +49,7 @@ def test_arrays_on_the_gpu_stay_there(exported):
 
 
 @pytest.mark.parametrize("preset", ["dense", "conv"])
-def test_tf32_stays_within_a_tolerance_of_its_own(exported, preset):
+def test_tf32_stays_within_a_wider_tolerance(exported, preset):
     bundle = vae_runtime.Bundle(exported(preset))
     reference = read_reference(bundle)
     session = onnxruntime.InferenceSession(

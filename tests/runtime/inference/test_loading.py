@@ -1,4 +1,4 @@
-"""From a path to a runtime: what is refused, and folders that are exchanged meanwhile."""
+"""`load`: arguments that are refused, and bundles that are replaced during a load."""
 
 import shutil
 import threading
@@ -18,7 +18,7 @@ def test_options_below_one_are_refused(exported, option, value):
         vae_runtime.load(exported(), **{option: value})
 
 
-def test_a_bundle_that_is_republished_meanwhile_still_loads(exported, tmp_path):
+def test_a_bundle_that_is_replaced_during_the_load_still_loads(exported, tmp_path):
     from vae_export.publish import publishing
 
     target = tmp_path / "small-vae"
@@ -45,8 +45,8 @@ def test_a_bundle_that_is_republished_meanwhile_still_loads(exported, tmp_path):
     assert loads > 0
 
 
-def test_a_folder_with_the_number_of_an_old_one_is_another(bundle, monkeypatch):
-    """A file system gives the number of a removed folder to the next; times tell them apart."""
+def test_a_new_folder_with_a_reused_inode_number_is_noticed(bundle, monkeypatch):
+    """A file system may reuse the inode number of a removed folder; the times differ."""
     before = loading._identity(bundle)
     aside = bundle.rename(bundle.with_name("aside"))
     shutil.copytree(aside, bundle)

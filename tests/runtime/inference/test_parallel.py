@@ -1,4 +1,4 @@
-"""Batches in parts: every sample once, results and errors as where one follows another."""
+"""Batches split among threads: every sample once, with the results and errors of one thread."""
 
 import gc
 import subprocess
@@ -13,17 +13,21 @@ from hypothesis import strategies as st
 
 import vae_runtime
 from vae_runtime import InputError
-from vae_runtime.inference.parallel import Parts, Team, min_samples, worthwhile
+from vae_runtime.inference.parallel import (
+    BatchThreadPool,
+    min_samples_per_thread,
+    should_split,
+    split_batch,
+)
 
 COUNT = 160
 
 
 @given(st.integers(1, 5000), st.integers(1, 600), st.integers(1, 9))
-def test_parts_hold_every_sample_once_and_are_as_many_for_each_thread(count, batch_size, threads):
-    parts = Parts(count, batch_size, threads)
-    slices = [parts[i] for i in range(len(parts))]
-    assert [i for part in slices for i in range(count)[part]] == list(range(count))
-    sizes = [part.stop - part.start for part in slices]
+def test_parts_cover_every_sample_once_and_divide_among_threads(count, batch_size, threads):
+    parts = list(split_batch(count, batch_size, threads))
+    assert [i for part in parts for i in range(count)[part]] == list(range(count))
+    sizes = [part.stop - part.start for part in parts]
     assert max(sizes) <= batch_size and max(sizes) - min(sizes) <= 1
     assert len(parts) % threads == 0
     assert len(parts) - threads < count / batch_size
@@ -39,43 +43,43 @@ def test_parts_hold_every_sample_once_and_are_as_many_for_each_thread(count, bat
         ({"MatMulInteger"}, 64),
     ],
 )
-def test_every_thread_needs_some_samples(operators, least):
-    assert not worthwhile(10**6, 1, operators)
+def test_a_batch_is_split_if_every_thread_gets_enough_samples(operators, least):
+    assert not should_split(10**6, 1, operators)
     for threads in (2, 3):
-        assert worthwhile(threads * least, threads, operators)
-        assert not worthwhile(threads * least - 1, threads, operators)
+        assert should_split(threads * least, threads, operators)
+        assert not should_split(threads * least - 1, threads, operators)
 
 
-def test_parts_are_worked_on_at_once():
-    meeting = threading.Barrier(3, timeout=30)  # nobody passes before three are there
-    Team(3).run(lambda part: meeting.wait(), Parts(3, 1, 3))
+def test_parts_are_computed_at_the_same_time():
+    barrier = threading.Barrier(3, timeout=30)  # opens when three threads wait
+    BatchThreadPool(3).run(lambda part: barrier.wait(), split_batch(3, 1, 3))
 
 
-def test_a_team_of_one_works_through_all_parts():
+def test_one_thread_computes_all_parts():
     seen = []
-    Team(1).run(seen.append, Parts(5, 2, 1))
+    BatchThreadPool(1).run(seen.append, split_batch(5, 2, 1))
     assert seen == [slice(0, 1), slice(1, 3), slice(3, 5)]
 
 
-def test_callers_that_share_a_team_do_not_wait_for_each_other():
-    """A caller whose helpers are busy elsewhere does its parts itself."""
-    team, entered, leave = Team(2), threading.Barrier(3, timeout=30), threading.Event()
+def test_callers_that_share_a_pool_do_not_wait_for_each_other():
+    """A caller computes its parts itself if the pool's threads are busy for another caller."""
+    shared, entered, leave = BatchThreadPool(2), threading.Barrier(3, timeout=30), threading.Event()
 
     def block(part):
         entered.wait()
         assert leave.wait(30)
 
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(team.run, block, Parts(2, 1, 2))
-        entered.wait()  # the first caller and its helper are both inside
+        first = pool.submit(shared.run, block, split_batch(2, 1, 2))
+        entered.wait()  # the first caller and its helper both run `block` now
         seen = []
-        team.run(seen.append, Parts(4, 1, 2))
+        shared.run(seen.append, split_batch(4, 1, 2))
         assert len(seen) == 4 and not first.done()
         leave.set()
         first.result(30)
 
 
-def test_the_first_failure_is_raised_and_ends_the_work():
+def test_the_first_failure_is_raised_and_no_further_parts_start():
     seen = []
 
     def work(part):
@@ -84,40 +88,43 @@ def test_the_first_failure_is_raised_and_ends_the_work():
             raise ValueError(part.start)
 
     with pytest.raises(ValueError, match=r"^3$"):
-        Team(2).run(work, Parts(1000, 1, 2))
+        BatchThreadPool(2).run(work, split_batch(1000, 1, 2))
     assert len(seen) < 10
 
 
-AT_THE_END = """
+AFTER_MAIN_THREAD = """
 import sys, threading
 import numpy, vae_runtime
-from vae_runtime.inference.parallel import Parts, Team
-main, ended, team, seen = threading.main_thread(), [], Team(2), []
+from vae_runtime.inference.parallel import BatchThreadPool, split_batch
+main, pool, seen = threading.main_thread(), BatchThreadPool(2), []
 if "begun" in sys.argv:
-    team.run(lambda part: None, Parts(4, 1, 2))
+    pool.run(lambda part: None, split_batch(4, 1, 2))
 def work():
     main.join()
-    team.run(seen.append, Parts(4, 1, 2))
+    pool.run(seen.append, split_batch(4, 1, 2))
     print(sorted(part.start for part in seen))
 threading.Thread(target=work).start()
 """
 
 
 @pytest.mark.parametrize("words", [[], ["begun"]])
-def test_a_thread_that_outlives_the_main_one_does_all_parts_itself(words):
+def test_a_thread_that_outlives_the_main_thread_computes_all_parts_itself(words):
     result = subprocess.run(
-        [sys.executable, "-c", AT_THE_END, *words], capture_output=True, text=True, check=True
+        [sys.executable, "-c", AFTER_MAIN_THREAD, *words],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert (result.stdout, result.stderr) == ("[0, 1, 2, 3]\n", "")
 
 
-def test_threads_end_with_their_team():
+def test_threads_end_with_their_pool():
     before = set(threading.enumerate())
-    team = Team(4)
-    team.run(lambda part: None, Parts(100, 1, 4))
+    pool = BatchThreadPool(4)
+    pool.run(lambda part: None, split_batch(100, 1, 4))
     helpers = set(threading.enumerate()) - before
     assert helpers
-    del team
+    del pool
     gc.collect()
     for helper in helpers:
         helper.join(30)
@@ -127,13 +134,14 @@ def test_threads_end_with_their_team():
 @pytest.mark.parametrize("batch_size", [5, 64, 1000])
 @pytest.mark.parametrize("threads", [2, 3])
 @pytest.mark.parametrize("count", [COUNT - 3, COUNT])
-def test_a_batch_in_parts_has_the_losses_of_one_after_another(exported, count, threads, batch_size):
-    rng = np.random.default_rng(0)
+def test_several_threads_give_the_results_of_one(exported, count, threads, batch_size):
+    rng, done = np.random.default_rng(0), []
     x = rng.random((count, 8, 8, 1), dtype=np.float32)
     eps = rng.standard_normal((count, 3))
     alone = vae_runtime.load(exported(), threads=1)
     vae = vae_runtime.load(exported(), threads=threads, batch_size=batch_size)
-    found, expected = vae.loss(x, eps), alone.loss(x, eps)
+    found, expected = vae.loss(x, eps, on_progress=done.append), alone.loss(x, eps)
+    assert sum(done) == count and max(done) <= batch_size
     for name, value in vars(expected).items():
         np.testing.assert_allclose(getattr(found, name), value, rtol=2e-6, atol=2e-6)
     np.testing.assert_allclose(vae.reconstruct(x), alone.reconstruct(x), rtol=1e-5, atol=1e-6)
@@ -149,10 +157,10 @@ def test_the_first_bad_sample_is_named(exported, bad):
 
 
 @pytest.mark.parametrize("preset", ["dense", "conv"])
-def test_few_samples_share_operators_and_many_are_parted(exported, opened, preset):
+def test_small_batches_share_operators_and_large_batches_are_split(exported, opened, preset):
     vae = vae_runtime.load(exported(preset), threads=2)
-    opened.clear()  # an export opens sessions too, to verify
-    enough = 2 * min_samples(["Conv"] if preset == "conv" else [])
+    opened.clear()  # an export also opens sessions, to verify
+    enough = 2 * min_samples_per_thread(["Conv"] if preset == "conv" else [])
     vae.loss(np.zeros((enough, 8, 8, 1), np.float32))
     assert [each["threads"] for each in opened] == [1]
     assert vae.providers == ["CPUExecutionProvider"]
@@ -162,8 +170,8 @@ def test_few_samples_share_operators_and_many_are_parted(exported, opened, prese
     assert [each["threads"] for each in opened] == [1, 2]
 
 
-def test_other_providers_are_given_whole_chunks(exported, opened):
-    """A GPU shares the work among its own processors."""
+def test_batches_are_not_split_for_other_providers(exported, opened):
+    """A GPU shares the work among its processors itself."""
     vae = vae_runtime.load(exported(), threads=2)
     opened.clear()
     sessions = vae_runtime.inference.sessions.Sessions(
@@ -172,4 +180,4 @@ def test_other_providers_are_given_whole_chunks(exported, opened):
         threads=2,
         allow_fallback=True,
     )
-    assert sessions.team.size == 1 and opened == []
+    assert sessions.thread_pool.size == 1 and opened == []

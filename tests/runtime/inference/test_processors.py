@@ -1,4 +1,4 @@
-"""How many processors may be used, from planted control groups."""
+"""The number of usable processors, with faked control groups."""
 
 import os
 
@@ -9,11 +9,11 @@ from vae_runtime.inference.processors import processor_name, usable_processors
 
 
 @pytest.fixture
-def eight(monkeypatch):
+def eight_processors(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
 
 
-def plant(root, files):
+def write_files(root, files):
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,7 +25,7 @@ V1 = "sys/fs/cgroup/cpu"
 IN_V1 = "9:name=systemd:/\n4:cpuacct,cpu:/docker/ab\n"
 
 
-@pytest.mark.usefixtures("eight")
+@pytest.mark.usefixtures("eight_processors")
 @pytest.mark.parametrize(
     ("files", "count"),
     [
@@ -48,7 +48,7 @@ IN_V1 = "9:name=systemd:/\n4:cpuacct,cpu:/docker/ab\n"
             {
                 "proc/self/cgroup": "0::/../x\n",
                 f"{V2}/cpu.max": "400000 100000\n",
-                "sys/fs/x/cpu.max": "100000 100000\n",  # no control group
+                "sys/fs/x/cpu.max": "100000 100000\n",  # outside the mounted hierarchy
             },
             4,
         ),
@@ -61,7 +61,7 @@ IN_V1 = "9:name=systemd:/\n4:cpuacct,cpu:/docker/ab\n"
             },
             3,
         ),
-        (  # a container sees its own group at the root
+        (  # a container sees its group as the root
             {
                 "proc/self/cgroup": IN_V1,
                 f"{V1}/cpu.cfs_quota_us": "100000\n",
@@ -83,15 +83,15 @@ IN_V1 = "9:name=systemd:/\n4:cpuacct,cpu:/docker/ab\n"
     ],
     ids=range(16),
 )
-def test_a_quota_of_control_groups_is_kept_rounded_up(tmp_path, files, count):
-    plant(tmp_path, files)
+def test_the_quota_of_control_groups_is_rounded_up(tmp_path, files, count):
+    write_files(tmp_path, files)
     assert usable_processors(tmp_path) == count
 
 
-def test_the_affinity_mask_is_kept(monkeypatch, tmp_path):
+def test_the_affinity_mask_is_respected(monkeypatch, tmp_path):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 5, 7}, raising=False)
     assert usable_processors(tmp_path) == 3
-    plant(tmp_path, {"proc/self/cgroup": "0::/\n", f"{V2}/cpu.max": "700000 100000\n"})
+    write_files(tmp_path, {"proc/self/cgroup": "0::/\n", f"{V2}/cpu.max": "700000 100000\n"})
     assert usable_processors(tmp_path) == 3
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: None)
@@ -119,5 +119,5 @@ def test_the_name_of_the_processor(tmp_path, monkeypatch, text, name):
     monkeypatch.setattr(processors.platform, "machine", lambda: "arch")
     monkeypatch.delenv("PROCESSOR_IDENTIFIER", raising=False)
     if text is not None:
-        plant(tmp_path, {"proc/cpuinfo": text})
+        write_files(tmp_path, {"proc/cpuinfo": text})
     assert processor_name(tmp_path).startswith(name)

@@ -14,7 +14,7 @@ CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 @pytest.fixture
 def claims(monkeypatch):
-    """Makes ONNX Runtime claim to have providers."""
+    """A function that makes ONNX Runtime claim to have providers."""
 
     def claim(*names):
         monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: list(names))
@@ -38,50 +38,52 @@ def test_short_names_are_those_of_onnx_runtime():
 def test_short_and_full_names_resolve(claims, short, full):
     claims(full, CPU)
     for name in (short, short.upper(), full):
-        assert providers.resolve(name) == providers.resolve([name]) == [full]
+        assert providers.resolve_providers(name) == providers.resolve_providers([name]) == [full]
     assert providers.short_name(full) == short
 
 
-def test_a_provider_without_a_short_name_has_its_own(claims):
+def test_a_provider_without_a_short_name_keeps_its_name(claims):
     claims("NewExecutionProvider", CPU)
-    assert providers.resolve("NewExecutionProvider") == ["NewExecutionProvider"]
+    assert providers.resolve_providers("NewExecutionProvider") == ["NewExecutionProvider"]
     assert providers.short_name("NewExecutionProvider") == "NewExecutionProvider"
 
 
 def test_the_order_of_preference_is_kept(claims):
     claims(CPU, CUDA)
-    assert providers.resolve(["cuda", "cpu"]) == [CUDA, CPU]
-    assert providers.resolve(("cpu", CUDA)) == [CPU, CUDA]
+    assert providers.resolve_providers(["cuda", "cpu"]) == [CUDA, CPU]
+    assert providers.resolve_providers(("cpu", CUDA)) == [CPU, CUDA]
 
 
 @pytest.mark.parametrize("name", ["warp", "cuda", "", "cudaexecutionprovider"])
-def test_a_provider_that_is_not_there_lists_those_that_are(claims, name):
+def test_the_error_for_a_missing_provider_lists_the_available_ones(claims, name):
     claims("CoreMLExecutionProvider", "OddExecutionProvider", CPU)
     message = f"provider '{name}' is not in .* which has coreml, OddExecutionProvider, cpu: choose"
     with pytest.raises(ProviderError, match=message):
-        providers.resolve(["cpu", name])
+        providers.resolve_providers(["cpu", name])
 
 
-def test_the_fall_back_leaves_out_what_is_not_there(claims):
+def test_the_fall_back_leaves_out_missing_providers(claims):
     claims(CUDA, CPU)
-    assert providers.resolve(["tensorrt", "cuda"], allow_fallback=True) == [CUDA, CPU]
-    assert providers.resolve("tensorrt", allow_fallback=True) == [CPU]
-    assert providers.resolve(["cuda", "cuda", "cpu"]) == [CUDA, CPU]
+    assert providers.resolve_providers(["tensorrt", "cuda"], allow_fallback=True) == [CUDA, CPU]
+    assert providers.resolve_providers("tensorrt", allow_fallback=True) == [CPU]
+    assert providers.resolve_providers(["cuda", "cuda", "cpu"]) == [CUDA, CPU]
 
 
 @pytest.mark.skipif(
     "AzureExecutionProvider" not in onnxruntime.get_available_providers(),
-    reason="needs a provider that knows none of the operators",
+    reason="needs a provider that supports none of the operators",
 )
-def test_a_provider_that_would_leave_the_work_to_the_cpu_is_refused(exported):
+def test_a_provider_that_would_leave_operators_to_the_cpu_is_refused(exported):
     vae = vae_runtime.load(exported(), providers="AzureExecutionProvider")
-    with pytest.raises(ProviderError, match=r"alone: .*: add cpu as a further provider"):
+    with pytest.raises(
+        ProviderError, match=r"alone: .*: add cpu as a further provider to run the other"
+    ):
         vae.loss(np.zeros((1, 8, 8)))
     mixed = vae_runtime.load(exported(), providers=["AzureExecutionProvider", "cpu"])
     assert mixed.loss(np.zeros((1, 8, 8))).loss.shape == (1,)
 
 
-def test_a_library_that_does_not_load_is_not_called_missing(monkeypatch):
+def test_a_broken_installation_is_not_reported_as_missing(monkeypatch):
     def broken(name, *args, **kwargs):
         if name == "onnxruntime":
             raise ImportError("libgomp.so.1: cannot open shared object file")
@@ -91,17 +93,17 @@ def test_a_library_that_does_not_load_is_not_called_missing(monkeypatch):
     monkeypatch.delitem(sys.modules, "onnxruntime")
     monkeypatch.setattr(builtins, "__import__", broken)
     with pytest.raises(ProviderError, match=r"does not load: libgomp\.so\.1"):
-        providers.onnxruntime()
+        providers.import_onnxruntime()
 
 
 @pytest.mark.parametrize("allow_fallback", [False, True])
 @pytest.mark.parametrize("names", [[], ()])
-def test_no_name_is_refused(names, allow_fallback):
+def test_an_empty_list_of_providers_is_refused(names, allow_fallback):
     with pytest.raises(OptionError, match="no provider was given: name one, such as cpu"):
-        providers.resolve(names, allow_fallback=allow_fallback)
+        providers.resolve_providers(names, allow_fallback=allow_fallback)
 
 
-# ONNX Runtime warns, and goes on without the provider.
+# ONNX Runtime only warns, and continues without the provider.
 dropped = pytest.mark.filterwarnings("ignore:Specified provider")
 
 
@@ -117,14 +119,14 @@ def test_a_provider_that_onnx_runtime_drops_is_an_error(exported, claims):
 
 
 @dropped
-def test_a_provider_that_is_dropped_falls_back_where_that_is_allowed(exported, claims):
+def test_a_provider_that_onnx_runtime_drops_falls_back_if_allowed(exported, claims):
     claims(CUDA, CPU)
     vae = vae_runtime.load(exported(), providers="cuda", allow_fallback=True)
     assert vae.providers == [CPU]
     assert vae.verify().provider == "cpu"
 
 
-def test_a_model_that_does_not_start_names_the_file():
+def test_the_error_for_a_broken_model_names_the_file():
     with pytest.raises(ProviderError, match=r"^x\.onnx does not start on cpu: ") as caught:
         providers.open_session(b"junk", [CPU], threads=1, allow_fallback=False, where="x.onnx")
     assert "\n" not in str(caught.value)
@@ -141,9 +143,7 @@ def test_options_reach_onnx_runtime(exported):
 
 
 @pytest.mark.parametrize("version", ["1.20.0", "1.25.1"])
-def test_threads_sleep_at_once_where_onnx_runtime_would_let_them_spin_for_long(
-    exported, monkeypatch, version
-):
+def test_threads_do_not_spin_in_versions_without_the_spin_duration(exported, monkeypatch, version):
     model = (exported() / "loss.onnx").read_bytes()
     monkeypatch.setattr(onnxruntime, "__version__", version)
     session = providers.open_session(model, [CPU], threads=2, allow_fallback=False, where="x")

@@ -1,4 +1,4 @@
-"""Sessions: opened once, when they are needed; what goes in, comes out, and goes wrong in them."""
+"""Sessions: when they open, their inputs and outputs, and their errors."""
 
 import subprocess
 import sys
@@ -21,9 +21,9 @@ def samples(count):
     return np.random.default_rng(0).random((count, 8, 8, 1), dtype=np.float32)
 
 
-def test_sessions_open_when_they_are_first_used_and_once(exported, opened):
+def test_sessions_open_once_on_first_use(exported, opened):
     vae = vae_runtime.load(exported(), threads=1)
-    opened.clear()  # an export opens sessions too, to verify
+    opened.clear()  # an export also opens sessions, to verify
     for _ in range(2):
         vae.loss(samples(1))
     assert [each["where"] for each in opened] == ["loss.onnx"]
@@ -41,7 +41,7 @@ def test_a_model_is_kept_until_all_its_sessions_are_open(exported, threads, kind
     assert "loss" not in sessions._models
 
 
-def test_a_model_of_a_provider_with_one_kind_of_session_is_not_kept(exported, monkeypatch):
+def test_a_model_is_not_kept_for_providers_with_one_session_per_graph(exported, monkeypatch):
     graphs = read_graphs(vae_runtime.Bundle(exported()), "float32")
     names = ["AnotherExecutionProvider", "CPUExecutionProvider"]
     sessions = Sessions(graphs, names, threads=4, allow_fallback=True)
@@ -50,14 +50,14 @@ def test_a_model_of_a_provider_with_one_kind_of_session_is_not_kept(exported, mo
     assert "loss" not in sessions._models
 
 
-def test_a_graph_that_is_not_there(vae):
+def test_an_unknown_graph_is_refused(vae):
     with pytest.raises(
         OptionError, match=r"^graph is 'los', expected one of encoder, decoder, loss$"
     ):
         vae.run("los", {"x": samples(1)})
 
 
-def test_lists_go_in_as_arrays_do(vae):
+def test_lists_are_accepted_like_arrays(vae):
     x = samples(2)
     found = vae.run("encoder", {"x": x.tolist()})
     np.testing.assert_array_equal(found["z_mean"], vae.encode(x).z_mean)
@@ -79,7 +79,7 @@ print(idle)
 
 
 def test_no_thread_spins_while_there_is_nothing_to_do(exported):
-    """Processor time of ten idle moments; a thread that spins takes some 40 ms of each."""
+    """Measures processor time during ten pauses; a spinning thread takes about 40 ms of each."""
     path = exported(shape=(64, 64, 1))
     result = subprocess.run(
         [sys.executable, "-c", IDLE, path], capture_output=True, text=True, check=True
@@ -88,12 +88,12 @@ def test_no_thread_spins_while_there_is_nothing_to_do(exported):
 
 
 def values(**arrays):
-    """`OrtValue`s on the one device that is everywhere."""
+    """Make `OrtValue`s on the CPU, which every machine has."""
     make = onnxruntime.OrtValue.ortvalue_from_numpy
     return {name: make(array, "cpu", 0) for name, array in arrays.items()}
 
 
-def test_ort_values_go_in_and_come_out(vae):
+def test_ort_values_as_inputs_give_ort_values_as_outputs(vae):
     x, eps = samples(5), np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
     found = vae.run("loss", values(x=x, eps=eps))
     expected = vae.run("loss", {"x": x, "eps": eps})
@@ -113,14 +113,16 @@ def test_ort_values_and_arrays_do_not_mix(vae):
         vae.run("loss", {"x": x, **values(eps=eps)})
 
 
-def test_ort_values_that_do_not_fit_are_one_line(vae):
+def test_the_error_for_ort_values_of_a_wrong_shape_is_one_line(vae):
     with pytest.raises(ProviderError, match=r"encoder\.onnx fails on cpu: .*imension") as caught:
         vae.run("encoder", values(x=samples(2)[:, :, :5].copy()))
     assert "\n" not in str(caught.value)
 
 
-def test_what_fails_in_onnx_runtime_is_one_line(vae):
-    """A graph may pass every check and still not fit what it is given."""
-    with pytest.raises(ProviderError, match=r"^encoder\.onnx fails on cpu: .*lower") as caught:
+def test_the_error_for_a_failed_run_is_one_line(vae):
+    """A graph may pass every check and still fail on its inputs."""
+    with pytest.raises(
+        ProviderError, match=r"^encoder\.onnx fails on cpu: .*: lower batch_size if memory ran out"
+    ) as caught:
         vae.run("encoder", {"x": samples(2)[:, :, :5]})
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""What bench saves is what load finds, for this place and no other."""
+"""Tunings that `bench` saves and `load` finds, for the same bundle and machine only."""
 
 import hashlib
 import logging
@@ -14,24 +14,31 @@ import pytest
 import vae_runtime
 from vae_runtime import Bundle, ExportError, strict_json
 from vae_runtime.inference import tuning
-from vae_runtime.inference.parallel import Team
+from vae_runtime.inference.parallel import BatchThreadPool
 from vae_runtime.inference.processors import usable_processors
-from vae_runtime.inference.tuning import Place, Tuning, default_batch_size, find, place, save
+from vae_runtime.inference.tuning import (
+    Tuning,
+    TuningKey,
+    default_batch_size,
+    find_tuning,
+    save_tuning,
+    tuning_key,
+)
 
-HERE = Place("ab" * 32, "1.2.3", ("cpu",), "Fast CPU", 4)
-FOUND = Tuning(3, 64)
+KEY = TuningKey("ab" * 32, "1.2.3", ("cpu",), "Fast CPU", 4)
+TUNING = Tuning(3, 64)
 
 pytestmark = pytest.mark.usefixtures("tunings")
 real_folder = tuning._folder
 
 
 def test_a_round_trip(tunings):
-    assert find(HERE, "float32") is None
-    path = save(HERE, "float32", FOUND)
+    assert find_tuning(KEY, "float32") is None
+    path = save_tuning(KEY, "float32", TUNING)
     assert path.parent == tunings
-    assert find(HERE, "float32") == FOUND
-    save(HERE, "float32", Tuning(1, 2))
-    assert find(HERE, "float32") == Tuning(1, 2)
+    assert find_tuning(KEY, "float32") == TUNING
+    save_tuning(KEY, "float32", Tuning(1, 2))
+    assert find_tuning(KEY, "float32") == Tuning(1, 2)
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -46,28 +53,28 @@ def test_a_round_trip(tunings):
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_it_holds_for_one_place_only(change):
-    save(HERE, "float32", FOUND)
-    assert find(replace(HERE, **change), "float32") is None
+def test_a_tuning_holds_for_one_key_only(change):
+    save_tuning(KEY, "float32", TUNING)
+    assert find_tuning(replace(KEY, **change), "float32") is None
 
 
-def test_it_holds_for_one_precision_only():
-    save(HERE, "int8", FOUND)
-    assert find(HERE, "float32") is None
-    save(HERE, "float32", Tuning(1, 2))
-    assert find(HERE, "int8") == FOUND
+def test_a_tuning_holds_for_one_precision_only():
+    save_tuning(KEY, "int8", TUNING)
+    assert find_tuning(KEY, "float32") is None
+    save_tuning(KEY, "float32", Tuning(1, 2))
+    assert find_tuning(KEY, "int8") == TUNING
 
 
-def test_a_bundle_s_place(exported, monkeypatch):
+def test_the_key_of_a_bundle_on_this_machine(exported, monkeypatch):
     monkeypatch.setattr(tuning, "usable_processors", lambda: 7)
     monkeypatch.setattr(tuning, "processor_name", lambda: "Fast CPU")
     bundle = Bundle(exported())
-    found = place(bundle, ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    found = tuning_key(bundle, ["CUDAExecutionProvider", "CPUExecutionProvider"])
     digest = hashlib.sha256((exported() / "manifest.json").read_bytes()).hexdigest()
-    assert found == Place(digest, onnxruntime.__version__, ("cuda", "cpu"), "Fast CPU", 7)
+    assert found == TuningKey(digest, onnxruntime.__version__, ("cuda", "cpu"), "Fast CPU", 7)
 
 
-GOOD = strict_json.encode(tuning.Saved(HERE, "float32", FOUND))
+GOOD = strict_json.encode(tuning.TuningFile(KEY, "float32", TUNING))
 
 
 @pytest.mark.parametrize(
@@ -86,30 +93,30 @@ GOOD = strict_json.encode(tuning.Saved(HERE, "float32", FOUND))
     ],
     ids=range(10),
 )
-def test_a_damaged_file_is_passed_over_with_one_line(data, message, caplog):
-    path = save(HERE, "float32", FOUND)
+def test_a_damaged_file_is_ignored_with_one_warning(data, message, caplog):
+    path = save_tuning(KEY, "float32", TUNING)
     path.write_bytes(data)
-    assert find(HERE, "float32") is None
+    assert find_tuning(KEY, "float32") is None
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("vae_runtime", logging.WARNING)
     text = record.getMessage()
     assert text.startswith(f"{path} ") and "\n" not in text
     assert re.search(message, text)
-    save(HERE, "float32", FOUND)
-    assert find(HERE, "float32") == FOUND
+    save_tuning(KEY, "float32", TUNING)
+    assert find_tuning(KEY, "float32") == TUNING
 
 
-def test_a_folder_that_cannot_be_read_is_passed_over(monkeypatch, caplog):
+def test_an_unreadable_folder_is_ignored(monkeypatch, caplog):
     def refuse(*args, **options):
         raise PermissionError(13, "Permission denied", "x")
 
-    save(HERE, "float32", FOUND)
+    save_tuning(KEY, "float32", TUNING)
     monkeypatch.setattr(Path, "open", refuse)
-    assert find(HERE, "float32") is None
+    assert find_tuning(KEY, "float32") is None
     assert "cannot be read" in caplog.text
 
 
-def test_no_home_is_passed_over(monkeypatch, caplog):
+def test_a_missing_home_folder_is_ignored(monkeypatch, caplog):
     def no_home():
         raise RuntimeError("Could not determine home directory.")
 
@@ -117,10 +124,10 @@ def test_no_home_is_passed_over(monkeypatch, caplog):
     for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", no_home)
-    assert find(HERE, "float32") is None
+    assert find_tuning(KEY, "float32") is None
     assert "Could not determine home directory" in caplog.text
     with pytest.raises(ExportError, match=r"Could not determine home.*: set HOME or XDG_CACHE_HO"):
-        save(HERE, "float32", FOUND)
+        save_tuning(KEY, "float32", TUNING)
 
 
 @pytest.mark.parametrize(
@@ -134,40 +141,40 @@ def test_no_home_is_passed_over(monkeypatch, caplog):
         ("win32", "LOCALAPPDATA", "", "AppData/Local/build-vae/Cache/tuning"),
     ],
 )
-def test_each_system_s_folder(monkeypatch, tmp_path, platform, variable, value, folder):
+def test_the_cache_folder_of_each_system(monkeypatch, tmp_path, platform, variable, value, folder):
     monkeypatch.setenv(variable, value.format(tmp_path))
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     monkeypatch.setattr(sys, "platform", platform)
     assert real_folder() == tmp_path / folder
 
 
-def test_what_cannot_be_written_is_one_line(tunings):
+def test_the_error_for_an_unwritable_folder_is_one_line(tunings):
     tunings.touch()
     with pytest.raises(ExportError, match=r"tunings cannot be written: .*: free some space or che"):
-        save(HERE, "float32", FOUND)
+        save_tuning(KEY, "float32", TUNING)
 
 
 @pytest.mark.parametrize(
     ("shape", "size"), [((28, 28, 1), 256), ((3,), 256), ((64, 64, 3), 16), ((1000, 1000, 3), 1)]
 )
-def test_the_default_chunk(shape, size):
+def test_the_default_batch_size(shape, size):
     assert default_batch_size(shape) == size
 
 
 @pytest.fixture
 def saved(exported):
-    """A bundle for which something other than the defaults was saved."""
+    """A bundle with a saved tuning that is not the default."""
     bundle = Bundle(exported())
-    save(place(bundle, ["CPUExecutionProvider"]), "float32", FOUND)
+    save_tuning(tuning_key(bundle, ["CPUExecutionProvider"]), "float32", TUNING)
     return exported()
 
 
 def loaded(path, monkeypatch, **options):
-    """Threads and chunk of a bundle that was loaded, as its session and its runs show them."""
+    """Load a bundle, and return the threads of its session and the size of its first chunk."""
     sizes = []
     vae = vae_runtime.load(path, **options)
     run = vae.run
-    monkeypatch.setattr(vae._sessions, "team", Team(1))  # several would cut it into even parts
+    monkeypatch.setattr(vae._sessions, "thread_pool", BatchThreadPool(1))  # do not split the batch
     monkeypatch.setattr(
         vae, "run", lambda graph, inputs: sizes.append(len(inputs["x"])) or run(graph, inputs)
     )
@@ -188,18 +195,18 @@ def loaded(path, monkeypatch, **options):
     ],
     ids=str,
 )
-def test_load_takes_what_the_caller_leaves_out(saved, monkeypatch, options, expected):
+def test_load_uses_the_saved_values_for_missing_arguments(saved, monkeypatch, options, expected):
     assert loaded(saved, monkeypatch, **options) == expected
 
 
-def test_a_variant_finds_its_own(with_variant, monkeypatch):
-    here = place(Bundle(with_variant), ["CPUExecutionProvider"])
-    save(here, "float16", FOUND)
+def test_a_variant_has_its_own_tuning(with_variant, monkeypatch):
+    key = tuning_key(Bundle(with_variant), ["CPUExecutionProvider"])
+    save_tuning(key, "float16", TUNING)
     assert loaded(with_variant, monkeypatch) == (usable_processors(), 256)
     assert loaded(with_variant, monkeypatch, precision="float16") == (3, 64)
 
 
-def test_load_without_anything_saved(exported, monkeypatch):
+def test_load_without_a_saved_tuning(exported, monkeypatch):
     assert loaded(exported(), monkeypatch) == (usable_processors(), 256)
 
 
@@ -210,14 +217,14 @@ def test_load_does_not_break_on_a_damaged_file(saved, tunings, monkeypatch, capl
     assert caplog.text.count("\n") == 1
 
 
-def test_another_bundle_is_not_loaded_with_it(saved, bundle, monkeypatch):
+def test_another_bundle_does_not_use_the_tuning(saved, bundle, monkeypatch):
     assert loaded(bundle, monkeypatch) == (3, 64), "a copy is the same bundle"
     manifest = bundle / "manifest.json"
     manifest.write_bytes(manifest.read_bytes().replace(b'"small-vae"', b'"other-vae"'))
     assert loaded(bundle, monkeypatch) == (usable_processors(), 256)
 
 
-def test_results_do_not_depend_on_it(saved):
+def test_results_do_not_depend_on_the_tuning(saved):
     x = np.random.default_rng(0).random((300, 8, 8, 1), dtype=np.float32)
     one, other = (vae_runtime.load(saved, tuned=tuned).loss(x).loss for tuned in (True, False))
     np.testing.assert_allclose(one, other, rtol=1e-6)

@@ -1,7 +1,7 @@
-"""The parity check, on intact bundles and on bundles with one planted fault each.
+"""The parity check, on intact bundles and on bundles with one fault each.
 
-A fault is planted by editing an ONNX file, or the reference values, and sealing the manifest again:
-sizes and digests are right, only the numbers are not.
+A fault is an edit of an ONNX file or of the reference values. The manifest is sealed again, so its
+sizes and digests are right, and only the numbers are wrong.
 """
 
 import io
@@ -20,7 +20,7 @@ from sealing import seal
 from vae_runtime import BundleError
 from vae_runtime.bundle import archive
 from vae_runtime.bundle.npz import npz_bytes
-from vae_runtime.proof.parity import read_reference
+from vae_runtime.proof.reference import read_reference
 
 MODELS = {"dense": ("dense",), "conv": ("conv", "bce", (9, 7, 3), 3, 0.75)}
 GRAPHS = ("encoder", "decoder", "loss")
@@ -34,12 +34,12 @@ ROWS = {
 
 @pytest.fixture(params=MODELS)
 def model(request, exported, tmp_path):
-    """A copy of a bundle of each preset, free to be changed."""
+    """A copy of a bundle of each preset, which a test may change."""
     return shutil.copytree(exported(*MODELS[request.param]), tmp_path / "model")
 
 
-def plant(path, graph, fault):
-    """Edits an ONNX graph in place and seals the bundle; gives its report."""
+def verify_with_fault(path, graph, fault):
+    """Edit an ONNX graph in place, seal the bundle, and return its report."""
     name = f"{graph}.onnx"
     onnx_model = onnx.load(path / name)
     fault(onnx_model.graph)
@@ -52,7 +52,7 @@ def differing(report):
 
 
 def weights(graph, *, biases=False):
-    """Initializers of floats: of two axes and more, or the biases of one."""
+    """Yield the float initializers: weights (two or more axes), or biases (one axis)."""
     floats = (t for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT and t.dims)
     return (tensor for tensor in floats if (len(tensor.dims) == 1) == biases)
 
@@ -89,7 +89,7 @@ WEIGHT_FAULTS = {
 
 @pytest.mark.parametrize("fault", WEIGHT_FAULTS)
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_each_weight_tensor_changed(model, graph, fault):
+def test_a_change_of_any_weight_tensor_is_found(model, graph, fault):
     original = (model / f"{graph}.onnx").read_bytes()
     names = [tensor.name for tensor in weights(onnx.load_from_string(original).graph)]
     assert len(names) >= {"encoder": 3, "decoder": 3, "loss": 6}[graph]
@@ -101,14 +101,14 @@ def test_each_weight_tensor_changed(model, graph, fault):
             tensor = next(t for t in graph.initializer if t.name == name)
             set_values(tensor, WEIGHT_FAULTS[fault](numpy_helper.to_array(tensor).copy()))
 
-        report = plant(model, graph, change)
+        report = verify_with_fault(model, graph, change)
         assert report.passed == (not differing(report))
         missed += [name] if graph not in dict(differing(report)) else []
     assert not missed
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_each_bias_dropped(model, graph):
+def test_a_zeroed_bias_is_found(model, graph):
     original = (model / f"{graph}.onnx").read_bytes()
     names = [t.name for t in weights(onnx.load_from_string(original).graph, biases=True)]
     assert len(names) >= 3
@@ -120,11 +120,11 @@ def test_each_bias_dropped(model, graph):
             assert numpy_helper.to_array(tensor).any()
             set_values(tensor, np.zeros(tensor.dims))
 
-        assert not plant(model, graph, drop).passed, name
+        assert not verify_with_fault(model, graph, drop).passed, name
 
 
 def swap(first, second):
-    """A fault: every use of one tensor becomes a use of the other."""
+    """Return a fault that exchanges two tensors wherever they are used."""
 
     def fault(graph):
         other = {first: second, second: first}
@@ -135,15 +135,15 @@ def swap(first, second):
     return fault
 
 
-def test_z_mean_and_z_log_var_swapped_in_the_encoder(model):
-    report = plant(model, "encoder", swap("z_mean", "z_log_var"))
+def test_swapped_z_mean_and_z_log_var_in_the_encoder_are_found(model):
+    report = verify_with_fault(model, "encoder", swap("z_mean", "z_log_var"))
     assert not report.passed
     swapped = {("encoder", "z_mean"), ("encoder", "z_log_var")}
     assert differing(report) == swapped | {("numpy", n) for n in ("z", "kl_loss", "loss")}
 
 
 def swap_heads(graph):
-    """Swaps z_mean and z_log_var: the input of `* 0.5, Exp`, and its fellow."""
+    """Swap z_mean and z_log_var; z_log_var is the input of `* 0.5, Exp`."""
     producer = {name: node for node in graph.node for name in node.output}
     times_eps = next(node for node in graph.node if "eps" in node.input)
     half = producer[producer[times_eps.input[0]].input[0]]
@@ -155,13 +155,13 @@ def swap_heads(graph):
         node.output[:] = [other.get(name, name) for name in node.output]
 
 
-def test_z_mean_and_z_log_var_swapped_in_the_loss(model):
-    report = plant(model, "loss", swap_heads)
+def test_swapped_z_mean_and_z_log_var_in_the_loss_are_found(model):
+    report = verify_with_fault(model, "loss", swap_heads)
     assert differing(report) == {("loss", name) for name in ROWS["loss"]}
 
 
 @pytest.mark.parametrize("output", ["reconstruction_loss", "kl_loss"])
-def test_a_mean_in_place_of_a_sum(model, output):
+def test_a_mean_instead_of_a_sum_is_found(model, output):
     def fault(graph):
         producer = {name: node for node in graph.node for name in node.output}
         node = producer[output]
@@ -169,10 +169,13 @@ def test_a_mean_in_place_of_a_sum(model, output):
             node = next(producer[name] for name in node.input if name in producer)
         node.op_type = "ReduceMean"
 
-    assert differing(plant(model, "loss", fault)) == {("loss", output), ("loss", "loss")}
+    assert differing(verify_with_fault(model, "loss", fault)) == {
+        ("loss", output),
+        ("loss", "loss"),
+    }
 
 
-def test_the_kl_weight_of_the_loss_graph_off_by_one_percent(model):
+def test_a_kl_weight_off_by_one_percent_in_the_loss_graph_is_found(model):
     def fault(graph):
         node = next(node for node in graph.node if "loss" in node.output)
         node.input[list(node.input).index("reconstruction_loss")] = "more"
@@ -184,10 +187,10 @@ def test_the_kl_weight_of_the_loss_graph_off_by_one_percent(model):
             at + 1, helper.make_node("Add", ["reconstruction_loss", "extra"], ["more"])
         )
 
-    assert differing(plant(model, "loss", fault)) == {("loss", "loss")}
+    assert differing(verify_with_fault(model, "loss", fault)) == {("loss", "loss")}
 
 
-def test_the_kl_weight_of_the_manifest_off_by_one_percent(model):
+def test_a_kl_weight_off_by_one_percent_in_the_manifest_is_found(model):
     def change(manifest):
         manifest["loss"]["kl_weight"] *= 1.01
 
@@ -195,14 +198,14 @@ def test_the_kl_weight_of_the_manifest_off_by_one_percent(model):
     assert differing(vae_runtime.load(model).verify()) == {("numpy", "loss")}
 
 
-def test_noise_left_out(model):
+def test_missing_noise_is_found(model):
     def fault(graph):
         node = next(node for node in graph.node if "eps" in node.input)
         exp = next(name for name in node.input if name != "eps")
         node.op_type = "Sub"
         node.input[:] = [exp, exp]
 
-    report = plant(model, "loss", fault)
+    report = verify_with_fault(model, "loss", fault)
     assert differing(report) == {("loss", "reconstruction_loss"), ("loss", "loss")}
 
 
@@ -221,9 +224,9 @@ def fix_batch(graph):
 
 
 @pytest.mark.parametrize("fault", [rename_output, drop_output, fix_batch])
-def test_a_graph_with_other_tensors_than_the_manifest_states(model, fault):
-    with pytest.raises(BundleError, match=r"encoder\.onnx: it (takes|gives) .*, the manifest says"):
-        plant(model, "encoder", fault)
+def test_a_graph_with_other_tensors_than_the_manifest_is_refused(model, fault):
+    with pytest.raises(BundleError, match=r"encoder\.onnx: its (in|out)puts are .*, the manifest"):
+        verify_with_fault(model, "encoder", fault)
 
 
 def reference_of(path):
@@ -232,7 +235,7 @@ def reference_of(path):
 
 
 def seal_reference(path, arrays):
-    """Writes reference values, and their means into the manifest."""
+    """Write reference values, and their means into the manifest."""
 
     def change(manifest):
         mean = manifest["parity"]["mean"]
@@ -244,7 +247,7 @@ def seal_reference(path, arrays):
 @pytest.mark.parametrize(
     "name", ["x", "eps", *ROWS["encoder"], "z", *ROWS["decoder"], *ROWS["loss"]]
 )
-def test_one_reference_value_edited(model, name):
+def test_one_edited_reference_value_is_found(model, name):
     arrays = reference_of(model)
     array = arrays[name]
     array[np.unravel_index(np.abs(array).argmax(), array.shape)] *= 1.01
@@ -253,7 +256,7 @@ def test_one_reference_value_edited(model, name):
 
 
 @pytest.mark.parametrize("name", ROWS["loss"])
-def test_the_means_in_the_manifest_are_those_of_the_reference(bundle, name):
+def test_other_means_in_the_manifest_than_in_the_reference_are_refused(bundle, name):
     def change(manifest):
         manifest["parity"]["mean"][name] *= 1.0001
 
@@ -263,7 +266,7 @@ def test_the_means_in_the_manifest_are_those_of_the_reference(bundle, name):
 
 
 def changed(name, change):
-    """An npz with the bytes of one array changed."""
+    """Return a function that makes an npz with the bytes of one array changed."""
 
     def make(arrays):
         files = zipfile.ZipFile(io.BytesIO(npz_bytes(arrays)))
@@ -288,7 +291,7 @@ def objects(_):
 
 
 def header(old, new):
-    """z.npy with a part of its header changed, and its length not."""
+    """Change a part of the header of z.npy, but not its length."""
 
     def change(data):
         text = data[10:128].replace(old, new).rstrip()
@@ -318,7 +321,7 @@ def long_header(data):
         (changed("z.npy", lambda z: z + b"more"), "z has 160 bytes, expected 156"),
         (header(b"(13, 3)", b"(99, 3)"), r"z has shape \(99, 3\)"),
         (header(b"(13, 3)", b"(%d,)" % 2**63), "z has shape"),
-        (header(b"False", b"True"), "z has .* order of columns"),
+        (header(b"False", b"True"), "z has .* in Fortran order"),
         (header(b"(13, 3)", b"[13, 3]"), "z has no header"),
         (header(b"(13, 3)", b"(" * 7), "z has no header"),
         (changed("z.npy", lambda z: z.replace(b"\x01\x00", b"\x02\x00", 1)), "z has no header"),
@@ -326,7 +329,7 @@ def long_header(data):
         (changed("z.npy", lambda z: z[:50]), "z has no header"),
     ],
 )
-def test_a_reference_that_is_not_what_the_manifest_implies(bundle, make, message, monkeypatch):
+def test_a_reference_that_does_not_fit_the_manifest_is_refused(bundle, make, message, monkeypatch):
     seal(bundle, "parity.npz", make(reference_of(bundle)))
     monkeypatch.setattr(onnxruntime, "InferenceSession", None)
     with pytest.raises(BundleError, match=rf"parity\.npz: .*{message}.*: the bundle is damaged"):
@@ -341,11 +344,14 @@ def test_read_reference(bundle):
         np.testing.assert_array_equal(found[name], array)
 
 
-def test_the_numbers_of_a_row(bundle):
+def test_the_numbers_of_a_difference(bundle):
     vae = vae_runtime.load(bundle, threads=1)
     reference = reference_of(bundle)
     reference["z_log_var"] = reference["z_log_var"] + np.float32(1e-4)
-    reference["z_log_var"][0, :2] = 0, 1e-6  # negligible: their relative differences say nothing
+    reference["z_log_var"][0, :2] = (
+        0,
+        1e-6,
+    )  # negligible: their relative differences are meaningless
     report = vae.verify(reference)
     value = vae.run("encoder", {"x": reference["x"]})["z_log_var"].astype(float).ravel().tolist()
     expected = reference["z_log_var"].astype(float).ravel().tolist()
@@ -364,7 +370,7 @@ def test_the_numbers_of_a_row(bundle):
 
 
 def test_a_failed_report_as_text_and_as_json(bundle):
-    report = plant(bundle, "encoder", swap("z_mean", "z_log_var"))
+    report = verify_with_fault(bundle, "encoder", swap("z_mean", "z_log_var"))
     header, *lines, mean, verdict = str(report).splitlines()
     assert header.split()[:2] == ["graph", "output"]
     assert verdict.startswith("small-vae: 13 samples on cpu: FAILED: ")
@@ -380,18 +386,18 @@ def test_a_failed_report_as_text_and_as_json(bundle):
     assert data["differences"][0]["max_absolute"] == report.differences[0].max_absolute
 
 
-def test_a_report_of_nan_is_json_too(bundle):
+def test_a_report_with_nan_is_valid_json(bundle):
     def fault(graph):
         tensor = next(weights(graph, biases=True))
-        set_values(tensor, np.full(tensor.dims, 3e38))  # finite, and then it overflows
+        set_values(tensor, np.full(tensor.dims, 3e38))  # finite, but the sum overflows
 
-    report = plant(bundle, "loss", fault)
+    report = verify_with_fault(bundle, "loss", fault)
     assert not np.isfinite(report.mean_loss)
     assert "FAILED" in str(report)
     assert json.loads(json.dumps(report.to_dict(), allow_nan=False))["mean_loss"] is None
 
 
-def test_zero_tolerance_asks_for_equal_numbers(bundle):
+def test_zero_tolerance_requires_equal_numbers(bundle):
     def change(manifest):
         manifest["tolerances"] = dict.fromkeys(manifest["tolerances"], 0)
 
@@ -409,7 +415,7 @@ def test_zero_tolerance_asks_for_equal_numbers(bundle):
 
 
 @pytest.mark.parametrize(("kind", "is_loss"), [("tensor", False), ("loss", True)])
-def test_losses_and_tensors_have_their_own_tolerances(bundle, kind, is_loss):
+def test_losses_and_tensors_have_separate_tolerances(bundle, kind, is_loss):
     def change(manifest):
         manifest["tolerances"] |= {f"{kind}_atol": 0, f"{kind}_rtol": 0}
 

@@ -1,4 +1,4 @@
-"""A bundle in a child with limits: what becomes of it is one line."""
+"""Verification in a child process with limits: reports, limits and crashes."""
 
 import subprocess
 import sys
@@ -11,13 +11,13 @@ from onnx import helper, numpy_helper
 from sealing import seal
 from vae_runtime import BundleError, OptionError, verify_bundle
 from vae_runtime.cli.main import run
-from vae_runtime.trust.sandbox import _reported, verify_in_sandbox
+from vae_runtime.trust.sandbox import _read_report, verify_in_sandbox
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox needs Linux")
 
 
-def blown_up(bundle, times):
-    """Makes sizes from the shape of the input: no check that does not run it can bound them."""
+def allocate(bundle, times):
+    """Make the loss graph allocate `times` float32 values for each element of x."""
     model = onnx.load(bundle / "loss.onnx")
     shape = helper.make_node("Shape", ["x"], ["s"])
     size = helper.make_node("ReduceProd", ["s"], ["p"], keepdims=1)
@@ -33,15 +33,15 @@ def blown_up(bundle, times):
     seal(bundle, "loss.onnx", model.SerializeToString())
 
 
-def test_a_good_bundle_reports_as_without(exported):
+def test_a_good_bundle_gives_the_same_report_as_without_a_sandbox(exported):
     expected = verify_bundle(exported(), threads=1)
     told = verify_in_sandbox(exported(), threads=1)
     assert (told.passed, str(told)) == (True, str(expected))
     assert told.to_dict() == expected.to_dict()
 
 
-def test_a_graph_that_takes_all_memory_is_one_line(bundle, capsys):
-    blown_up(bundle, 1 << 28)  # terabytes
+def test_the_error_for_exhausted_memory_is_one_line(bundle, capsys):
+    allocate(bundle, 1 << 28)  # terabytes
     assert run(["verify", str(bundle), "--sandbox", "--sandbox-memory", "200"]) == 3
     out, err = capsys.readouterr()
     assert out == ""
@@ -49,8 +49,8 @@ def test_a_graph_that_takes_all_memory_is_one_line(bundle, capsys):
     assert "small-vae asked for more than 200 MiB of memory: do not use it, or raise" in err
 
 
-def test_the_same_within_its_limits_passes(bundle):
-    blown_up(bundle, 20_000)  # 64 MB
+def test_a_graph_within_the_memory_limit_passes(bundle):
+    allocate(bundle, 20_000)  # 64 MB
     assert verify_in_sandbox(bundle, memory=300).passed
     with pytest.raises(BundleError, match="asked for more than 20 MiB"):
         verify_in_sandbox(bundle, memory=20)
@@ -78,7 +78,7 @@ def test_time_is_limited(bundle):
         verify_in_sandbox(bundle, seconds=1)
 
 
-def test_what_the_child_refuses_is_handed_on(bundle):
+def test_an_error_of_the_child_is_passed_on(bundle):
     (bundle / "loss.onnx").write_bytes(b"junk")
     with pytest.raises(BundleError, match=r"in the sandbox: .*loss\.onnx has 4 bytes"):
         verify_in_sandbox(bundle)
@@ -88,24 +88,24 @@ def test_what_the_child_refuses_is_handed_on(bundle):
     ("status", "rule"),
     [(-11, "crashed with SIGSEGV"), (-6, "crashed with SIGABRT"), (-9, "was ended"), (1, "boom")],
 )
-def test_what_may_become_of_a_child(status, rule):
+def test_a_failed_child_is_a_bundle_error(status, rule):
     child = subprocess.CompletedProcess([], status, b"", b"Traceback\nboom\n")
     with pytest.raises(BundleError, match=f"^b.vae .*{rule}"):
-        _reported("b.vae", child, 100, 5)
+        _read_report("b.vae", child, 100, 5)
 
 
 @pytest.mark.parametrize("limits", [{"memory": 0}, {"seconds": 0}, {"seconds": float("nan")}])
-def test_limits_are_positive(exported, limits):
+def test_limits_must_be_positive(exported, limits):
     with pytest.raises(OptionError, match="must be more than 0"):
         verify_in_sandbox(exported(), **limits)
 
 
-def test_elsewhere_it_is_an_error(exported, monkeypatch):
+def test_other_systems_than_linux_are_refused(exported, monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(OptionError, match="the sandbox needs Linux, this is darwin"):
         verify_in_sandbox(exported())
 
 
-def test_it_is_not_for_saved_models(bundle, capsys):
+def test_the_sandbox_does_not_combine_with_saved_models(bundle, capsys):
     assert run(["verify", str(bundle), "--sandbox", "--against", "saved-model"]) == 3
-    assert "leave one out" in capsys.readouterr().err
+    assert "cannot be combined with --against saved-model" in capsys.readouterr().err

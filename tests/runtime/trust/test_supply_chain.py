@@ -1,21 +1,21 @@
-"""What `pip install "build-vae[cpu]"` brings: a package more is a decision, not an accident."""
+"""Packages that `pip install "build-vae[cpu]"` installs: no new one comes in unnoticed."""
 
 from importlib import metadata
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-EXPECTED = {"numpy", "click", "onnxruntime", "flatbuffers", "packaging", "protobuf"}
-"""NumPy, click, ONNX Runtime, and what ONNX Runtime needs."""
+EXPECTED = {"numpy", "click", "msgspec", "onnxruntime", "flatbuffers", "packaging", "protobuf"}
+"""Direct dependencies, and the packages that ONNX Runtime needs."""
 
 OF_OLDER_RELEASES = {"coloredlogs", "humanfriendly", "sympy", "mpmath"}
-"""ONNX Runtime asked for these until 1.23."""
+"""Packages that ONNX Runtime needed until version 1.23."""
 
-ELSEWHERE = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
+LINUX = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
 
 
 def closure(name, extras):
-    """All packages that one needs, by the installed packages' own metadata."""
+    """Return all packages that one needs, from the metadata of the installed packages."""
     todo, seen = [(name, frozenset(extras))], set()
     while todo:
         package, wanted = todo.pop()
@@ -24,13 +24,13 @@ def closure(name, extras):
         seen.add((package, wanted))
         for line in metadata.requires(package) or ():
             need = Requirement(line)
-            environments = [{**ELSEWHERE, "extra": extra} for extra in wanted or {""}]
+            environments = [{**LINUX, "extra": extra} for extra in wanted or {""}]
             if need.marker is None or any(need.marker.evaluate(e) for e in environments):
                 todo.append((canonicalize_name(need.name), frozenset(need.extras)))
     return {package for package, _ in seen} - {name}
 
 
-def test_what_the_cpu_extra_installs():
+def test_packages_that_the_cpu_extra_installs():
     found = closure("build-vae", ["cpu"])
     assert found >= {"numpy", "click", "onnxruntime"}
     assert found - OF_OLDER_RELEASES <= EXPECTED

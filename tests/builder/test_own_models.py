@@ -1,4 +1,4 @@
-"""A Keras VAE of the user's own, in memory or in files, by Python and by the command line."""
+"""Export of the user's Keras models, in memory or in files, by Python and by command line."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from vae_export.variants import measure
 from vae_export.variants import quantize as variants
 from vae_runtime import Bundle, load
 from vae_runtime.errors import ExportError, InputError, OptionError
-from vae_runtime.proof.parity import read_reference
+from vae_runtime.proof.reference import read_reference
 
 pytestmark = pytest.mark.usefixtures("same_weights_every_time")
 
@@ -22,7 +22,7 @@ class Unregistered(layers.Layer):
 
 
 class VAE(keras.Model):
-    """As on keras.io: a subclassed model with a functional encoder and decoder in it."""
+    """As on keras.io: a subclassed model with a functional encoder and decoder."""
 
     def __init__(self, encoder, decoder, **kwargs):
         super().__init__(**kwargs)
@@ -51,7 +51,7 @@ def dataset():
 
 @pytest.fixture
 def files(dataset, tmp_path):
-    """Paths of an encoder, a decoder and their data, and the models themselves."""
+    """Paths of an encoder, a decoder and their data; and the two models."""
     encoder, decoder = build()
     paths = [tmp_path / name for name in ("enc.keras", "dec.keras", "x.npy")]
     encoder.save(paths[0])
@@ -61,7 +61,7 @@ def files(dataset, tmp_path):
 
 
 def check(bundle, encoder, decoder, images):
-    """The bundle computes what the models compute."""
+    """Check that the bundle computes the same as the models."""
     vae = load(bundle)
     x = images.astype(np.float32) / 255
     np.testing.assert_allclose(vae.encode(images).z_mean, encoder(x)[0], rtol=1e-4, atol=1e-5)
@@ -99,13 +99,13 @@ def test_models_in_memory(dataset, tmp_path):
 
 @pytest.fixture
 def fast(monkeypatch):
-    """Times of variants are not under test here, and decide nothing."""
+    """Measure variants briefly and quantize them in one way: their speed is not under test."""
     monkeypatch.setattr(variants, "METHODS", {**variants.METHODS, "int8": ("dynamic",)})
     monkeypatch.setattr(measure, "ROUNDS", 1)
-    monkeypatch.setattr(measure, "TURN", 0.0)
+    monkeypatch.setattr(measure, "SECONDS_PER_ROUND", 0.0)
 
 
-def test_variants_in_the_same_step(tmp_path, fast):
+def test_variants_are_exported_with_the_models(tmp_path, fast):
     x = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1)).astype(np.uint8)
     dataset = Dataset.from_arrays("noise", x, test_fraction=0.5)
     plan = plan_variants(dataset, ("int8", "float16"), allow_drift=("int8", "float16"))
@@ -123,7 +123,7 @@ def test_variants_in_the_same_step(tmp_path, fast):
         assert 0 < np.abs(losses - exact).max() < 0.05 * exact.min()
 
 
-def test_variants_of_too_few_samples_are_refused_before_anything_is_trained(dataset):
+def test_variants_need_enough_test_samples(dataset):
     with pytest.raises(InputError, match="4 held-out samples, expected 20 or more"):
         plan_variants(dataset, ("int8",))
     assert plan_variants(dataset, ("float32",)).precisions == ("float32",)
@@ -155,7 +155,7 @@ def test_command_line(files, dataset, tmp_path, call):
     assert status == 0 and "mse of values + 0.25 * kl" in out
 
 
-def test_a_sigmoid_may_be_kept(files, tmp_path, call):
+def test_the_sigmoid_can_be_kept(files, tmp_path, call):
     enc, dec, data, encoder, decoder = files
     words = ("export", tmp_path / "a", "--encoder", enc, "--decoder", dec, "--data", data)
     status, _, err = call(*words, "--keep-sigmoid", "-q")
@@ -190,11 +190,11 @@ def test_a_sigmoid_may_be_kept(files, tmp_path, call):
         ),
         (
             ("--encoder", "a.keras", "--decoder", "b.keras", "--run", "c"),
-            "--encoder cannot be given with --run: the run has its own choices; leave one out",
+            "--encoder cannot be given with --run: the run keeps its own options; leave one out",
         ),
         (
             ("--decoder", "b.keras", "--run", "c"),
-            "--decoder cannot be given with --run: the run has its own choices; leave one out",
+            "--decoder cannot be given with --run: the run keeps its own options; leave one out",
         ),
         *(
             (
@@ -227,7 +227,7 @@ def refuse(error, message, *arguments, **options):
     assert "\n" not in str(caught.value)
 
 
-def test_data_that_does_not_fit(dataset, tmp_path):
+def test_data_that_does_not_fit_the_models_is_refused(dataset, tmp_path):
     flat = build((64,))
     refuse(
         InputError,
@@ -240,7 +240,7 @@ def test_data_that_does_not_fit(dataset, tmp_path):
     export_models(*flat, wide, tmp_path / "a", loss=LossSpec("mse"))
 
 
-def test_loss_that_is_none(dataset, tmp_path, files, call):
+def test_invalid_losses_are_refused(dataset, tmp_path, files, call):
     refuse(
         OptionError,
         "decoder is 'values', the bce loss takes logits or probabilities",
@@ -252,7 +252,7 @@ def test_loss_that_is_none(dataset, tmp_path, files, call):
     assert (status, err) == (3, "Error: kl_weight is nan, expected 0 or more\n")
 
 
-def test_lambda_in_a_file_is_named_and_not_run(dataset, tmp_path):
+def test_lambda_in_a_file_is_named_but_not_run(dataset, tmp_path):
     doubling = layers.Lambda(lambda t: 2 * t, output_shape=(8, 8, 1), name="doubling")
     encoder, decoder = build(first=doubling)
     encoder.save(tmp_path / "enc.keras")
@@ -267,7 +267,7 @@ def test_lambda_in_a_file_is_named_and_not_run(dataset, tmp_path):
     check(result.path, encoder, decoder, dataset.test)
 
 
-def test_class_in_a_file_that_is_not_registered_is_named(dataset, tmp_path):
+def test_unregistered_class_in_a_file_is_named(dataset, tmp_path):
     encoder, decoder = build(first=Unregistered())
     encoder.save(tmp_path / "enc.keras")
     refuse(
@@ -279,7 +279,7 @@ def test_class_in_a_file_that_is_not_registered_is_named(dataset, tmp_path):
     assert export_models(encoder, decoder, dataset, tmp_path / "a").report.passed
 
 
-def test_files_that_hold_no_model(dataset, tmp_path):
+def test_files_without_a_model_are_refused(dataset, tmp_path):
     encoder, decoder = build()
     encoder.save(tmp_path / "enc.keras")
     (tmp_path / "cut.keras").write_bytes((tmp_path / "enc.keras").read_bytes()[:500])

@@ -28,7 +28,7 @@ def quantized(exported, data, tmp_path_factory):
     path = shutil.copytree(exported(), tmp_path_factory.mktemp("cli") / "small-vae")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measure, "ROUNDS", 1)
-        patch.setattr(measure, "TURN", 0.0)
+        patch.setattr(measure, "SECONDS_PER_ROUND", 0.0)
         words = ["quantize", str(path), "--data", str(data), "-q", "--allow-drift", "float16,int8"]
         assert run(words) == 0
     return path
@@ -36,7 +36,7 @@ def quantized(exported, data, tmp_path_factory):
 
 def test_quantize_says_what_became_of_each(bundle, data, call, monkeypatch):
     monkeypatch.setattr(measure, "ROUNDS", 1)
-    monkeypatch.setattr(measure, "TURN", 0.0)
+    monkeypatch.setattr(measure, "SECONDS_PER_ROUND", 0.0)
     status, out, err = call("quantize", bundle, "--data", data, "--precision", "float16")
     assert status == 0
     assert out.startswith("float16 (weights): 0.0") and out.count("\n") == 1
@@ -49,7 +49,7 @@ TRAINED = "--epochs 1 --hidden 8 --latent-dim 2 --test-fraction 0.2 --seed 1"
 
 def test_export_makes_variants_at_once(data, tmp_path, call, monkeypatch):
     monkeypatch.setattr(measure, "ROUNDS", 1)
-    monkeypatch.setattr(measure, "TURN", 0.0)
+    monkeypatch.setattr(measure, "SECONDS_PER_ROUND", 0.0)
     path = tmp_path / "new-vae"
     both = ["--precision", "float16,int8", "--allow-drift", "float16,int8"]
     status, out, err = call("export", path, "--data", data, *TRAINED.split(), *both)
@@ -67,7 +67,7 @@ def test_export_makes_variants_at_once(data, tmp_path, call, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--precision int4", "precision 'int4' is unknown: choose of float32, float16, int8"),
+        ("--precision int4", "precision 'int4' is unknown: choose from float32, float16, int8"),
         ("--allow-drift int8", "drift is allowed for 'int8', which is not among the precisions"),
         ("--precision int8 --test-fraction 0.05", "15 held-out samples, expected 20 or more"),
     ],
@@ -151,11 +151,11 @@ def test_inspect_shows_variants(quantized, call):
 def test_edge(quantized, tmp_path, call):
     status, out, _ = call("edge", quantized, "-o", tmp_path / "edge", "--batch", 2)
     assert status == 0
-    assert out == f"wrote {tmp_path / 'edge'}: batch 2, 6 sets of test data a graph\n"
+    assert out == f"wrote {tmp_path / 'edge'}: batch 2, 6 sets of test data for each graph\n"
     assert (tmp_path / "edge" / "loss" / "model.ort").is_file()
     status, _, _ = call("edge", quantized, "-o", tmp_path / "int8", "--precision", "int8")
     text = (tmp_path / "int8" / "README.md").read_text("utf-8")
     variant = Bundle(quantized).manifest.variants["int8"]
     assert status == 0 and "Graphs in int8" in text
     assert all(f"{name} {share:g}" in text for name, share in variant.tolerances.items())
-    assert ("its ranges follow the batch" in text) == (variant.method == "dynamic")
+    assert ("ranges depend on the batch" in text) == (variant.method == "dynamic")

@@ -1,4 +1,4 @@
-"""The commands that run a bundle's model on data; none of them needs TensorFlow."""
+"""Commands that run a bundle's model on samples: score, evaluate, reconstruct, sample."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from vae_runtime.cli.options import (
     bundle_argument,
     debug_option,
+    file_option,
     json_option,
     output_option,
-    pin_option,
     quiet_option,
     runtime_options,
+    sha256_option,
     source_options,
 )
 from vae_runtime.cli.outputs import check_output, described, write_samples, write_scores
@@ -27,21 +28,22 @@ from vae_runtime.inference.loading import load
 from vae_runtime.inference.runtime import VAERuntime
 from vae_runtime.quality.evaluation import evaluate
 
+PROGRESS_SAMPLES = 1 << 14
+"""Fewer samples than this are scored without a progress bar."""
 
-@click.command("score")
+
+@click.command("score", short_help="Compute the loss of each sample.")
 @bundle_argument
 @click.argument("data")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    help="A .csv or .npz file [default: CSV to standard output].",
-)
+@file_option("-o", "--output", help="A .csv or .npz file [default: CSV on standard output].")
 @source_options
-@pin_option
+@sha256_option
 @runtime_options
+@quiet_option
 @debug_option
-def score_command(bundle: Path, data: str, output: Path | None, **options: Any) -> None:
+def score_command(
+    bundle: Path, data: str, output: Path | None, quiet: bool, **options: Any
+) -> None:
     """Compute the loss of each sample of DATA, in its parts, at z = z_mean.
 
     \b
@@ -50,23 +52,32 @@ def score_command(bundle: Path, data: str, output: Path | None, **options: Any) 
     """
     check_output(output, ".csv", ".npz")
     x, vae = _open(bundle, data, options)
-    losses = vae.loss(x)
+    with _bar("scoring", len(x), quiet=quiet or len(x) < PROGRESS_SAMPLES) as bar:
+        losses = vae.loss(x, on_progress=bar.update)
     write_scores(output, losses)
     mean = losses.mean()
-    click.echo(
-        f"{len(losses.loss)} samples: mean loss {mean.loss:.4f} = {mean.reconstruction_loss:.4f} "
-        f"reconstruction, {mean.kl_loss:.4f} KL",
-        err=True,
-    )
+    if not quiet:
+        click.echo(
+            f"{len(losses.loss)} samples: mean loss {mean.loss:.4f} = "
+            f"{mean.reconstruction_loss:.4f} reconstruction + {mean.kl_loss:.4f} KL",
+            err=True,
+        )
 
 
-@click.command("evaluate")
+@click.command("evaluate", short_help="Print mean loss, log-likelihood bound and active units.")
 @bundle_argument
 @click.argument("data")
 @click.option(
-    "-k", "--draws", type=click.IntRange(1), default=50, show_default=True, help="z per sample."
+    "-k",
+    "--draws",
+    type=click.IntRange(1),
+    default=50,
+    show_default=True,
+    help="Number of z drawn for each sample, for the importance-weighted bound.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draws.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of these draws."
+)
 @json_option("evaluation")
 @source_options
 @runtime_options
@@ -75,7 +86,7 @@ def score_command(bundle: Path, data: str, output: Path | None, **options: Any) 
 def evaluate_command(
     bundle: Path, data: str, draws: int, seed: int, as_json: bool, quiet: bool, **options: Any
 ) -> None:
-    """Evaluate BUNDLE on DATA: mean loss in parts, importance-weighted bound, active units.
+    """Evaluate BUNDLE on DATA: mean loss, importance-weighted bound, active units.
 
     \b
     Example:
@@ -83,25 +94,23 @@ def evaluate_command(
         build-vae evaluate mnist-vae mnist.npz --draws 500 --json
     """
     x, vae = _open(bundle, data, options)
-    with click.progressbar(
-        length=draws, label="draws", file=sys.stderr, hidden=quiet or not sys.stderr.isatty()
-    ) as bar:
+    with _bar("evaluating", draws, quiet=quiet) as bar:
         evaluation = evaluate(vae, x, draws=draws, seed=seed, on_progress=lambda _: bar.update(1))
     click.echo(json.dumps(evaluation.to_dict(), indent=2) if as_json else str(evaluation))
 
 
-@click.command("reconstruct")
+@click.command("reconstruct", short_help="Write reconstructions of samples.")
 @bundle_argument
 @click.argument("data")
-@output_option("A .png picture (several samples: a grid), .npz or .npy file.")
-@click.option("--compare", is_flag=True, help="In a picture, show each input above.")
+@output_option("A .png picture (a grid if there are several samples), .npz or .npy file.")
+@click.option("--compare", is_flag=True, help="In a picture, show each input above its output.")
 @source_options
 @runtime_options
 @debug_option
 def reconstruct_command(
     bundle: Path, data: str, output: Path, compare: bool, **options: Any
 ) -> None:
-    """Reconstruct the samples of DATA (array, folder or picture) from their mean codes.
+    """Reconstruct the samples of DATA (array, folder or picture) at z = z_mean.
 
     \b
     Example:
@@ -115,15 +124,24 @@ def reconstruct_command(
     click.echo(described(output, len(images), images.shape[1:], "reconstruction"))
 
 
-@click.command("sample")
+@click.command("sample", short_help="Decode draws from the prior N(0, I).")
 @bundle_argument
 @output_option("A .png grid, .npz or .npy file.")
-@click.option("-n", "--count", type=click.IntRange(1), default=64, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "-n",
+    "--count",
+    type=click.IntRange(1),
+    default=64,
+    show_default=True,
+    help="Number of samples.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the draws of z."
+)
 @runtime_options
 @debug_option
 def sample_command(bundle: Path, output: Path, count: int, seed: int, **options: Any) -> None:
-    """Decode draws from the prior N(0, I).
+    """Draw z from the prior N(0, I) and decode it.
 
     \b
     Example:
@@ -137,6 +155,7 @@ def sample_command(bundle: Path, output: Path, count: int, seed: int, **options:
 
 
 def _open(bundle: Path, source: str, options: dict[str, Any]) -> tuple[NDArray[Any], VAERuntime]:
+    """Load the bundle and the samples, read as the model takes them."""
     reading = {name: options.pop(name) for name in ("key", "image_size", "channels")}
     vae = load(bundle, **options)
     shape = vae.manifest.input.shape
@@ -153,7 +172,7 @@ def _open(bundle: Path, source: str, options: dict[str, Any]) -> tuple[NDArray[A
 
 
 def _check_columns(vae: VAERuntime, source: str) -> None:
-    """Refuses a table whose columns are others than the model's, or in another order."""
+    """Refuse a table whose columns are not the model's, in the model's order."""
     data = vae.manifest.data
     expected, found = data.columns if data else None, columns_of(source)
     if not expected or not found or found == expected:
@@ -164,3 +183,9 @@ def _check_columns(vae: VAERuntime, source: str) -> None:
             f"{source}: column {i + 1} is {found[i]!r}, the model takes {expected[i]!r} there: put "
             "the columns in the order of the manifest's data.columns"
         )
+
+
+def _bar(label: str, length: int, *, quiet: bool) -> Any:
+    """Return a progress bar with the time left, on standard error if that is a terminal."""
+    hidden = quiet or not sys.stderr.isatty()
+    return click.progressbar(length=length, label=label, file=sys.stderr, hidden=hidden)

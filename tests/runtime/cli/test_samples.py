@@ -39,7 +39,7 @@ def summary(expected):
     mean = {name: array.astype(float).mean() for name, array in expected.items()}
     return (
         f"40 samples: mean loss {mean['loss']:.4f} = {mean['reconstruction_loss']:.4f} "
-        f"reconstruction, {mean['kl_loss']:.4f} KL\n"
+        f"reconstruction + {mean['kl_loss']:.4f} KL\n"
     )
 
 
@@ -118,7 +118,7 @@ def test_output_is_checked_before_the_work(words, suffixes, exported, tmp_path, 
     expected = f"a.jpeg has the suffix '.jpeg', expected one of {suffixes}"
     assert one_line(err).endswith(expected)
     status, _, err = call(*words, "-o", tmp_path / "none" / "a.npz")
-    assert status == 3 and one_line(err).endswith("none is not a folder: make it first")
+    assert status == 3 and one_line(err).endswith("none is not a folder: create it first")
 
 
 def test_output_that_is_a_folder(exported, data, tmp_path, call):
@@ -185,9 +185,7 @@ def test_vectors_are_no_pictures(tmp_path):
     rows = np.zeros((4, 5), np.float32)
     with pytest.raises(OptionError) as caught:
         write_samples(tmp_path / "a.png", rows, name="sample")
-    assert str(caught.value) == (
-        "samples of shape (5,) are no pictures: write .npz or .npy instead"
-    )
+    assert str(caught.value) == ("samples of shape (5,) are not images: write .npz or .npy instead")
     assert not [*tmp_path.iterdir()]
     write_samples(tmp_path / "a.npy", rows, name="sample")
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), rows)
