@@ -14,7 +14,7 @@ import pytest
 
 from vae_builder import PRESETS
 from vae_runtime.cli.main import build_vae, run
-from vae_runtime.data import named
+from vae_runtime.data import named_datasets as named
 
 ROOT = Path(__file__).parent.parent
 READMES = {

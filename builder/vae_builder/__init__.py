@@ -24,11 +24,11 @@ from vae_runtime.errors import MissingExtraError
 from vae_runtime.loss import LossSpec
 
 if TYPE_CHECKING:
-    from vae_builder.build import export_trained, plan_variants
     from vae_builder.model.architectures import build_models
     from vae_builder.model.vae import VAE
     from vae_builder.own_models import export_models, load_model
     from vae_builder.run.runs import Source, load_run, resume_run, train_run
+    from vae_builder.trained_models import export_trained, plan_variants
     from vae_builder.training.checkpoint import Checkpoint, Epoch
     from vae_builder.training.evaluation import evaluate
     from vae_builder.training.loop import Progress

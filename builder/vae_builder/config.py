@@ -128,8 +128,8 @@ class TrainConfig:
             object.__setattr__(self, "variance", "optimal")
         if self.standardize and self.loss.value_range:
             raise OptionError(
-                f"standardize does not go with the {self.loss.reconstruction} loss, which needs "
-                f"values in {list(self.loss.value_range)}: use the mse or the gaussian loss"
+                f"standardize cannot be combined with the {self.loss.reconstruction} loss, which "
+                f"needs values in {list(self.loss.value_range)}: use the mse or the gaussian loss"
             )
 
     def _check_numbers(self) -> None:

@@ -99,7 +99,9 @@ def _read_if_path(model: keras.Model | str | Path, role: str) -> keras.Model:
         return model
     loaded = load_model(model)
     if not isinstance(loaded, keras.Model):
-        raise ExportError(f"{model} holds a {type(loaded).__name__}, expected the {role}: save it")
+        raise ExportError(
+            f"{model} holds a {type(loaded).__name__}, expected the {role}: save a keras.Model"
+        )
     return loaded
 
 

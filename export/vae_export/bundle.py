@@ -26,7 +26,6 @@ from vae_export.reference import parity_inputs, reference_values
 from vae_export.saved_models import SIGNATURE, weights_sha256, write_saved_model
 from vae_export.tolerances import TOLERANCES, failure_message, widened_tolerances
 from vae_export.variants.quantize import VariantOutcome, VariantPlan, add_variants
-from vae_runtime import strict_json
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import (
     FORMAT_VERSION,
@@ -43,10 +42,11 @@ from vae_runtime.bundle.fields import (
     TrainingSpec,
 )
 from vae_runtime.bundle.manifest import FORMAT, MANIFEST_FILE, graph_tensors
-from vae_runtime.bundle.npz import npz_bytes
 from vae_runtime.data.inputs import as_batch, to_graph_input
 from vae_runtime.data.standardization import Standardization
 from vae_runtime.errors import ExportError, OptionError
+from vae_runtime.files import strict_json
+from vae_runtime.files.npz import npz_bytes
 from vae_runtime.inference.loading import load
 from vae_runtime.loss import LOSS_NAMES, Losses, LossSpec
 from vae_runtime.proof.parity import VerifyReport
@@ -126,7 +126,7 @@ def export(
     """Export a model as a bundle.
 
     Args:
-        encoder: model from x, shape `(batch, *input_shape)`, float32 and standardised, to a dict
+        encoder: model from x, shape `(batch, *input_shape)`, float32 and standardized, to a dict
             of `z_mean` and `z_log_var`.
         decoder: model from z, shape `(batch, latent_dim)`, to what `loss.decoder` says.
         samples: held-out samples, shape `(n, *input_shape)`, uint8 or float32. The first ones
@@ -134,7 +134,7 @@ def export(
         path: folder of the bundle.
         loss: loss of the model; by default bce of logits with kl_weight 1.
         input_dtype: dtype that the graphs take: `float32`, or `uint8` for raw pixels.
-        standardization: standardisation of the encoder's inputs in training. The graphs apply it
+        standardization: standardization of the encoder's inputs in training. The graphs apply it
             to their input and undo it in the reconstruction.
         provenance: data and training, for the manifest and the card.
         variants: graphs in lower precision to add; one that loses too much is left out.

@@ -19,10 +19,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from vae_runtime.bundle.atomic_files import writer_is_gone, writer_tag
 from vae_runtime.bundle.fields import FileEntry
 from vae_runtime.bundle.manifest import MANIFEST_FILE
 from vae_runtime.errors import ExportError
+from vae_runtime.files.atomic_files import writer_is_gone, writer_tag
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2

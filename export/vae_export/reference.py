@@ -42,7 +42,7 @@ def parity_inputs(
     """Choose parity inputs: x, `(m, *input_shape)`, and eps, `(m, latent_dim)`, float32.
 
     `x` holds the first of the samples, uint8 or float32, then zeros, ones and noise. If the graphs
-    standardise their input, these three are values after standardisation.
+    standardize their input, these three are values after standardization.
     """
     shape = samples.shape[1:]
     count = min(MAX_PARITY_SAMPLES, max(4, MAX_PARITY_BYTES // (12 * math.prod(shape))))

@@ -13,8 +13,8 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_runtime.files.strict_json import meta
 from vae_runtime.loss import kl_terms
-from vae_runtime.strict_json import meta
 
 ACTIVE_VARIANCE = 0.01
 """Variance of z_mean over the data above which a latent dimension is active."""

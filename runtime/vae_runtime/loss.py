@@ -44,7 +44,7 @@ from numpy.typing import NDArray
 
 from vae_runtime.data.inputs import UNIT_RANGE
 from vae_runtime.errors import OptionError
-from vae_runtime.strict_json import meta
+from vae_runtime.files.strict_json import meta
 
 T = TypeVar("T")
 

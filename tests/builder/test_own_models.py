@@ -8,7 +8,7 @@ from keras import layers
 from keras_models import Sampling
 from vae_builder import Dataset, LossSpec, export_models, load_model, plan_variants
 from vae_export.variants import measure
-from vae_export.variants import quantize as variants
+from vae_export.variants import quantize as quantize_module
 from vae_runtime import Bundle, load
 from vae_runtime.errors import ExportError, InputError, OptionError
 from vae_runtime.proof.reference import read_reference
@@ -100,7 +100,9 @@ def test_models_in_memory(dataset, tmp_path):
 @pytest.fixture
 def fast(monkeypatch):
     """Measure variants briefly and quantize them in one way: their speed is not under test."""
-    monkeypatch.setattr(variants, "METHODS", {**variants.METHODS, "int8": ("dynamic",)})
+    monkeypatch.setattr(
+        quantize_module, "METHODS", {**quantize_module.METHODS, "int8": ("dynamic",)}
+    )
     monkeypatch.setattr(measure, "ROUNDS", 1)
     monkeypatch.setattr(measure, "SECONDS_PER_ROUND", 0.0)
 

@@ -25,7 +25,7 @@ def test_names_are_not_hidden_by_modules_of_the_same_name():
     """`export_trained` imports the module `train`, but `vae_builder.train` stays the function."""
     result = fresh(
         "from vae_builder import TrainConfig, export_trained, load_dataset, train, evaluate\n"
-        "import vae_builder, vae_builder.build, vae_builder.run.runs\n"
+        "import vae_builder, vae_builder.trained_models, vae_builder.run.runs\n"
         "print(callable(train), vae_builder.train is train)"
     )
     assert result.stdout == "True True\n", result.stderr

@@ -13,8 +13,8 @@ import pytest
 
 from vae_export import publish
 from vae_export.publish import check_target, publishing
-from vae_runtime.bundle.atomic_files import writer_tag
 from vae_runtime.errors import ExportError
+from vae_runtime.files.atomic_files import writer_tag
 
 MARKER = "manifest.json"
 HOST = writer_tag().partition("-")[0]

@@ -10,10 +10,10 @@ import pytest
 from vae_export.reference import parity_inputs, recompute
 from vae_runtime import Bundle
 from vae_runtime.bundle.fields import InputSpec
-from vae_runtime.bundle.npz import npz_bytes
 from vae_runtime.bundle.packing import pack
 from vae_runtime.data.standardization import Standardization
 from vae_runtime.errors import BundleError
+from vae_runtime.files.npz import npz_bytes
 from vae_runtime.proof.reference import read_reference
 
 
@@ -29,7 +29,7 @@ def test_inputs_are_the_samples_then_zeros_ones_and_noise():
 
 
 def test_inputs_of_graphs_that_take_raw_values():
-    """Raw pixels are kept; zeros, ones and noise are values after standardisation."""
+    """Raw pixels are kept; zeros, ones and noise are values after standardization."""
     pixels = np.arange(5 * 12, dtype=np.uint8).reshape(5, 4, 3, 1)
     x, _ = parity_inputs(pixels, 2, InputSpec((4, 3, 1), "uint8"))
     assert x.dtype == np.uint8

@@ -26,8 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vae_runtime.bundle import archive
-from vae_runtime.bundle import atomic_files as files
+from vae_runtime.files import archive, atomic_files
 
 ROOT = Path(__file__).parents[2]
 FILE_SIZES = {"manifest.json": 4, "deep/file": 200_000, "graph.onnx": 50_000}
@@ -69,7 +68,7 @@ def read_folder(target: Path) -> bytes | None:
 
 
 def write_pack(target: Path, content: bytes) -> None:
-    with files.replacing(target) as file:
+    with atomic_files.replacing(target) as file:
         archive.write(file, ((name, content * size) for name, size in FILE_SIZES.items()))
 
 
@@ -84,7 +83,7 @@ def read_pack(target: Path) -> bytes | None:
 
 
 def write_file(target: Path, content: bytes) -> None:
-    with files.replacing(target) as file:
+    with atomic_files.replacing(target) as file:
         for _ in range(20):
             file.write(content * 5000)
 

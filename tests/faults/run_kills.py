@@ -27,12 +27,12 @@ import tiny
 
 from vae_builder import load_run
 from vae_builder.run.folder import CHECKPOINT_FILE, RESULT_FILE
-from vae_builder.training import loop as trainer
+from vae_builder.training import loop
 from vae_builder.training.checkpoint import read_checkpoint
 from vae_runtime import InputError
 
 EPOCHS = 6
-trainer.CHECKPOINT_SECONDS = 0.0  # a checkpoint after each block
+loop.CHECKPOINT_SECONDS = 0.0  # a checkpoint after each block
 
 
 def names(folder: Path) -> set[str]:

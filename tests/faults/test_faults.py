@@ -13,7 +13,7 @@ import pytest
 import vae_runtime
 from vae_export.publish import publishing
 from vae_runtime import ExportError
-from vae_runtime.bundle.atomic_files import replacing, writer_is_gone, writer_tag
+from vae_runtime.files.atomic_files import replacing, writer_is_gone, writer_tag
 
 resource = pytest.importorskip("resource", reason="needs fork, signals and limits of POSIX")
 

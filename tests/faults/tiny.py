@@ -21,13 +21,15 @@ import onnxruntime
 import tensorflow as tf
 import tf2onnx
 
-import vae_builder.build
 import vae_builder.run.runs
+import vae_builder.trained_models
 import vae_runtime
 from vae_builder.training import steps
 from vae_runtime.cli import main as cli
 
-assert matplotlib.pyplot and onnxruntime and tf2onnx and vae_builder.build  # for the children
+assert (
+    matplotlib.pyplot and onnxruntime and tf2onnx and vae_builder.trained_models
+)  # for the children
 
 DATA = "x.npy"
 TRAIN_OPTIONS = ["--hidden=4", "--latent-dim=2", "--batch-size=4", "--patience=9", "--quiet"]

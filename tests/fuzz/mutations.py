@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from vae_runtime.bundle import archive
+from vae_runtime.files import archive
 
 MANIFEST = "manifest.json"
 Files = dict[str, bytes]

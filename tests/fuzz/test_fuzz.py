@@ -9,8 +9,8 @@ import pytest
 
 from vae_runtime import BundleError
 from vae_runtime.bundle.fields import Graphs
+from vae_runtime.files.strict_json import parse
 from vae_runtime.graph.check import check_graph
-from vae_runtime.strict_json import parse
 
 FOLDER = Path(__file__).parent
 CORPUS = FOLDER / "corpus"

@@ -75,7 +75,7 @@ def refuse_options(ctx: click.Context, names: Iterable[str], why: str) -> None:
 
 
 def is_given(ctx: click.Context, name: str) -> bool:
-    """Whether an option was given on the command line."""
+    """Return whether an option was given on the command line."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 

@@ -12,7 +12,7 @@ from vae_runtime.cli.options import bundle_argument, debug_option, output_option
 
 @click.command("edge", short_help="Write graphs with a fixed batch size for other runtimes.")
 @bundle_argument
-@output_option("Folder to write; it must not exist.")
+@output_option("Folder to write, new or empty.")
 @click.option(
     "--batch",
     type=click.IntRange(1),

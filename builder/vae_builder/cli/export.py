@@ -104,16 +104,19 @@ def export_command(
     if run_folder:
         refused = {**options, "encoder": encoder, "decoder": decoder}
         refuse_options(ctx, refused, "--run: the run keeps its own options")
-        lowered = "--run, which does not read the data; use build-vae quantize afterwards"
-        refuse_options(ctx, ["precisions", "allow_drift"], lowered)
+        if precisions or allow_drift:
+            raise OptionError(
+                f"{'--precision' if precisions else '--allow-drift'} needs the data, which --run "
+                "does not read: leave it out, and run build-vae quantize afterwards"
+            )
     if keep_sigmoid and not (encoder and decoder and options["reconstruction"] == "bce"):
         raise OptionError("--keep-sigmoid needs --encoder, --decoder and --loss bce: leave it out")
     if encoder or decoder:
         _check_own_models(ctx, options, encoder, decoder)
     import_tensorflow()
-    from vae_builder.build import export_trained, plan_variants
     from vae_builder.own_models import export_models
     from vae_builder.run.runs import load_run
+    from vae_builder.trained_models import export_trained, plan_variants
     from vae_export.bundle import check_name
     from vae_export.publish import check_target
 
@@ -192,4 +195,6 @@ def _check_own_models(
             "and --decoder: give the one that the models were trained with"
         )
     if not is_given(ctx, "data"):
-        raise OptionError("--encoder and --decoder need --data: what the models were trained on")
+        raise OptionError(
+            "--encoder and --decoder need --data: give the data that the models were trained on"
+        )

@@ -127,7 +127,7 @@ model_options = combined(
         "--free-bits",
         default=DEFAULTS.free_bits,
         show_default=True,
-        help="KL divergence of each latent dimension that is not penalised, in nats.",
+        help="KL divergence of each latent dimension that is not penalized, in nats.",
     ),
     click.option(
         "--clip-norm", type=float, help="Largest norm of the gradient [default: no limit]."

@@ -55,7 +55,7 @@ def quantize_command(
         build-vae quantize faces-vae --data faces/ --image-size 64x64 --precision int8
     """
     import_tensorflow("making variants")
-    from vae_builder.build import plan_variants
+    from vae_builder.trained_models import plan_variants
     from vae_export import quantize
 
     plan = plan_variants(load_dataset(data, **reading), precisions, allow_drift=allow_drift)

@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vae_export.publish import check_parent
-from vae_runtime.bundle.atomic_files import TEMPORARY_MARK, remove_debris
 from vae_runtime.errors import ExportError
+from vae_runtime.files.atomic_files import TEMPORARY_MARK, remove_debris
 
 RUN_FILE = "run.json"
 RESULT_FILE = "result.json"
@@ -53,7 +53,7 @@ def check_run_target(path: Path, *, force: bool) -> None:
         raise ExportError(f"{path} exists and has no {RUN_FILE}: choose another name")
     if not force:
         raise ExportError(
-            f"{path} exists: give --resume to go on with it, --force to start over, or another name"
+            f"{path} exists: give --resume to continue it, --force to start again, or another name"
         )
     if other := next(_foreign_files(path), None):
         raise ExportError(
@@ -90,6 +90,6 @@ def _foreign_files(path: Path) -> Iterator[Path]:
 
 
 def _is_debris(entry: Path) -> bool:
-    """Whether an entry is a temporary file of a run, left by a killed process."""
+    """Return whether an entry is a temporary file of a run, left by a killed process."""
     name, writing, _ = entry.name.removeprefix(".").partition(TEMPORARY_MARK)
     return bool(writing) and name.rpartition(".")[0] in ALL_FILES and entry.is_file()

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from vae_builder.training.checkpoint import COLUMNS, Epoch, epoch_from_row, epoch_to_row
-from vae_runtime.bundle.atomic_files import replacing
+from vae_runtime.files.atomic_files import replacing
 
 
 def write_history(path: Path, history: tuple[Epoch, ...]) -> None:

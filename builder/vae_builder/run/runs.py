@@ -37,11 +37,11 @@ from vae_builder.training.checkpoint import Checkpoint, read_checkpoint, write_c
 from vae_builder.training.loop import Progress
 from vae_builder.training.train import Trained, data_spec, train
 from vae_export.saved_models import translated_write_errors
-from vae_runtime import strict_json
-from vae_runtime.bundle.atomic_files import remove_debris, replacing, replacing_path
 from vae_runtime.bundle.fields import DataSpec
 from vae_runtime.data.standardization import Standardization
 from vae_runtime.errors import ExportError, InputError
+from vae_runtime.files import strict_json
+from vae_runtime.files.atomic_files import remove_debris, replacing, replacing_path
 from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses
 
@@ -101,7 +101,7 @@ def train_run(
         path: folder to make.
         source: source of the data, so that the run folder is enough to resume; or the data itself.
         config: training options; by default those of `TrainConfig()`.
-        force: start over if the folder holds a run, whose files are removed.
+        force: delete the files of an existing run, and start again.
         on_data: called with the data set as soon as the run can be resumed.
         on_progress: called after each block of steps.
 
@@ -168,7 +168,7 @@ def resume_run(
     if dataset.digest != record.data.sha256:
         raise InputError(
             f"the data of {path} has changed: SHA-256 {dataset.digest[:12]}..., the run began with "
-            f"{record.data.sha256[:12]}...: restore the data, or train anew with --force"
+            f"{record.data.sha256[:12]}...: restore the data, or start again with --force"
         )
     if on_data:
         on_data(dataset)
@@ -194,7 +194,8 @@ def load_run(path: str | Path) -> Trained:
     result_path = path / RESULT_FILE
     if not result_path.is_file():
         raise InputError(
-            f"{path} has not ended (no {RESULT_FILE}): go on with build-vae train {path} --resume"
+            f"{path} has not ended (no {RESULT_FILE}): continue with build-vae train {path} "
+            "--resume"
         )
     try:
         result = strict_json.parse(ResultRecord, strict_json.decode(result_path.read_bytes()))
@@ -293,7 +294,7 @@ def _as_export_error(path: Path, remedy: str | None = None) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        remedy = remedy or f"go on with build-vae train {path} --resume"
+        remedy = remedy or f"continue with build-vae train {path} --resume"
         raise ExportError(
             f"{error.filename or path} cannot be written: {error.strerror or error}: free some "
             f"space or check the folder, then {remedy}"

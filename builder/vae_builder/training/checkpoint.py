@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime import strict_json
-from vae_runtime.bundle.atomic_files import replacing
 from vae_runtime.errors import InputError
+from vae_runtime.files import strict_json
+from vae_runtime.files.atomic_files import replacing
 from vae_runtime.loss import LOSS_NAMES, Losses
 
 ARRAY_LISTS = ("weights", "optimizer", "best", "average")
@@ -132,5 +132,5 @@ def read_checkpoint(path: Path) -> Checkpoint:
         )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(
-            f"{path} is no usable checkpoint ({' '.join(str(error).split())[:120]}): train again"
+            f"{path} is not a usable checkpoint ({' '.join(str(error).split())[:120]}): train again"
         ) from None

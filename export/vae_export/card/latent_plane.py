@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from vae_export.card.figure_data import Float32, HeldOut
 from vae_export.card.mosaics import shrunk
 from vae_export.card.plots import BLUE, GREY, RULE, WIDTH, plotting
-from vae_runtime.data import picture_grid as picture
+from vae_runtime.data.pictures import picture_grid
 from vae_runtime.latents import ACTIVE_VARIANCE
 
 Float64 = NDArray[np.float64]
@@ -202,8 +202,8 @@ def _draw_decoded(
     axes: Any, decoded: Float32, data: Float32, columns: int, extent: tuple[float, ...]
 ) -> None:
     """Draw pictures side by side at their coordinates; `data` sets the range of values."""
-    tiles = picture.to_unit_range(shrunk(decoded, MAX_TILE), like=data)
-    mosaic = picture.grid(tiles, columns=columns, padding=1)
+    tiles = picture_grid.to_unit_range(shrunk(decoded, MAX_TILE), like=data)
+    mosaic = picture_grid.grid(tiles, columns=columns, padding=1)
     grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if mosaic.shape[-1] == 1 else {}
     axes.imshow(mosaic.squeeze(-1) if grey else mosaic, extent=extent, aspect="auto", **grey)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from vae_export.card.figure_data import Float32
-from vae_runtime.data import picture_grid as picture
+from vae_runtime.data.pictures import picture_grid
 
 WIDTH = 1080
 """Largest width of a mosaic in pixels, about that of the plots."""
@@ -71,7 +71,7 @@ def _enlarge_factor(shape: tuple[int, ...]) -> int:
 
 def _write(images: Float32, data: Float32, columns: int, path: Path) -> None:
     factor = _enlarge_factor(images.shape[1:])
-    tiles = picture.to_unit_range(shrunk(images, MAX_SIDE), like=data)
+    tiles = picture_grid.to_unit_range(shrunk(images, MAX_SIDE), like=data)
     tiles = tiles.repeat(factor, axis=1).repeat(factor, axis=2)
     with path.open("wb") as file:
-        picture.write_png(file, picture.grid(tiles, columns=columns, padding=PADDING))
+        picture_grid.write_png(file, picture_grid.grid(tiles, columns=columns, padding=PADDING))

@@ -61,8 +61,8 @@ def _loss(m: Manifest) -> str:
         inputs = "raw uint8 pixels. The graphs divide them by 255"
     if m.input.standardization:
         inputs += (
-            ". The graphs standardise them: `(x - mean) / scale`, with the numbers in the "
-            "manifest. The loss is computed on standardised values, and reconstructions are raw "
+            ". The graphs standardize them: `(x - mean) / scale`, with the numbers in the "
+            "manifest. The loss is computed on standardized values, and reconstructions are raw "
             "values again"
         )
     return f"""## The loss

@@ -12,7 +12,7 @@ _MEANING = {
     "z_mean": "means of q(z given x)",
     "z_log_var": "logarithms of the variances of q(z given x)",
     "logits": "logits of the reconstruction",
-    "values": "standardised reconstruction",
+    "values": "standardized reconstruction",
     "reconstruction": "reconstruction",
     "reconstruction_loss": "summed over the elements of a sample",
     "kl_loss": "KL divergence from N(0, I), in nats",
@@ -30,7 +30,7 @@ Graphs in {precision}, opset {m.graphs.loss.opset}, for exactly {batch} sample{p
 per run. Each folder holds:
 
 - `model.onnx`: the graph.
-- `model.ort`: the same graph in ONNX Runtime's format, optimised for the CPU.
+- `model.ort`: the same graph in ONNX Runtime's format, optimized for the CPU.
 - `required_operators.config`: the operators that a minimal build of ONNX Runtime needs for it.
 - {sets} `test_data_set_*`: inputs, and the values that TensorFlow computed from them, in the order
   of the tables below.
@@ -62,7 +62,7 @@ def _preprocessing(m: Manifest) -> str:
         values = f"values from {m.input.range[0]:g} to {m.input.range[1]:g}. Divide pixels by 255"
     else:
         values = "any finite values, as in training. Divide pixels by 255"
-    scaled = " The graphs standardise the values." if m.input.standardization else ""
+    scaled = " The graphs standardize the values." if m.input.standardization else ""
     return f"`x`: {axes}; {m.input.dtype}; {values}.{scaled} Nothing else is needed."
 
 

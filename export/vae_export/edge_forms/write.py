@@ -27,8 +27,7 @@ from onnx import numpy_helper
 from onnxruntime.tools import convert_onnx_models_to_ort as ort_tool
 
 from vae_export.edge_forms.readme import edge_readme
-from vae_export.graphs.convert import one_line
-from vae_export.graphs.lowering import muted_logging
+from vae_export.graphs.convert import muted_logging, one_line
 from vae_export.publish import publishing_new_folder
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import GraphSpec

@@ -10,6 +10,7 @@ same weights give the same bytes, whatever else the process did before.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -213,3 +214,14 @@ def _copied_tensor(tensor: TensorProto, name: str) -> TensorProto:
 def one_line(error: Exception) -> str:
     """Return the text of another library's error as one line of at most 400 characters."""
     return " ".join(str(error).split())[:400]
+
+
+@contextlib.contextmanager
+def muted_logging() -> Iterator[None]:
+    """Suppress log messages up to warnings: ONNX Runtime's tools log advice."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

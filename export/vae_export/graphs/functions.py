@@ -27,8 +27,8 @@ def exported_functions(
 ) -> dict[str, Any]:
     """Return a `tf.function` that returns a dict of tensors for `encoder`, `decoder` and `loss`.
 
-    `encoder` maps float32, standardised x to a dict of z_mean and z_log_var; `decoder` maps z to
-    what `loss.decoder` says. The functions take x in the dtype of `input_spec` and standardise it.
+    `encoder` maps float32, standardized x to a dict of z_mean and z_log_var; `decoder` maps z to
+    what `loss.decoder` says. The functions take x in the dtype of `input_spec` and standardize it.
     """
 
     def encode(x: Any) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def exported_functions(
 
 
 def model_input(input_spec: InputSpec, x: Any) -> Any:
-    """Return the standardised float32 values that the encoder and the loss compute with."""
+    """Return the standardized float32 values that the encoder and the loss compute with."""
     if input_spec.dtype == "uint8":
         # Flat: elementwise work on a trailing axis of length 1 is slow in ONNX Runtime.
         flat = tf.cast(tf.reshape(x, (-1, math.prod(input_spec.shape))), tf.float32) / 255.0

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_export.graphs.lowering import Feeds
+from vae_export.variants.lowering import Feeds
 from vae_runtime.benchmark.timing import timed_calls
 from vae_runtime.bundle.variants import Drift, Latency
 

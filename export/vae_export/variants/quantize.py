@@ -21,17 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_export.card.readme import with_variants
-from vae_export.graphs.lowering import METHODS, Feeds, Method, batches, lower
 from vae_export.publish import file_entries, publishing
 from vae_export.variants.budgets import BUDGETS, WORTHWHILE_RATIO, variant_tolerances, verdict
+from vae_export.variants.lowering import METHODS, Feeds, Method, batches, lower
 from vae_export.variants.measure import drift, latencies
-from vae_runtime import strict_json
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import Graphs, Variant
 from vae_runtime.bundle.manifest import MANIFEST_FILE
 from vae_runtime.bundle.variants import MAX_RELATIVE_TOLERANCE, PRECISIONS, Drift, Latency
 from vae_runtime.data.inputs import as_batch, to_graph_input
 from vae_runtime.errors import BundleError, ExportError, InputError, OptionError
+from vae_runtime.files import strict_json
 from vae_runtime.inference.loading import load
 from vae_runtime.inference.providers import open_session
 from vae_runtime.inference.runtime import VAERuntime

@@ -12,11 +12,11 @@ import os
 import re
 from pathlib import Path
 
-from vae_runtime import strict_json
 from vae_runtime.bundle.fields import Manifest
 from vae_runtime.bundle.manifest import MANIFEST_FILE, read_manifest
 from vae_runtime.bundle.storage import open_storage
 from vae_runtime.errors import BundleError, OptionError
+from vae_runtime.files import strict_json
 
 
 class Bundle:

@@ -14,7 +14,7 @@ def describe(manifest: Manifest, *, sha256: str) -> str:
     """Describe a bundle as aligned text, one fact per line."""
     m = manifest
     variance = f", variance {m.loss.variance:.4g}" if m.loss.variance else ""
-    standardized = ", standardised in the graphs" if m.input.standardization else ""
+    standardized = ", standardized in the graphs" if m.input.standardization else ""
     values = f"in [{m.input.range[0]:g}, {m.input.range[1]:g}]" if m.input.range else "any finite"
     facts = {
         "name": m.name,

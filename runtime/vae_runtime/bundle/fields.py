@@ -9,7 +9,6 @@ from typing import Annotated, Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.bundle.archive import PATH_PATTERN
 from vae_runtime.bundle.variants import (
     FLOAT32,
     PRECISIONS,
@@ -20,9 +19,10 @@ from vae_runtime.bundle.variants import (
 )
 from vae_runtime.data.standardization import Standardization
 from vae_runtime.errors import OptionError
+from vae_runtime.files.archive import PATH_PATTERN
+from vae_runtime.files.strict_json import meta
 from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses, LossSpec
-from vae_runtime.strict_json import meta
 
 FORMAT_VERSION: Final = 1
 NAME_PATTERN = "[^\x00-\x1f\x7f-\x9f/]{1,200}"
@@ -74,7 +74,7 @@ class InputSpec:
             )
         if self.standardization:
             if loss.value_range:
-                yield f"input.standardization does not go with the {loss.reconstruction} loss"
+                yield f"input.standardization does not fit the {loss.reconstruction} loss"
             try:
                 self.standardization.check(self.shape)
             except OptionError as error:

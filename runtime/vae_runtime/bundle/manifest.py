@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from vae_runtime import strict_json
-from vae_runtime.bundle.archive import MAX_ENTRIES
 from vae_runtime.bundle.fields import FORMAT_VERSION, InputSpec, Manifest, TensorSpec
 from vae_runtime.bundle.variants import FLOAT32
 from vae_runtime.errors import BundleError
+from vae_runtime.files import strict_json
+from vae_runtime.files.archive import MAX_ENTRIES
+from vae_runtime.files.strict_json import StrictJsonError
 from vae_runtime.loss import LOSS_NAMES, LossSpec
-from vae_runtime.strict_json import StrictJsonError
 
 FORMAT: Final = "build-vae"
 MANIFEST_FILE = "manifest.json"

@@ -13,13 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vae_runtime import strict_json
-from vae_runtime.bundle import archive
-from vae_runtime.bundle.atomic_files import replacing
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import Manifest
 from vae_runtime.bundle.manifest import MANIFEST_FILE
 from vae_runtime.errors import BundleError, ExportError
+from vae_runtime.files import archive, strict_json
+from vae_runtime.files.atomic_files import replacing
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
-from vae_runtime.bundle.archive import MAX_ENTRIES, ArchiveError, read_directory, read_entry
 from vae_runtime.errors import BundleError
+from vae_runtime.files.archive import MAX_ENTRIES, ArchiveError, read_directory, read_entry
 
 # Opening a FIFO for reading waits for a writer. With O_NONBLOCK, fstat can refuse it first.
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)

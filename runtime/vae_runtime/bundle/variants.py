@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.strict_json import meta
+from vae_runtime.files.strict_json import meta
 
 FLOAT32: Final = "float32"
 PRECISIONS: Final[tuple[str, ...]] = ("float16", "int8")

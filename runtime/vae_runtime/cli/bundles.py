@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from vae_runtime import strict_json
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.describe import describe
 from vae_runtime.bundle.manifest import manifest_schema
@@ -19,6 +18,7 @@ from vae_runtime.cli.options import (
     json_option,
     output_option,
 )
+from vae_runtime.files import strict_json
 from vae_runtime.trust.signing import sign
 
 

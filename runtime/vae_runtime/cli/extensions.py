@@ -19,7 +19,7 @@ TENSORFLOW = "build_vae.tensorflow"
 
 
 def has_tensorflow() -> bool:
-    """Whether TensorFlow is installed; it is not imported."""
+    """Return whether TensorFlow is installed, without importing it."""
     return find_spec("tensorflow") is not None
 
 

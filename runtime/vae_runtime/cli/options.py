@@ -88,7 +88,10 @@ source_options = combined(
         help="Resize pictures to this height x width.",
     ),
     click.option(
-        "--channels", type=click.IntRange(1, 4), help="Read pictures as grey (1) or as RGB (3)."
+        "--channels",
+        type=click.Choice(["1", "3"]),
+        callback=lambda _, __, value: value and int(value),
+        help="Read pictures as grey (1) or as RGB (3).",
     ),
 )
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.bundle.atomic_files import replacing
-from vae_runtime.data import picture_grid as picture
 from vae_runtime.data.inputs import to_scaled_float32
-from vae_runtime.data.pictures import require_pillow
+from vae_runtime.data.pictures import picture_grid
+from vae_runtime.data.pictures.picture_files import require_pillow
 from vae_runtime.errors import OptionError
+from vae_runtime.files.atomic_files import replacing
 from vae_runtime.loss import Losses
 
 MAX_TILES = 400
@@ -100,7 +100,7 @@ def write_samples(
         inputs = to_scaled_float32(np.asarray(above[:MAX_TILES])).reshape(tiles.shape)
         tiles = np.concatenate([inputs, tiles], axis=1)
     with replacing(output) as file:
-        picture.write_png(file, picture.grid(picture.to_unit_range(tiles)))
+        picture_grid.write_png(file, picture_grid.grid(picture_grid.to_unit_range(tiles)))
 
 
 def described(output: Path, count: int, shape: tuple[int, ...], name: str) -> str:

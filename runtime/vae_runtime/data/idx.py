@@ -20,7 +20,7 @@ from typing import IO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.data.reading import MAX_DEFLATE_RATIO, wrap_read_errors
+from vae_runtime.data.read_errors import MAX_DEFLATE_RATIO, wrap_read_errors
 from vae_runtime.errors import InputError
 
 IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}

@@ -1,7 +1,7 @@
 """Choice of the reader for a source of samples, and loading of its arrays.
 
-A source is a path, or a name from `vae_runtime.data.named`. If both exist, the path wins. The
-extension of a file gives its format, except for IDX files, which have known first bytes.
+A source is a path, or a name from `named_datasets`. If both exist, the path wins. The extension of
+a file gives its format, except for IDX files, which have known first bytes.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_runtime.data.idx import find_mnist_files, is_idx, read_idx
-from vae_runtime.data.named import (
+from vae_runtime.data.named_datasets import (
     DATASET_NAMES,
     EMBEDDED_DATASET,
     read_digits,
     read_keras_dataset,
 )
 from vae_runtime.data.numpy_files import find_npz_splits, read_npy, read_npz_array
-from vae_runtime.data.pictures import PICTURE_EXTENSIONS, read_folder, read_picture
-from vae_runtime.data.reading import wrap_read_errors
+from vae_runtime.data.pictures.picture_files import PICTURE_EXTENSIONS, read_folder, read_picture
+from vae_runtime.data.read_errors import wrap_read_errors
 from vae_runtime.data.tables import (
     CSV_EXTENSIONS,
     PARQUET_EXTENSIONS,

@@ -1,10 +1,10 @@
-"""Standardisation between the raw values of a device and the values that the model computes with.
+"""Standardization between the raw values of a device and the values that the model computes with.
 
     standardized   (x - mean) / scale
     restored       values * scale + mean
 
 The exported graphs contain both steps: they take raw values and return raw reconstructions. The
-loss is computed on standardised values. Each function takes an array namespace `xp`, `numpy` or
+loss is computed on standardized values. Each function takes an array namespace `xp`, `numpy` or
 `keras.ops`, as in `vae_runtime.loss`.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_runtime.errors import OptionError
-from vae_runtime.strict_json import meta
+from vae_runtime.files.strict_json import meta
 
 MIN_SCALE = 1e-30
 """Smallest scale allowed; with a smaller one the quotient can overflow float32."""

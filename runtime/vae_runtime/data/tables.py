@@ -22,7 +22,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.data.reading import wrap_read_errors
+from vae_runtime.data.read_errors import wrap_read_errors
 from vae_runtime.errors import InputError, MissingExtraError
 
 CSV_EXTENSIONS = (".csv", ".tsv")

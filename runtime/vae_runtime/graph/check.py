@@ -26,7 +26,6 @@ import numpy as np
 
 from vae_runtime.bundle.fields import GraphSpec, TensorSpec
 from vae_runtime.errors import BundleError
-from vae_runtime.graph.convolutions import check_windows
 from vae_runtime.graph.operators import (
     ATTRIBUTE_FIELDS,
     ATTRIBUTE_PROTO,
@@ -45,6 +44,7 @@ from vae_runtime.graph.tensors import (
     product_of_sizes,
     read_tensor,
 )
+from vae_runtime.graph.windows import check_windows
 
 IR_VERSIONS = range(7, 14)
 """Versions of the ONNX file format that are accepted."""

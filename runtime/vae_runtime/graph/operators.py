@@ -191,7 +191,7 @@ OPERATORS: Final = SIZE_PRESERVING_OPERATORS.union(
         """ArgMax ArgMin CumSum Hardmax LogSoftmax ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp
         ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Softmax TopK"""
     ),
-    # matrix products, convolution, pooling, normalisation
+    # matrix products, convolution, pooling, normalization
     _words(
         """AveragePool BatchNormalization Conv ConvTranspose Einsum Gemm GlobalAveragePool
         GlobalMaxPool GroupNormalization InstanceNormalization LRN LayerNormalization

@@ -1,7 +1,7 @@
 """Computing the parts of a batch in several threads at once.
 
 ONNX Runtime can share each operator among threads. Or several threads can each run the whole graph
-on a part of the batch. The second way needs no synchronisation after every operator. It also keeps
+on a part of the batch. The second way needs no synchronization after every operator. It also keeps
 all processors busy if an operator alone cannot (a transposed convolution hardly does). So it is
 faster as soon as every thread has enough samples. How many that is depends on the model: every
 thread reads all weights, and matrix products have many weights for the work they do per sample.

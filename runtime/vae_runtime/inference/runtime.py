@@ -114,7 +114,7 @@ class VAERuntime:
 
         Args:
             x: samples, shape `(batch, *input_shape)`: uint8, or float in the model's range, not
-                standardised. If the manifest's `input.dtype` is uint8, only uint8 is accepted. You
+                standardized. If the manifest's `input.dtype` is uint8, only uint8 is accepted. You
                 may omit the channel axis of a model with one channel.
 
         Returns:
@@ -189,7 +189,8 @@ class VAERuntime:
         noise = None if eps is None else as_batch(eps, (latent_dim,), name="eps")
         if noise is not None and len(noise) != len(samples):
             raise InputError(
-                f"eps has {len(noise)} rows, x has {len(samples)} samples: give one row a sample"
+                f"eps has {len(noise)} rows, x has {len(samples)} samples: give one row for each "
+                "sample"
             )
 
         def inputs(part: slice) -> dict[str, Array]:

@@ -173,7 +173,7 @@ def _check_shapes(spec: GraphSpec, outputs: dict[str, Any], batch: int) -> None:
         if (shape := _shape(outputs[tensor.name])) != (batch, *tensor.shape[1:]):
             raise BundleError(
                 f"{spec.file} gives {tensor.name} of shape {shape} for {batch} samples, the "
-                f"manifest says {tensor.shape}: no graph that build-vae writes does; export it "
+                f"manifest says {tensor.shape}: build-vae never writes such a graph; export it "
                 "again"
             )
 

@@ -23,13 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from vae_runtime import strict_json
-from vae_runtime.bundle.atomic_files import replacing
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.errors import ExportError, OptionError
+from vae_runtime.files import strict_json
+from vae_runtime.files.atomic_files import replacing
+from vae_runtime.files.strict_json import StrictJsonError, meta
 from vae_runtime.inference.processors import processor_name, usable_processors
 from vae_runtime.inference.providers import import_onnxruntime, short_name
-from vae_runtime.strict_json import StrictJsonError, meta
 
 CHUNK_SAMPLES = 256
 CHUNK_ELEMENTS = 256 * 784

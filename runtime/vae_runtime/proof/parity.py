@@ -10,10 +10,11 @@ TensorFlow used for it, and each output is compared with TensorFlow's:
     numpy     z and the three losses again, by NumPy from the encoder's and decoder's outputs
 
 A value agrees if `|value - reference| <= atol + rtol * |reference|`, with the tolerances of the
-manifest. A variant in lower precision has a tolerance for each output, see `variants.allowed`. NaN
-never agrees. If every loss agrees, so does the mean loss, which is reported.
+manifest. A variant in lower precision has a tolerance for each output, see
+`variants.allowed_difference`. NaN never agrees. If every loss agrees, so does the mean loss, which
+is reported.
 
-Graphs run on all samples at once. An exception is a variant with dynamic quantisation ranges, which
+Graphs run on all samples at once. An exception is a variant with dynamic quantization ranges, which
 runs on one sample at a time: the outliers among the reference samples would widen the ranges of all
 others, and processors that take a range for each row would compute something else.
 """

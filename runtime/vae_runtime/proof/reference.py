@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import Manifest, TensorSpec
 from vae_runtime.bundle.manifest import graph_tensors
-from vae_runtime.bundle.npz import NpzError, read_npz
 from vae_runtime.errors import BundleError
+from vae_runtime.files.npz import NpzError, read_npz
 from vae_runtime.loss import LOSS_NAMES, Losses
 
 Float32 = NDArray[np.float32]

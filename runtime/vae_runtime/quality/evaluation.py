@@ -7,8 +7,8 @@ The importance-weighted bound (Burda, Grosse and Salakhutdinov, Importance Weigh
 
 where `-log p(x|z)` is the reconstruction loss. The bound falls with S towards `-log p(x)`. With
 S = 1 its mean is the loss at kl_weight 1. For the gaussian loss, p(x|z) is a density: of the
-standardised values, if the model standardises. For mse the reconstruction loss is the squared
-error, which is not a normalised log-likelihood, and the bound has the same unit.
+standardized values, if the model standardizes. For mse the reconstruction loss is the squared
+error, which is not a normalized log-likelihood, and the bound has the same unit.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Evaluation:
     def __str__(self) -> str:
         """Return the evaluation as a table."""
         rows = [f"{'':22} {'reconstruction':>14} {'KL':>10} {'loss':>10}"]
-        for name, part in (("one z a sample", self.test), ("z = z_mean", self.at_mean)):
+        for name, part in (("one z per sample", self.test), ("z = z_mean", self.at_mean)):
             rows.append(
                 f"{name:22} {part.reconstruction_loss:14.3f} {part.kl_loss:10.3f} {part.loss:10.3f}"
             )

@@ -13,8 +13,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from vae_runtime.bundle.atomic_files import replacing_path
 from vae_runtime.errors import BundleError, ExportError, MissingExtraError, OptionError
+from vae_runtime.files.atomic_files import replacing_path
 
 
 def default_signature(bundle: str | os.PathLike[str]) -> Path:
@@ -92,7 +92,7 @@ def check_signature(
         config = verifying.Config().use_elliptic_key_verifier(public_key=Path(public_key))
     except (OSError, ValueError, TypeError) as error:
         raise OptionError(
-            f"{public_key} is no public key in PEM: {_one_line(error)}: give the publisher's key"
+            f"{public_key} is not a public key in PEM: {_one_line(error)}: give the publisher's key"
         ) from error
     try:
         config.verify(Path(bundle), path)

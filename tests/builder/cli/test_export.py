@@ -98,7 +98,7 @@ def test_export_trains_with_the_options_given_and_is_silent_when_asked(data, tmp
 
 
 def test_a_table_goes_raw_into_the_graphs(tmp_path, call):
-    """Columns of other sizes, standardised; the graph alone computes what the runtime does."""
+    """Columns of other sizes, standardized; the graph alone computes what the runtime does."""
     rng = np.random.default_rng(0)
     table = rng.normal((1000, -3, 0.5), (50, 0.2, 4), (60, 3))
     np.savetxt(tmp_path / "t.csv", table, delimiter=",", header="a,b,c", comments="")
@@ -208,7 +208,7 @@ def test_run_that_is_none(tmp_path, call):
         (("--seed", "-1"), "seed is -1, expected 0 to 2147483647"),
         (("--split-seed", "-1"), "split_seed is -1, expected 0 or more"),
         (("--test-fraction", "1.5"), "test_fraction is 1.5, expected a share above 0 and below 1"),
-        (("--standardize",), "standardize does not go with the bce loss"),
+        (("--standardize",), "standardize cannot be combined with the bce loss"),
         (("--variance", "0.5"), "variance is 0.5, the bce loss has none: leave one of the two out"),
         (("--loss", "mse", "--variance", "optimal"), "variance is 'optimal' with the mse loss"),
         (("--loss", "gaussian", "--variance", "0"), "variance is 0.0, expected 1e-06 to 1e+06"),

@@ -27,11 +27,11 @@ from vae_builder import (
     train_run,
 )
 from vae_builder.data import Dataset
-from vae_builder.run import runs as run_module
+from vae_builder.run import runs
 from vae_builder.training import loop
 from vae_builder.training.checkpoint import Checkpoint, Position, read_checkpoint, write_checkpoint
-from vae_runtime.bundle.atomic_files import writer_tag
 from vae_runtime.errors import ExportError, InputError
+from vae_runtime.files.atomic_files import writer_tag
 
 CONFIG = TrainConfig(hidden=(4,), latent_dim=2, epochs=3, batch_size=4, seed=3, patience=3)
 STEPS = 3 * 9  # of 42 samples, 36 train
@@ -303,7 +303,7 @@ def test_force_removes_all_files_of_a_run(finished, tmp_path, monkeypatch):
         assert not [*run.iterdir()]
         raise StopError
 
-    monkeypatch.setattr(run_module, "_write_json", stop)
+    monkeypatch.setattr(runs, "_write_json", stop)
     with pytest.raises(StopError):
         train_run(run, Dataset.from_arrays("x", X), CONFIG, force=True)
 
@@ -366,7 +366,7 @@ def test_a_history_that_is_older_than_the_last_checkpoint(data, tmp_path, monkey
         raise StopError
 
     with monkeypatch.context() as patch, pytest.raises(StopError):
-        patch.setattr(run_module, "write_history", stop)
+        patch.setattr(runs, "write_history", stop)
         train_run(tmp_path / "run", Source(str(data)), config)
     resumed = resume_run(tmp_path / "run")
     assert load_run(tmp_path / "run").history == resumed.history
@@ -384,8 +384,8 @@ def test_tensorboard_has_every_epoch_of_an_interrupted_run(
     data, tmp_path, monkeypatch, interrupted
 ):
     with monkeypatch.context() as patch, pytest.raises(StopError):
-        work = stopping_at_call(2, getattr(run_module, interrupted))
-        patch.setattr(run_module, interrupted, work)
+        work = stopping_at_call(2, getattr(runs, interrupted))
+        patch.setattr(runs, interrupted, work)
         train_run(tmp_path / "run", Source(str(data)), CONFIG)
     resumed = resume_run(tmp_path / "run")
     assert (

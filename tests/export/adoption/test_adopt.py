@@ -31,7 +31,7 @@ def logit(p):
 
 MODELS = {
     "keras.io": (keras_io, True),
-    "batch normalised": (batch_normalised, True),
+    "batch normalized": (batch_normalised, True),
     "residual": (residual, False),
     "upsampling": (upsampling, True),
     "vectors": (vectors, True),

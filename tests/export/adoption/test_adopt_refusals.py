@@ -155,10 +155,10 @@ def test_transposed_convolution_with_gaps_is_named(padding, refuse):
 
 
 def test_normalization_is_named(refuse):
-    normalization = layers.Normalization(name="standardise")
+    normalization = layers.Normalization(name="standardize")
     normalization.adapt(np.zeros((6, 10), np.float32))
     encoder = encoder_of(*(lambda x: dense()(normalization(x)) for _ in "ab"))
-    refuse(ExportError, "layer 'standardise' is a Normalization", encoder)
+    refuse(ExportError, "layer 'standardize' is a Normalization", encoder)
 
 
 def test_invalid_loss(refuse):

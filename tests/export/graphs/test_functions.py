@@ -74,7 +74,7 @@ CONSTANTS = Standardization((0.5,), (0.25,))
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
 @pytest.mark.parametrize("standardization", [None, CONSTANTS])
 def test_raw_values_go_in_and_come_out(models, dtype, standardization):
-    """Compare with the same models on values that the test standardises itself."""
+    """Compare with the same models on values that the test standardizes itself."""
     encoder, decoder = models
     loss = LossSpec("gaussian", variance=0.3)
     sample = InputSpec((3, 4, 1), dtype, None, standardization)

@@ -13,9 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 import vae_runtime
 from vae_export import VariantPlan, export, quantize
-from vae_export.graphs.lowering import lower, weighted_nodes
 from vae_export.variants import budgets, measure
-from vae_export.variants import quantize as variants
+from vae_export.variants import quantize as quantize_module
+from vae_export.variants.lowering import lower, weighted_nodes
 from vae_runtime import Bundle, BundleError, ExportError, InputError, LossSpec, OptionError
 from vae_runtime.bundle.fields import GraphSpec, TensorSpec
 from vae_runtime.bundle.variants import Drift
@@ -155,7 +155,7 @@ def coarse(data, *arguments):
 
 def test_a_variant_over_its_budget_is_refused_unless_allowed(bundle, monkeypatch):
     before = Bundle(bundle).manifest
-    monkeypatch.setattr(variants, "lower", coarse)
+    monkeypatch.setattr(quantize_module, "lower", coarse)
     (outcome,) = quantize(bundle, plan("float16"))
     assert outcome.variant is None
     assert outcome.verdict.startswith("float16 is not published: its loss drifts too far: ")
@@ -172,11 +172,11 @@ def test_a_variant_over_its_budget_is_refused_unless_allowed(bundle, monkeypatch
 
 def test_the_fastest_method_within_the_budget_is_used():
     def candidate(method, mean, milliseconds):
-        latency = variants.Latency(milliseconds, 1.0, 1.0, 1.0)
-        return variants._Candidate(method, Drift(100, mean, mean, 1.0), latency)
+        latency = quantize_module.Latency(milliseconds, 1.0, 1.0, 1.0)
+        return quantize_module._Candidate(method, Drift(100, mean, mean, 1.0), latency)
 
     def best(*candidates):
-        return variants._best("int8", list(candidates)).method
+        return quantize_module._best("int8", list(candidates)).method
 
     assert best(candidate("static", 0.001, 2), candidate("dynamic", 0.002, 1)) == "dynamic"
     assert best(candidate("static", 0.001, 2), candidate("dynamic", 0.02, 1)) == "static"
@@ -187,27 +187,27 @@ def test_times_are_measured_before_a_session_runs_anything_else(bundle, monkeypa
     """After a large batch, a session is slower for one sample; only the variant would run one."""
     ran = []
 
-    def runner(data, where, make=variants._loss_runner):
+    def runner(data, where, make=quantize_module._loss_runner):
         run = make(data, where)
         return lambda inputs: (ran.append(len(inputs["x"])), run(inputs))[1]
 
     def no_times(runs, feeds):
         assert ran == []
-        return [variants.Latency(1.0, 1.0, 1.0, 1.0)] * len(runs)
+        return [quantize_module.Latency(1.0, 1.0, 1.0, 1.0)] * len(runs)
 
-    monkeypatch.setattr(variants, "_loss_runner", runner)
-    monkeypatch.setattr(variants, "latencies", no_times)
+    monkeypatch.setattr(quantize_module, "_loss_runner", runner)
+    monkeypatch.setattr(quantize_module, "latencies", no_times)
     quantize(bundle, plan("float16"))
     assert ran != []
 
 
 def test_a_slow_variant_is_not_worth_it(bundle, monkeypatch):
-    slow = variants.Latency(1.0, 0.61, 1.0, 0.9)
-    monkeypatch.setattr(variants, "latencies", lambda runs, feeds: [slow] * len(runs))
+    slow = quantize_module.Latency(1.0, 0.61, 1.0, 0.9)
+    monkeypatch.setattr(quantize_module, "latencies", lambda runs, feeds: [slow] * len(runs))
     (outcome,) = quantize(bundle, plan("int8"))
     assert not outcome.variant.worth_it and "; not worth it here" in outcome.verdict
     fast = replace(slow, batch_1_ratio=0.6)
-    monkeypatch.setattr(variants, "latencies", lambda runs, feeds: [fast] * len(runs))
+    monkeypatch.setattr(quantize_module, "latencies", lambda runs, feeds: [fast] * len(runs))
     (outcome,) = quantize(bundle, plan("int8"))
     assert outcome.variant.worth_it and "not worth it" not in outcome.verdict
 
@@ -236,7 +236,7 @@ def worst_loss(path):
 
 
 def test_verify_finds_a_fault_that_one_tolerance_for_all_losses_would_hide(bundle, monkeypatch):
-    monkeypatch.setattr(variants, "METHODS", {"int8": ("dynamic",)})
+    monkeypatch.setattr(quantize_module, "METHODS", {"int8": ("dynamic",)})
     (outcome,) = quantize(bundle, plan("int8", allow_drift=("int8",)))
     assert outcome.variant.method == "dynamic"
     tolerance_for_all = budgets.HEADROOM * worst_loss(bundle)

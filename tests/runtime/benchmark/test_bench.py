@@ -6,10 +6,11 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from vae_runtime import bench, strict_json
+from vae_runtime import bench
 from vae_runtime.benchmark.bench import DEFAULT_BATCHES, default_threads
 from vae_runtime.benchmark.report import BenchReport, recommend
 from vae_runtime.errors import BundleError, OptionError, ProviderError
+from vae_runtime.files import strict_json
 from vae_runtime.inference.processors import usable_processors
 from vae_runtime.inference.runtime import VAERuntime
 

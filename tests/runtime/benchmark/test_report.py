@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from vae_runtime import strict_json
 from vae_runtime.benchmark.cold_start import ColdStart
 from vae_runtime.benchmark.report import BenchReport, recommend
 from vae_runtime.benchmark.timing import Timing
 from vae_runtime.errors import MeasurementError
+from vae_runtime.files import strict_json
 from vae_runtime.inference.tuning import Tuning, TuningKey, find_tuning
 
 PLACE = TuningKey("ab" * 32, "1.2.3", ("cpu",), "Fast CPU", 4)

@@ -5,10 +5,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from vae_runtime import strict_json
 from vae_runtime.bundle.fields import InputSpec, Manifest
 from vae_runtime.bundle.manifest import graph_tensors, manifest_schema, read_manifest
 from vae_runtime.errors import BundleError
+from vae_runtime.files import strict_json
 from vae_runtime.loss import LossSpec
 
 GOLDEN = Path(__file__).with_name("manifest-1.json")
@@ -184,7 +184,7 @@ INCONSISTENT = {
     "input.shape is empty": [(("input", "shape"), [])],
     "input.range is None, the bce loss of float32 needs (0.0, 1.0)": [(("input", "range"), None)],
     "loss.variance is 0.5, the bce loss has none": [(("loss", "variance"), 0.5)],
-    "input.standardization does not go with the bce loss": [
+    "input.standardization does not fit the bce loss": [
         (("input", "standardization"), {"mean": [0.5], "scale": [0.5]}),
     ],
     "graphs.encoder does not fit input (4, 3, 1) uint8": [(("input", "dtype"), "uint8")],

@@ -11,7 +11,7 @@ from messages import one_line
 from png_files import read_png
 from vae_runtime import load
 from vae_runtime.cli.outputs import MAX_TILES, write_samples
-from vae_runtime.data import picture_grid as picture
+from vae_runtime.data.pictures import picture_grid
 from vae_runtime.errors import OptionError
 
 
@@ -140,7 +140,7 @@ def test_reconstruct(exported, data, images, tmp_path, call):
         assert list(arrays) == ["reconstruction"]
         np.testing.assert_array_equal(arrays["reconstruction"], expected)
     image = read_png(tmp_path / "a.png")
-    np.testing.assert_array_equal(image, picture.grid(expected))
+    np.testing.assert_array_equal(image, picture_grid.grid(expected))
 
 
 def test_reconstruct_compares_pair_by_pair(exported, images, tmp_path, call):
@@ -149,7 +149,7 @@ def test_reconstruct_compares_pair_by_pair(exported, images, tmp_path, call):
     assert call(*words)[0] == 0
     image = read_png(tmp_path / "a.png")
     assert image.shape == (2 * 16 + 1, 2 * 8 + 1, 1)
-    expected = picture.to_uint8(load(exported()).reconstruct(images[:4]))
+    expected = picture_grid.to_uint8(load(exported()).reconstruct(images[:4]))
     for i in range(4):
         top, left = i // 2 * 17, i % 2 * 9
         np.testing.assert_array_equal(image[top : top + 8, left : left + 8], images[i])
@@ -178,7 +178,7 @@ def test_sample(exported, tmp_path, call):
     with np.load(tmp_path / "a.npz") as arrays:
         np.testing.assert_array_equal(arrays["sample"], expected)
     image = read_png(tmp_path / "a.png")
-    np.testing.assert_array_equal(image, picture.grid(expected))
+    np.testing.assert_array_equal(image, picture_grid.grid(expected))
 
 
 def test_vectors_are_no_pictures(tmp_path):

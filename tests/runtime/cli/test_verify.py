@@ -43,7 +43,7 @@ def test_verify_against_saved_model_sees_reference_values_that_were_changed(bund
     with np.load(bundle / "parity.npz") as arrays:
         changed = {name: arrays[name] for name in arrays}
     changed["z_mean"] = changed["z_mean"] + 1
-    from vae_runtime.bundle.npz import npz_bytes
+    from vae_runtime.files.npz import npz_bytes
 
     seal(bundle, "parity.npz", npz_bytes(changed))
     assert call("verify", bundle)[0] == 1

@@ -1,4 +1,4 @@
-"""Standardisation, its inverse, and constants that are refused."""
+"""Standardization, its inverse, and constants that are refused."""
 
 import math
 

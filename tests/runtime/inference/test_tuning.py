@@ -12,7 +12,8 @@ import onnxruntime
 import pytest
 
 import vae_runtime
-from vae_runtime import Bundle, ExportError, strict_json
+from vae_runtime import Bundle, ExportError
+from vae_runtime.files import strict_json
 from vae_runtime.inference import tuning
 from vae_runtime.inference.parallel import BatchThreadPool
 from vae_runtime.inference.processors import usable_processors

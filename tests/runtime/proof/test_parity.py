@@ -18,8 +18,8 @@ from onnx import helper, numpy_helper
 import vae_runtime
 from sealing import seal
 from vae_runtime import BundleError
-from vae_runtime.bundle import archive
-from vae_runtime.bundle.npz import npz_bytes
+from vae_runtime.files import archive
+from vae_runtime.files.npz import npz_bytes
 from vae_runtime.proof.reference import read_reference
 
 MODELS = {"dense": ("dense",), "conv": ("conv", "bce", (9, 7, 3), 3, 0.75)}

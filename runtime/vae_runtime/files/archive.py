@@ -128,7 +128,7 @@ def read_entry(file: IO[bytes], entry: Entry) -> bytes:
 def _directory(file: IO[bytes], size: int) -> tuple[int, int, bytes]:
     """Return the offset of the directory, its number of entries, and its bytes."""
     if not _END.size <= size <= MAX_SIZE:
-        raise ArchiveError(f"it has {size} bytes, which is no zip file without ZIP64")
+        raise ArchiveError(f"it has {size} bytes, too few or too many for a zip file without ZIP64")
     record = _read_at(file, size - _END.size, _END.size)
     signature, *_, count, length, start, comment = _END.unpack(record)
     if signature != b"PK\5\6":
@@ -152,7 +152,7 @@ def _entry(directory: bytes, at: int) -> tuple[Entry, int]:
     end = at + _CENTRAL.size + length
     name = directory[at + _CENTRAL.size : end].decode("latin-1")
     if length > _MAX_NAME or not re.fullmatch(PATH_PATTERN, name):
-        raise ArchiveError(f"{name!r:.80} is no path of a file in a bundle")
+        raise ArchiveError(f"{name!r:.80} is not a valid path of a file in a bundle")
     if flags:
         what = "is encrypted" if flags & 1 else f"has the flags {flags:#x}"
         raise ArchiveError(f"{name} {what}, expected no flags")

@@ -4,7 +4,7 @@ import zlib
 
 import pytest
 
-from vae_runtime.data.reading import wrap_read_errors
+from vae_runtime.data.read_errors import wrap_read_errors
 from vae_runtime.errors import InputError, MissingExtraError
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from vae_builder.data import Rows, load_dataset
-from vae_runtime.data.pixel_array import allocate_pixels
+from vae_runtime.data.pictures.pixel_array import allocate_pixels
 from vae_runtime.data.sources import load_array
 from vae_runtime.errors import InputError
 
@@ -21,7 +21,7 @@ RGB = RNG.integers(0, 256, (9, 4, 5, 3), dtype=np.uint8)
 @pytest.fixture
 def limit(monkeypatch, tmp_path):
     """Set the limit to 9 grey pictures; temporary files go to the folder that it returns."""
-    monkeypatch.setattr("vae_runtime.data.pixel_array.MAX_IN_MEMORY_BYTES", GREY.size)
+    monkeypatch.setattr("vae_runtime.data.pictures.pixel_array.MAX_IN_MEMORY_BYTES", GREY.size)
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
@@ -55,7 +55,7 @@ def test_folder_above_the_limit_is_the_same_data_set(limit, tmp_path, monkeypatc
     mapped = load_dataset(folder)
     assert isinstance(load_array(folder), np.memmap)
     assert isinstance(mapped.train, Rows)
-    monkeypatch.setattr("vae_runtime.data.pixel_array.MAX_IN_MEMORY_BYTES", 1 << 20)
+    monkeypatch.setattr("vae_runtime.data.pictures.pixel_array.MAX_IN_MEMORY_BYTES", 1 << 20)
     in_memory = load_dataset(folder)
     assert isinstance(in_memory.train, np.ndarray)
     assert in_memory.digest == mapped.digest
@@ -64,7 +64,7 @@ def test_folder_above_the_limit_is_the_same_data_set(limit, tmp_path, monkeypatc
 @pytest.mark.parametrize("first", [1, 5, 8])
 @pytest.mark.parametrize("nbytes", [0, 1 << 20])
 def test_grey_pictures_before_colour_become_rgb(limit, tmp_path, monkeypatch, first, nbytes):
-    monkeypatch.setattr("vae_runtime.data.pixel_array.MAX_IN_MEMORY_BYTES", nbytes)
+    monkeypatch.setattr("vae_runtime.data.pictures.pixel_array.MAX_IN_MEMORY_BYTES", nbytes)
     pictures = [*GREY[:first], *RGB[first:]]
     x = load_array(save_all(tmp_path / "faces", pictures))
     expected = np.stack([np.broadcast_to(p, (4, 5, 3)) for p in pictures])

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from png_files import read_png
-from vae_runtime.data.picture_grid import GAP_GREY, grid, to_uint8, to_unit_range, write_png
+from vae_runtime.data.pictures.picture_grid import (
+    GAP_GREY,
+    grid,
+    to_uint8,
+    to_unit_range,
+    write_png,
+)
 from vae_runtime.errors import InputError, OptionError
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from vae_runtime.graph.convolutions import check_windows
 from vae_runtime.graph.tensors import GraphError
+from vae_runtime.graph.windows import check_windows
 
 PLAIN = {"kernel_shape": [4, 4], "strides": [2, 2], "dilations": [1, 1], "pads": [1, 1, 1, 1]}
 

@@ -14,8 +14,6 @@ give other scores there than on the machine that measured it.
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import math
 import tempfile
 from collections.abc import Callable, Iterator
@@ -29,7 +27,13 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnxruntime import quantization
 from onnxruntime.quantization import CalibrationDataReader, QuantType
 
-from vae_export.graphs.convert import ONNX_DOMAINS, canonicalize, check_onnx, one_line
+from vae_export.graphs.convert import (
+    ONNX_DOMAINS,
+    canonicalize,
+    check_onnx,
+    muted_logging,
+    one_line,
+)
 from vae_runtime.bundle.fields import GraphSpec
 from vae_runtime.errors import ExportError
 
@@ -181,14 +185,3 @@ class _Reader(CalibrationDataReader):
     def get_next(self) -> Feeds | None:
         """Return the next batch, or None at the end."""
         return next(self._batches, None)
-
-
-@contextlib.contextmanager
-def muted_logging() -> Iterator[None]:
-    """Suppress log messages up to warnings: ONNX Runtime's tools log advice."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

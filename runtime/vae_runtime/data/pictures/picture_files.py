@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.data.pixel_array import allocate_pixels
-from vae_runtime.data.reading import wrap_read_errors
+from vae_runtime.data.pictures.pixel_array import allocate_pixels
+from vae_runtime.data.read_errors import wrap_read_errors
 from vae_runtime.errors import InputError, MissingExtraError, OptionError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.data.pictures import require_pillow
+from vae_runtime.data.pictures.picture_files import require_pillow
 from vae_runtime.errors import InputError, OptionError
 
 GAP_GREY = 128

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.bundle import archive
+from vae_runtime.files import archive
 
 _MAGIC = b"\x93NUMPY\x01\x00"
 _MAX_HEADER = 1000

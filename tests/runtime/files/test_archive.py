@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from vae_runtime.bundle.archive import (
+from vae_runtime.files.archive import (
     MAX_SIZE,
     ArchiveError,
     Entry,
@@ -208,5 +208,5 @@ def test_a_file_that_becomes_shorter_while_it_is_read():
     data = written(FILES)
     with pytest.raises(ArchiveError, match="it became shorter while it was read"):
         read_directory(io.BytesIO(data[:-1]), len(data))
-    with pytest.raises(ArchiveError, match="which is no zip file without ZIP64"):
+    with pytest.raises(ArchiveError, match="too few or too many for a zip file without ZIP64"):
         read_directory(io.BytesIO(data), MAX_SIZE + 1)

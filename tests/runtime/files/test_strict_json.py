@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vae_runtime import strict_json
-from vae_runtime.strict_json import StrictJsonError, decode, encode, meta, parse
+from vae_runtime.files import strict_json
+from vae_runtime.files.strict_json import StrictJsonError, decode, encode, meta, parse
 
 T = TypeVar("T")
 

@@ -1,0 +1,1 @@
+"""Pictures: read from files, tiled into grids, and written as PNG."""

@@ -1,0 +1,1 @@
+"""Files in strict forms: JSON, zip and npz; and writing that is complete or absent."""
