@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 _TENSORFLOW_MODULES = {
     "own_models": ("export_models", "load_model"),
-    "build": ("export_trained", "plan_variants"),
     "model.architectures": ("build_models",),
     "model.vae": ("VAE",),
+    "trained_models": ("export_trained", "plan_variants"),
     "run.runs": ("Source", "load_run", "resume_run", "train_run"),
     "training.checkpoint": ("Checkpoint", "Epoch"),
     "training.evaluation": ("evaluate",),

@@ -114,7 +114,7 @@ class LossSpec:
     ] = None  # type: ignore[assignment]  # default set below
     variance: Annotated[
         Annotated[float, meta(ge=MIN_VARIANCE, le=MAX_VARIANCE)] | None,
-        meta("of the gaussian likelihood, one for all elements; null: other loss"),
+        meta("variance of the gaussian likelihood, one for all elements; null: other loss"),
     ] = None
 
     def __post_init__(self) -> None:

@@ -60,13 +60,13 @@ data_options = combined(
         "--validation-fraction",
         default=VALIDATION_FRACTION,
         show_default=True,
-        help="Share of the training samples to validate on, if the data has no such split.",
+        help="Fraction of the training samples to validate on, if the data has no such split.",
     ),
     click.option(
         "--test-fraction",
         default=TEST_FRACTION,
         show_default=True,
-        help="Share of the training samples to test on, if the data has no such split.",
+        help="Fraction of the training samples to test on, if the data has no such split.",
     ),
     click.option(
         "--split-seed", default=0, show_default=True, help="Seed of the splits that are drawn."
@@ -101,7 +101,7 @@ model_options = combined(
     click.option(
         "--standardize",
         is_flag=True,
-        help="Train on (x - mean) / deviation of each column or channel; not with bce.",
+        help="Train on (x - mean) / scale of each column or channel; not with bce.",
     ),
     click.option(
         "--kl-weight",
@@ -121,7 +121,7 @@ model_options = combined(
     ),
     _preset_option("--kl-warmup", "Epochs over which the KL weight rises from 0", type=float),
     _preset_option(
-        "--input-dropout", "Share of each sample that is hidden from the encoder", type=float
+        "--input-dropout", "Fraction of each sample that is hidden from the encoder", type=float
     ),
     click.option(
         "--free-bits",

@@ -160,11 +160,11 @@ class Variant:
     ]
     latency: Annotated[Latency, meta("time of the loss graph on the exporting machine")]
     worth_it: Annotated[
-        bool, meta("int8: at most 0.6 of float32's time for one sample; float16: of its size")
+        bool, meta("at most 0.6 of float32's time for one sample (int8) or size (float16)")
     ]
     tolerances: Annotated[
         dict[str, RelativeTolerance],
-        meta("largest allowed difference by output, relative to its largest value; see verify"),
+        meta("by output; relative to its largest value, or to the larger of loss and median loss"),
     ]
 
 
@@ -227,7 +227,7 @@ class Manifest:
     training: Annotated[TrainingSpec | None, meta("training; null: not known")]
     versions: Annotated[dict[Text, Text], meta("versions of the libraries that made the bundle")]
     packed_from: Annotated[
-        Digest | None, meta("digest of the bundle that this pack was made from; null: no pack")
+        Digest | None, meta("digest of the bundle that this file was packed from; null: not packed")
     ]
     files: Annotated[dict[RelativePath, FileEntry], meta("every file except the manifest itself")]
 

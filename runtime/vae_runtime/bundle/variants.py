@@ -31,7 +31,7 @@ class Drift:
     mean: Annotated[float, meta("mean relative difference", ge=0)]
     p99: Annotated[float, meta("99th percentile of the relative difference", ge=0)]
     rank_correlation: Annotated[
-        float, meta("Spearman's, of the losses; 0 if all of one are equal", ge=-1, le=1)
+        float, meta("Spearman's, with float32's losses; 0 if all losses are equal", ge=-1, le=1)
     ]
 
 
@@ -40,9 +40,9 @@ class Latency:
     """Median time of the loss graph on the exporting machine: CPU, one thread."""
 
     batch_1_ms: Annotated[float, meta("one sample, in milliseconds", ge=0)]
-    batch_1_ratio: Annotated[float, meta("the same over float32's in the same run", ge=0)]
+    batch_1_ratio: Annotated[float, meta("relative to float32 in the same run", ge=0)]
     batch_256_ms: Annotated[float, meta("256 samples in one call, in milliseconds", ge=0)]
-    batch_256_ratio: Annotated[float, meta("the same over float32's in the same run", ge=0)]
+    batch_256_ratio: Annotated[float, meta("relative to float32 in the same run", ge=0)]
 
 
 def allowed_difference(tolerance: float, reference: NDArray[np.float64], *, is_loss: bool) -> Any:
