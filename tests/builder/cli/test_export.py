@@ -347,18 +347,19 @@ def test_a_bundle_in_the_run_folder_is_kept_from_force(data, tmp_path, call, no_
     [
         (
             ("train", "--resume", "--force"),
-            "--force cannot be given with --resume: one starts again, the other continues",
+            "--force cannot be given with --resume: one starts again, the other continues; leave "
+            "one out",
         ),
         (
             ("export", "--run", "a-run", "--allow-drift", "int8"),
-            "--allow-drift cannot be given with --run, which does not read the data; use "
+            "--allow-drift needs the data, which --run does not read: leave it out, and run "
             "build-vae quantize afterwards",
         ),
     ],
 )
 def test_flags_that_would_be_ignored(words, message, call, no_training):
     status, _, err = call(*words, "target")
-    assert (status, one_line(err)) == (3, f"Error: {message}; leave one out")
+    assert (status, one_line(err)) == (3, f"Error: {message}")
 
 
 def test_collapse_is_warned_of(data, tmp_path, call):

@@ -132,7 +132,7 @@ def test_one_variant_that_differs_fails_the_bundle(quantized, tmp_path, call):
         (("quantize", "{}", "--data", "{data}", "--precision", "int4"), "'int4' is unknown"),
         (
             ("export", "{}-new", "--run", "run", "--precision", "int8"),
-            "--precision cannot be given with --run, which does not read the data",
+            "--precision needs the data, which --run does not read",
         ),
         (("edge", "{}", "-o", "{}"), "exists: choose another name"),
     ],

@@ -163,7 +163,7 @@ def test_without_noise_z_is_the_mean(vae):
     [
         (np.zeros((5, 4)), r"eps has shape \(5, 4\), expected \(batch, 3\)"),
         (np.zeros(3), r"eps has shape \(3,\), expected \(batch, 3\): add the batch axis, eps\[No"),
-        (np.zeros((4, 3)), "eps has 4 rows, x has 5 samples: give one row a sample"),
+        (np.zeros((4, 3)), "eps has 4 rows, x has 5 samples: give one row for each sample"),
         (np.full((5, 3), np.nan), "eps row 0 has 3 values that are NaN"),
         (np.zeros((5, 3), complex), "dtype complex128"),
     ],

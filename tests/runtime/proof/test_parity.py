@@ -308,7 +308,7 @@ def long_header(data):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda arrays: b"junk", "it has 4 bytes, which is no zip file"),
+        (lambda arrays: b"junk", "it has 4 bytes, too few or too many"),
         (lambda arrays: npz_bytes(arrays)[:-30], "does not end in a zip's end record"),
         (deflated, "is compressed, expected stored bytes"),
         (changed("x.npy", objects), r"x has shape \(1,\) and dtype |O"),

@@ -86,7 +86,7 @@ def test_an_invalid_signature_is_refused(signed, keys, content):
 def test_invalid_keys_are_refused(signed, tmp_path):
     junk = tmp_path / "junk.pem"
     junk.write_text("junk")
-    with pytest.raises(OptionError, match=r"junk\.pem is no public key"):
+    with pytest.raises(OptionError, match=r"junk\.pem is not a public key"):
         check_signature(signed, junk)
     with pytest.raises(OptionError, match=r"junk\.pem cannot sign"):
         sign(signed, junk)
