@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from vae_runtime.errors import OptionError
@@ -45,6 +45,10 @@ PRESETS = {
 """Presets by name. `dense`: good results in a minute. `conv`: small, for images. `deep`: the best
 results, in 15 minutes."""
 
+MIN_STEPS = 1000
+"""Minimum number of training steps if `TrainConfig.epochs` is not set. Fewer steps leave a table of
+100 rows unexplained; twice as many overfit it. Measured on six tables of 17 to 484 rows."""
+
 DEFAULT_OF_PRESET: Any = None
 """Default of a `TrainConfig` option that takes the preset's value if you do not set it."""
 
@@ -60,7 +64,8 @@ class TrainConfig:
         hidden: sizes of the encoder's hidden layers.
         latent_dim: length of z.
         loss: reconstruction loss and KL weight.
-        epochs: passes over the training samples.
+        epochs: passes over the training samples. Defaults to those of the preset, or to more if
+            the samples are so few that these would be fewer than `MIN_STEPS` steps.
         batch_size: samples per step. An epoch skips the samples that do not fill its last batch.
         learning_rate: peak learning rate of Adam, reached after a warm-up.
         schedule: learning-rate schedule after warm-up: `cosine` decay to 0, or `constant`.
@@ -86,7 +91,7 @@ class TrainConfig:
     hidden: tuple[int, ...] = DEFAULT_OF_PRESET
     latent_dim: int = DEFAULT_OF_PRESET
     loss: LossSpec = field(default_factory=LossSpec)
-    epochs: int = DEFAULT_OF_PRESET
+    epochs: int | None = None
     batch_size: int = DEFAULT_OF_PRESET
     learning_rate: float = DEFAULT_OF_PRESET
     schedule: Schedule = "cosine"
@@ -111,7 +116,7 @@ class TrainConfig:
                 f"preset {self.preset!r} is unknown: choose one of {', '.join(PRESETS)}"
             )
         for name, value in vars(PRESETS[self.preset]).items():
-            if getattr(self, name) is DEFAULT_OF_PRESET:
+            if getattr(self, name) is DEFAULT_OF_PRESET and name != "epochs":
                 object.__setattr__(self, name, value)
         self.loss.check()
         self._check_numbers()
@@ -132,11 +137,26 @@ class TrainConfig:
                 f"needs values in {list(self.loss.value_range)}: use the mse or the gaussian loss"
             )
 
+    def for_samples(self, count: int) -> TrainConfig:
+        """Return the options that a number of training samples leads to.
+
+        Args:
+            count: number of training samples, at least 1.
+
+        Returns:
+            These options, with a batch of at most all samples, and a number of epochs.
+        """
+        batch_size, epochs = min(self.batch_size, count), self.epochs
+        if epochs is None:
+            steps_per_epoch = count // batch_size
+            epochs = max(PRESETS[self.preset].epochs, math.ceil(MIN_STEPS / steps_per_epoch))
+        return replace(self, batch_size=batch_size, epochs=epochs)
+
     def _check_numbers(self) -> None:
         clip_norm, momentum, patience = self.clip_norm, self.ema_momentum, self.patience
         for name, is_valid, expected in (
             ("latent_dim", self.latent_dim >= 1, "1 or more"),
-            ("epochs", self.epochs >= 1, "1 or more"),
+            ("epochs", self.epochs is None or self.epochs >= 1, "1 or more"),
             ("batch_size", self.batch_size >= 1, "1 or more"),
             ("hidden", self.hidden and min(self.hidden) >= 1, "sizes of 1 or more"),
             ("learning_rate", 0 < self.learning_rate <= 1, "0 < rate <= 1"),

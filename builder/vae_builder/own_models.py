@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any, Unpack
 
 import keras
+import numpy as np
 
 from vae_builder.data import Dataset
 from vae_builder.training.train import data_spec
 from vae_export import Exported, ExportOptions, Provenance, adopt, export
-from vae_runtime.data.standardization import Standardization
+from vae_export.adoption.encoder_end import PROBES
+from vae_export.adoption.readings import Scale
+from vae_runtime.data.inputs import to_scaled_float32
+from vae_runtime.data.standardization import Standardization, standardize
 from vae_runtime.errors import ExportError
 from vae_runtime.loss import LossSpec
 
@@ -25,6 +29,7 @@ def export_models(
     path: str | Path,
     *,
     loss: LossSpec | None = None,
+    scale: Scale | None = None,
     standardization: Standardization | None = None,
     **options: Unpack[ExportOptions],
 ) -> Exported:
@@ -32,13 +37,15 @@ def export_models(
 
     Args:
         encoder: a Keras model that returns z_mean and z_log_var, or the path of its `.keras` file.
-            A sampled z as third output is ignored. `vae_export.adopt` lists the accepted forms.
+            A sampled z as third output is left out. `vae_export.adopt` lists the accepted forms.
         decoder: a Keras model of z that ends in logits or a sigmoid (bce) or in values (mse), or
             the path of its `.keras` file.
         dataset: the data that the model was trained on. Test samples become part of the proof and
             are shown in the model card.
         path: folder of the bundle.
         loss: the loss; by default bce with kl_weight 1.
+        scale: what the encoder's second output is: `log_var`, `log_std`, `std` or `var`. The
+            graphs convert it to z_log_var. By default it is found as in `vae_export.adopt`.
         standardization: standardization of the samples in training, if there was one. The exported
             graphs then apply it. `Dataset.standardization()` computes the usual one.
         **options: see `vae_export.ExportOptions`.
@@ -50,12 +57,14 @@ def export_models(
         ExportError: a model file cannot be read, or as `vae_export.adopt` and
             `vae_export.export`.
         InputError: shapes or values of the data do not fit the models.
-        OptionError: as `vae_export.export`.
+        OptionError: an unknown scale, or as `vae_export.export`.
     """
     loss = loss or LossSpec()
     dataset.require_range(loss.value_range)
     models = (_read_if_path(encoder, "encoder"), _read_if_path(decoder, "decoder"))
-    adopted = adopt(*models, loss, dataset.input_shape)
+    samples = to_scaled_float32(np.asarray(dataset.train[:PROBES]))
+    samples = standardize(np, standardization, samples)
+    adopted = adopt(*models, loss, dataset.input_shape, scale=scale, samples=samples)
     return export(
         adopted.encoder,
         adopted.decoder,

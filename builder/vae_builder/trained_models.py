@@ -83,4 +83,4 @@ def _provenance(trained: Trained) -> Provenance:
         latents=trained.latents,
     )
     curve = Curve([e.train for e in trained.history], [e.validation for e in trained.history])
-    return Provenance(data=trained.data, training=training, curve=curve)
+    return Provenance(trained.data, training, curve, trained.explained)

@@ -19,8 +19,14 @@ from numpy.typing import NDArray
 from vae_export.card.figures import draw_figures
 from vae_export.card.plots import Curve
 from vae_export.card.readme import model_card
+from vae_export.decoder_values import check_decoder_values
 from vae_export.graphs.convert import OPSETS, convert
 from vae_export.graphs.functions import exported_functions
+from vae_export.independence import (
+    any_number_of_samples,
+    mixing_error,
+    require_batch_independence,
+)
 from vae_export.publish import file_entries, publishing
 from vae_export.reference import parity_inputs, reference_values
 from vae_export.saved_models import SIGNATURE, weights_sha256, write_saved_model
@@ -45,8 +51,10 @@ from vae_runtime.bundle.manifest import FORMAT, MANIFEST_FILE, graph_tensors
 from vae_runtime.data.inputs import as_batch, to_graph_input
 from vae_runtime.data.standardization import Standardization
 from vae_runtime.errors import ExportError, OptionError
+from vae_runtime.explained import Explained
 from vae_runtime.files import strict_json
 from vae_runtime.files.npz import npz_bytes
+from vae_runtime.files.paths import absolute
 from vae_runtime.inference.loading import load
 from vae_runtime.loss import LOSS_NAMES, Losses, LossSpec
 from vae_runtime.proof.parity import VerifyReport
@@ -63,11 +71,14 @@ class Provenance:
         data: the training data.
         training: how the model was trained, and its results.
         curve: losses after each epoch, for the model card.
+        explained: the test reconstruction loss beside that of predicting the mean training sample,
+            for the model card.
     """
 
     data: DataSpec | None = None
     training: TrainingSpec | None = None
     curve: Curve | None = None
+    explained: Explained | None = None
 
 
 class ExportOptions(TypedDict, total=False):
@@ -95,7 +106,7 @@ class Exported:
     """A published bundle.
 
     Attributes:
-        path: its folder.
+        path: its folder, an absolute path.
         manifest: its manifest.
         report: comparison of ONNX Runtime with TensorFlow, made before publication.
         variants: the outcome for each requested precision.
@@ -147,14 +158,15 @@ def export(
         The published bundle, verified.
 
     Raises:
-        ExportError: the model cannot be exported, ONNX Runtime does not agree with TensorFlow, or
-            the folder cannot be written. Whatever was at `path` is still there, unchanged.
+        ExportError: the model cannot be exported, an output depends on the other samples of its
+            batch, ONNX Runtime does not agree with TensorFlow, or the folder cannot be written.
+            Whatever was at `path` is still there, unchanged.
         InputError: the samples do not fit the model or the loss.
         OptionError: an unknown opset, an invalid loss, or a name that a manifest cannot hold.
     """
     if opset not in OPSETS:
         raise OptionError(f"opset is {opset}, expected one of {', '.join(map(str, OPSETS))}")
-    path = Path(path)
+    path = absolute(path)
     name = check_name(path, name)
     loss = loss or LossSpec()
     loss.check()
@@ -180,8 +192,7 @@ def export(
             manifest = replace(manifest, tolerances=tolerances)
             (folder / MANIFEST_FILE).write_bytes(strict_json.encode(manifest))
             report = load(folder).verify()
-        if not report.passed:
-            raise ExportError(f"{failure_message(report, loss)}; nothing was published")
+        job.require_passed(report, parity)
         outcomes = add_variants(folder, variants, on_step=say) if variants else ()
         manifest = Bundle(folder).manifest
     return Exported(path, manifest, report, outcomes)
@@ -254,9 +265,19 @@ class _Job:
     ) -> dict[str, NDArray[np.float32]]:
         x, eps = parity_inputs(samples, self.latent_dim, self.input_spec)
         encoder, decoder = (folder / "saved_model" / name for name in self.models)
-        values = reference_values(encoder, decoder, self.loss, self.input_spec, x, eps)
+        with any_number_of_samples(self.models):
+            values = reference_values(encoder, decoder, self.loss, self.input_spec, x, eps)
+            require_batch_independence(self.models, self.functions, self.input_spec, values)
+        check_decoder_values(self.models["decoder"], self.loss, self.input_spec, values)
         (folder / "parity.npz").write_bytes(npz_bytes(values))
         return values
+
+    def require_passed(self, report: VerifyReport, parity: dict[str, NDArray[np.float32]]) -> None:
+        if not all(d.agrees for d in report.differences):
+            raise ExportError(f"{failure_message(report, self.loss)}; nothing was published")
+        for d in report.batch_independence:
+            if not d.agrees:
+                raise mixing_error(d, self.models, self.input_spec, parity)
 
     def write_card_and_manifest(
         self,
@@ -267,7 +288,9 @@ class _Job:
     ) -> Manifest:
         manifest = self._manifest(name, parity)
         drawn = draw_figures(folder, self.functions, manifest, samples, self.provenance.curve)
-        (folder / "README.md").write_text(model_card(manifest, drawn), "utf-8")
+        (folder / "README.md").write_text(
+            model_card(manifest, drawn, self.provenance.explained), "utf-8"
+        )
         manifest = replace(manifest, files=file_entries(folder))
         (folder / MANIFEST_FILE).write_bytes(strict_json.encode(manifest))
         return manifest

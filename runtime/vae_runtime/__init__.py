@@ -13,6 +13,7 @@ from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import Manifest
 from vae_runtime.bundle.manifest import manifest_schema
 from vae_runtime.bundle.packing import Packed, pack
+from vae_runtime.data.rounding import InputWarning
 from vae_runtime.errors import (
     BuildVaeError,
     BundleError,
@@ -28,7 +29,8 @@ from vae_runtime.inference.loading import load
 from vae_runtime.inference.runtime import Encoding, VAERuntime
 from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses, LossSpec
-from vae_runtime.proof.parity import Difference, VerifyReport
+from vae_runtime.proof.differences import Difference
+from vae_runtime.proof.parity import VerifyReport
 from vae_runtime.quality.evaluation import Evaluation, evaluate
 from vae_runtime.trust.verification import BundleReport, verify_bundle
 
@@ -55,6 +57,7 @@ __all__ = [
     "Evaluation",
     "ExportError",
     "InputError",
+    "InputWarning",
     "Latents",
     "LossSpec",
     "Losses",

@@ -13,12 +13,21 @@ BuildVaeError
 ```
 
 Each message is one line that says what was found, what was expected and what to do about it. Any
-other exception is a bug in build-vae.
+other exception is a bug in build-vae. Exceptions can be pickled, so they reach the caller from a
+process of a pool.
 """
+
+from __future__ import annotations
+
+from typing import Any
 
 
 class BuildVaeError(Exception):
     """Base class of all exceptions that build-vae raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickle would call the class with the message, but a class may take other arguments.
+        return _restore, (type(self), self.args), self.__dict__
 
 
 class InputError(BuildVaeError, ValueError):
@@ -62,3 +71,10 @@ class MissingExtraError(BuildVaeError, ImportError):
         super().__init__(
             f'{what} needs {package}, which is not installed: pip install "build-vae[{extra}]"'
         )
+
+
+def _restore(cls: type[BuildVaeError], args: tuple[Any, ...]) -> BuildVaeError:
+    """Make an exception from its message instead of the arguments that its class takes."""
+    error = cls.__new__(cls)
+    super(BuildVaeError, error).__init__(*args)
+    return error

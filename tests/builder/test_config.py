@@ -68,7 +68,7 @@ def test_defaults():
             "decoder": "logits",
             "variance": None,
         },
-        "epochs": 30,
+        "epochs": None,
         "batch_size": 64,
         "learning_rate": 2e-3,
         "schedule": "cosine",
@@ -102,7 +102,28 @@ def test_variance_defaults_to_optimal_with_the_gaussian_loss(loss, given, varian
 @pytest.mark.parametrize("preset", PRESETS)
 def test_options_default_to_those_of_the_preset(preset):
     config, choices = TrainConfig(preset=preset), dataclasses.asdict(PRESETS[preset])
+    assert config.for_samples(60_000).epochs == choices.pop("epochs")
     assert {name: getattr(config, name) for name in choices} == choices
     own = TrainConfig(preset=preset, epochs=7, kl_warmup=0.5, hidden=(3,))
     assert (own.epochs, own.kl_warmup, own.hidden) == (7, 0.5, (3,))
     assert own.latent_dim == choices["latent_dim"]
+
+
+@pytest.mark.parametrize(
+    ("options", "samples", "epochs", "batch_size"),
+    [
+        ({}, 9500, 30, 64),  # the digits: 148 steps an epoch
+        ({"preset": "deep"}, 9500, 110, 128),
+        ({}, 127, 1000, 64),  # one step an epoch: 63 samples do not fill a batch
+        ({}, 640, 100, 64),
+        ({}, 2176, 30, 64),  # 34 steps an epoch: 1020 steps
+        ({}, 2175, 31, 64),  # 33 steps an epoch: 990 steps in 30 epochs
+        ({}, 17, 1000, 17),
+        ({"batch_size": 32}, 127, 334, 32),
+        ({"epochs": 30}, 127, 30, 64),
+    ],
+)
+def test_few_samples_lead_to_a_thousand_steps(options, samples, epochs, batch_size):
+    config = TrainConfig(**options).for_samples(samples)
+    assert (config.epochs, config.batch_size) == (epochs, batch_size)
+    assert config.for_samples(samples) == config

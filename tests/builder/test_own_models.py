@@ -7,6 +7,8 @@ from keras import layers
 
 from keras_models import Sampling
 from vae_builder import Dataset, LossSpec, export_models, load_model, plan_variants
+from vae_builder.cli import export as cli_export
+from vae_export.adoption import readings
 from vae_export.variants import measure
 from vae_export.variants import quantize as quantize_module
 from vae_runtime import Bundle, load
@@ -170,9 +172,57 @@ def test_the_sigmoid_can_be_kept(files, tmp_path, call):
     np.testing.assert_allclose(found, bce, rtol=1e-5)
 
 
+def spread(activation=None, name=None):
+    """Return an encoder whose second output is linear, or has an activation."""
+    x = keras.Input((8, 8, 1))
+    h = layers.Dense(6, activation="tanh")(layers.Flatten()(x))
+    second = layers.Dense(2, activation, bias_initializer="ones", name=name)(h)
+    return keras.Model(x, [layers.Dense(2)(h), second], name="encoder")
+
+
+@pytest.mark.parametrize(
+    ("scale", "activation", "sigma"),
+    [
+        ("log_std", None, np.exp),
+        ("std", "softplus", lambda s: s),
+        ("var", "softplus", np.sqrt),
+    ],
+)
+def test_the_graphs_convert_the_stated_scale(scale, activation, sigma, files, tmp_path, call):
+    encoder, data = spread(activation), files[2]
+    encoder.save(tmp_path / "spread.keras")
+    words = ("export", tmp_path / "a", "--encoder", tmp_path / "spread.keras", "-q")
+    status, _, err = call(*words, "--decoder", files[1], "--data", data, "--scale", scale)
+    assert status == 0, err
+    x = np.load(data)[:9] / np.float32(255)
+    mean, s = (np.float64(output) for output in encoder(x))
+    kl = 0.5 * (sigma(s) ** 2 + mean**2 - 1 - 2 * np.log(sigma(s))).sum(1)
+    vae = load(tmp_path / "a")
+    np.testing.assert_allclose(vae.loss(x).kl_loss, kl, rtol=2e-6)
+    np.testing.assert_allclose(vae.encode(x).z_log_var, 2 * np.log(sigma(s)), rtol=1e-5, atol=1e-6)
+
+
+def test_unclear_scales_are_tried_on_the_data(dataset, files, tmp_path):
+    named = spread(name="sigma")
+    message = "gives 'sigma', by its name a standard deviation, expected a log variance: say what"
+    refuse(ExportError, message, *(named, files[-1], dataset, tmp_path / "a"))
+    low = Dataset.from_arrays("low", np.full((40, 8, 8, 1), -9, np.float32))
+    named.layers[-1].kernel.assign(np.full((6, 2), 0.01, np.float32))
+    named.layers[2].kernel.assign(np.ones((64, 6), np.float32))
+    named.layers[-1].bias.assign([0, 0])  # above 0 for noise, below for this data
+    options = {"loss": LossSpec("mse"), "scale": "std"}
+    message = "gives 'sigma' down to -0.06, --scale std takes numbers above 0"
+    refuse(ExportError, message, *(named, files[-1], low, tmp_path / "a"), **options)
+
+
+def test_the_choices_of_scale_are_those_of_the_export():
+    assert cli_export.SCALES == readings.SCALES
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (("--scale", "std"), "--scale needs --encoder and --decoder: leave it out"),
         *(
             (words, "--keep-sigmoid needs --encoder, --decoder and --loss bce: leave it out")
             for words in (
@@ -188,7 +238,7 @@ def test_the_sigmoid_can_be_kept(files, tmp_path, call):
         (("--decoder", "a.keras"), "--decoder needs --encoder: give both, each a .keras file"),
         (
             ("--encoder", "a.keras", "--decoder", "b.keras"),
-            "--encoder and --decoder need --data: what the models were trained on",
+            "--encoder and --decoder need --data: give the data that the models were trained on",
         ),
         (
             ("--encoder", "a.keras", "--decoder", "b.keras", "--run", "c"),

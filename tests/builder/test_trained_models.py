@@ -7,7 +7,7 @@ import pytest
 
 from vae_builder import VAE, LossSpec, TrainConfig, build_models, export_trained, train
 from vae_builder.data import Dataset
-from vae_runtime import load
+from vae_runtime import InputError, InputWarning, evaluate, load
 from vae_runtime.errors import OptionError
 from vae_runtime.proof.reference import read_reference
 
@@ -129,3 +129,53 @@ def test_name_opset_and_force_are_passed_on(trained, tmp_path):
     (tmp_path / "a" / "manifest.json").write_text("old")
     result = export_trained(trained, tmp_path / "a", name="my model", opset=17, force=True)
     assert (result.manifest.name, result.manifest.graphs.loss.opset) == ("my model", 17)
+
+
+def small_export(dataset, path, loss, **choices):
+    config = TrainConfig("dense", (5,), 2, loss, epochs=1, batch_size=9, **choices)
+    trained = train(dataset, config)
+    export_trained(trained, path)
+
+    def keras_losses(x):
+        x = np.asarray(x, np.float32)
+        parts = trained.vae.losses_of(x, np.zeros((len(x), 2), np.float32))
+        return np.stack([part.numpy() for part in parts])
+
+    return load(path, threads=1), keras_losses
+
+
+@pytest.mark.parametrize("loss", [LossSpec("bce"), LossSpec("mse")], ids=["bce", "mse"])
+def test_uint8_of_0_and_1_means_the_same_on_the_device(loss, tmp_path):
+    bits = np.random.default_rng(4).integers(0, 2, (60, 4, 3), dtype=np.uint8)
+    with pytest.warns(InputWarning, match="this is 0/1 data"):
+        dataset = Dataset.from_arrays("masks", bits)
+    vae, keras_losses = small_export(dataset, tmp_path / "masks", loss)
+    expected = keras_losses(bits[..., None])
+    for x in (bits, bits.astype(bool), bits.astype(np.int64), bits.astype(np.float32)):
+        np.testing.assert_allclose([*vae.loss(x)], expected, rtol=1e-5, atol=1e-5)
+    zeros = 0 * bits[:2]
+    np.testing.assert_allclose([*vae.loss(zeros)], keras_losses(zeros[..., None]), rtol=1e-5)
+    with pytest.raises(InputError, match="sample 0 has uint8 values up to 255"):
+        vae.loss(255 * bits)
+    assert "uint8 0 and 1, as in training, stand for" in (tmp_path / "masks/README.md").read_text()
+
+
+def test_a_frame_is_scored_by_the_names_of_its_columns(tmp_path):
+    import pyarrow as pa
+
+    x = np.random.default_rng(5).normal((0, 10, 200), (1, 5, 20), (60, 3)).astype(np.float32)
+    frame = pa.table({name: x[:, i] for i, name in enumerate("abc")})
+    dataset = Dataset.from_arrays("t", frame)
+    vae, keras_losses = small_export(dataset, tmp_path / "t", LossSpec("mse"), standardize=True)
+    other = frame.select(["c", "a", "b"]).append_column("label", pa.array(["x"] * 60))
+    np.testing.assert_allclose([*vae.loss(other)], keras_losses(x), rtol=1e-5, atol=1e-5)
+    for compute in (vae.reconstruct, lambda x: vae.encode(x).z_mean):
+        np.testing.assert_array_equal(compute(other), compute(x))
+    assert evaluate(vae, other, draws=1) == evaluate(vae, x, draws=1)
+    with pytest.raises(InputError, match="x has no column 'b'"):
+        vae.loss(other.drop_columns("b"))
+    with pytest.raises(InputError, match="numbers of a table"):
+        vae.loss(x.astype(np.uint8))
+    ids = frame.set_column(0, "a", pa.array(10**15 + np.arange(60)))
+    with pytest.warns(InputWarning, match="^x: column 'a' holds integers beyond"):
+        vae.encode(ids)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from importlib import metadata
 
 import jsonschema
@@ -197,3 +198,11 @@ def test_options_that_are_refused(models, options, message, tmp_path):
     with pytest.raises(OptionError, match=message):
         export(*models, SAMPLES, tmp_path / "vae", **options)
     assert not [*tmp_path.iterdir()]
+
+
+def test_the_folder_may_change_during_an_export(models, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    steps = lambda step: os.chdir(tmp_path / "elsewhere")  # noqa: E731
+    assert export(*models, SAMPLES, "small-vae", on_step=steps).path == tmp_path / "small-vae"
+    Bundle(tmp_path / "small-vae").check_files()

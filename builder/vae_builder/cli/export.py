@@ -15,6 +15,8 @@ from vae_builder.cli.choices import (
     READ_OPTIONS,
     data_source,
     describe_data,
+    describe_training,
+    fit_loss,
     is_given,
     loss_spec,
     parse_choices,
@@ -33,6 +35,11 @@ if TYPE_CHECKING:
     from vae_builder.run.runs import Source
     from vae_builder.training.train import Trained
     from vae_export import Exported
+    from vae_export.adoption.readings import Scale
+
+
+SCALES = ("log_var", "log_std", "std", "var")
+"""The scales of `vae_export`, which is not imported here because that takes seconds."""
 
 
 @click.command("export", short_help="Train a VAE, or take a trained one, and export a bundle.")
@@ -44,6 +51,12 @@ if TYPE_CHECKING:
     "--keep-sigmoid",
     is_flag=True,
     help="Keep the last sigmoid of --decoder and compute bce from its probabilities.",
+)
+@click.option(
+    "--scale",
+    type=click.Choice(SCALES),
+    help="Second output of --encoder: log variance, log standard deviation, standard deviation or "
+    "variance [default: log_var, unless a sampled z, a name or the last layer shows another].",
 )
 @data_options
 @model_options
@@ -82,6 +95,7 @@ def export_command(
     encoder: Path | None,
     decoder: Path | None,
     keep_sigmoid: bool,
+    scale: Scale | None,
     input_dtype: str,
     precisions: tuple[str, ...],
     allow_drift: tuple[str, ...],
@@ -109,8 +123,10 @@ def export_command(
                 f"{'--precision' if precisions else '--allow-drift'} needs the data, which --run "
                 "does not read: leave it out, and run build-vae quantize afterwards"
             )
-    if keep_sigmoid and not (encoder and decoder and options["reconstruction"] == "bce"):
+    if keep_sigmoid and not (encoder and decoder and options["reconstruction"] in (None, "bce")):
         raise OptionError("--keep-sigmoid needs --encoder, --decoder and --loss bce: leave it out")
+    if scale and not (encoder and decoder):
+        raise OptionError("--scale needs --encoder and --decoder: leave it out")
     if encoder or decoder:
         _check_own_models(ctx, options, encoder, decoder)
     import_tensorflow()
@@ -133,6 +149,9 @@ def export_command(
         if precisions or allow_drift:
             plan = plan_variants(dataset, precisions, allow_drift=allow_drift)
         if config:
+            config = fit_loss(options, config, quiet=quiet)(dataset)
+            if not quiet and (line := describe_training(dataset, config)):
+                click.echo(line, err=True)
             write = partial(export_trained, _train(dataset, config, quiet=quiet), output)
         else:
             loss = loss_spec(options)
@@ -146,6 +165,7 @@ def export_command(
                 dataset,
                 output,
                 loss=loss,
+                scale=scale,
                 standardization=standardization,
             )
     with step_progress("exporting", quiet) as on_step:

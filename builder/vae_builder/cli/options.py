@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from typing import Any, TypeVar, get_args
 
 import click
 
-from vae_builder.config import PRESETS, Schedule, TrainConfig
+from vae_builder.config import MIN_STEPS, PRESETS, Schedule, TrainConfig
 from vae_builder.data.dataset import TEST_FRACTION, VALIDATION_FRACTION
 from vae_runtime.cli.options import combined, names, sizes, source_options
 from vae_runtime.loss import Reconstruction
@@ -26,6 +27,11 @@ def _variance(_: click.Context, __: click.Parameter, value: str | None) -> Any:
         return float(str(value))
     except ValueError:
         raise click.BadParameter(f"{value!r} is not optimal, learned or a number") from None
+
+
+def column_names(_: click.Context, __: click.Parameter, value: str | None) -> Any:
+    """Parse `a,"b, c"` into ("a", "b, c")."""
+    return tuple(name.strip() for name in next(csv.reader([value]))) if value else ()
 
 
 def _preset_option(flag: str, help: str, **options: Any) -> Callable[[F], F]:
@@ -56,6 +62,19 @@ data_options = combined(
         "a folder of pictures) of the data.",
     ),
     source_options,
+    click.option(
+        "--keep-columns",
+        callback=column_names,
+        metavar="NAME,...",
+        help="Columns of a table to train on although they look like row numbers or times, which "
+        "are left out.",
+    ),
+    click.option(
+        "--drop",
+        callback=column_names,
+        metavar="NAME,...",
+        help="More columns of a table to leave out, such as labels.",
+    ),
     click.option(
         "--validation-fraction",
         default=VALIDATION_FRACTION,
@@ -88,9 +107,9 @@ model_options = combined(
         "--loss",
         "reconstruction",
         type=click.Choice(get_args(Reconstruction)),
-        default=DEFAULTS.loss.reconstruction,
-        show_default=True,
-        help="Reconstruction loss; bce needs data in [0, 1].",
+        help="Reconstruction loss; bce needs data in [0, 1] [default: "
+        f"{DEFAULTS.loss.reconstruction}; gaussian with --standardize for a table with values "
+        "outside [0, 1]].",
     ),
     click.option(
         "--variance",
@@ -109,7 +128,11 @@ model_options = combined(
         show_default=True,
         help="Weight of the KL loss.",
     ),
-    _preset_option("--epochs", "Passes over the training samples", type=int),
+    _preset_option(
+        "--epochs",
+        f"Passes over the training samples, by default at least {MIN_STEPS} steps",
+        type=int,
+    ),
     _preset_option("--batch-size", "Samples in one training step", type=int),
     _preset_option("--learning-rate", "Peak learning rate of Adam", type=float),
     click.option(

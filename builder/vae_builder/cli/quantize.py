@@ -11,6 +11,7 @@ from vae_builder.cli.options import allow_drift_option
 from vae_builder.cli.progress import step_progress
 from vae_builder.cli.tensorflow import import_tensorflow
 from vae_builder.data import load_dataset
+from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.cli.options import (
     bundle_argument,
     debug_option,
@@ -18,6 +19,7 @@ from vae_runtime.cli.options import (
     quiet_option,
     source_options,
 )
+from vae_runtime.data.sources import is_table
 
 
 @click.command("quantize", short_help="Add float16 and int8 variants to a bundle.")
@@ -58,6 +60,8 @@ def quantize_command(
     from vae_builder.trained_models import plan_variants
     from vae_export import quantize
 
+    if is_table(data) and (spec := Bundle(bundle).manifest.data):
+        reading["columns"] = spec.columns
     plan = plan_variants(load_dataset(data, **reading), precisions, allow_drift=allow_drift)
     with step_progress("making", quiet) as on_step:
         outcomes = quantize(bundle, plan, on_step=on_step)

@@ -39,6 +39,7 @@ def import_tensorflow(purpose: str = "training and exporting") -> None:
             import vae_export  # noqa: F401
 
             tf.constant(0.0)  # device libraries print with the first tensor
+            tf.get_logger().setLevel("ERROR")  # its warnings are for whoever writes the layers
     except ModuleNotFoundError as error:
         raise MissingExtraError(purpose, str(error.name).partition(".")[0], "build") from None
 

@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from vae_builder.cli.choices import describe_data, parse_choices, print_result, refuse_options
+from vae_builder.cli.choices import (
+    describe_data,
+    describe_training,
+    fit_loss,
+    parse_choices,
+    print_result,
+    refuse_options,
+)
 from vae_builder.cli.options import data_options, model_options
 from vae_builder.cli.progress import training_progress
 from vae_builder.cli.tensorflow import import_tensorflow
@@ -48,12 +55,15 @@ def train_command(
         ctx.obj["interrupted"] = f"Interrupted: continue with build-vae train {output} --resume"
         if not quiet:
             click.echo(describe_data(dataset), err=True)
+            if not resume and (line := describe_training(dataset, config)):
+                click.echo(line, err=True)
 
     with training_progress(quiet) as on_progress:
         hooks: dict[str, Any] = {"on_data": on_data, "on_progress": on_progress}
         if resume:
             trained = resume_run(output, **hooks)
         else:
-            trained = train_run(output, source, config, force=force, **hooks)
+            choose = fit_loss(options, config, quiet=quiet)
+            trained = train_run(output, source, choose, force=force, **hooks)
     print_result(trained)
     click.echo(f"wrote {output}; next: build-vae export NAME --run {output}")

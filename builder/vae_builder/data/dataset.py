@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,9 +17,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vae_builder.data.rows import Rows, Samples, read_chunks
-from vae_builder.data.samples import as_samples, check_samples
+from vae_builder.data.samples import as_binary, as_samples, check_samples, undivided
+from vae_runtime.data.frames import column_names
 from vae_runtime.data.inputs import to_scaled_float32
+from vae_runtime.data.rounding import InputWarning
 from vae_runtime.data.standardization import MIN_SCALE, Standardization
+from vae_runtime.data.tables.columns import COUNTS, number_reason, quoted
 from vae_runtime.errors import InputError, OptionError
 
 VALIDATION_FRACTION = 0.05
@@ -51,6 +55,9 @@ class Dataset:
         test: samples of the same shape and dtype, disjoint from both.
         split_seed: seed of the random split; None if the source has all three splits.
         columns: names of the elements of a vector, in order; None if they have no names.
+        is_table: whether the samples are rows of a table, whose columns may have any unit.
+        binary_uint8: whether the samples, float32, were uint8 that held only 0 and 1.
+        notes: what the reader of a table left out, and why; a line each.
     """
 
     name: str
@@ -59,6 +66,9 @@ class Dataset:
     test: Samples
     split_seed: int | None
     columns: tuple[str, ...] | None = None
+    is_table: bool = False
+    notes: tuple[str, ...] = ()
+    binary_uint8: bool = False
 
     def __post_init__(self) -> None:
         for split, x in self._splits.items():
@@ -85,6 +95,8 @@ class Dataset:
         test_fraction: float = TEST_FRACTION,
         split_seed: int = 0,
         columns: tuple[str, ...] | None = None,
+        is_table: bool = False,
+        notes: tuple[str, ...] = (),
     ) -> Dataset:
         """Make a data set from arrays, and draw missing splits from `train` at random.
 
@@ -92,20 +104,25 @@ class Dataset:
             name: short name, also for messages.
             train: samples, shape `(n, d)`, `(n, height, width)` or
                 `(n, height, width, channels)`; see `vae_builder.data.samples` for dtypes. An
-                `np.memmap` stays in its file, so it may be larger than memory.
+                `np.memmap` stays in its file, so it may be larger than memory. A data frame keeps
+                the names of its columns, and its numbers are never divided by 255.
             validation: validation samples; by default drawn from `train`.
             test: test samples; by default drawn from `train`.
             validation_fraction: fraction of `train` to draw, above 0; unused with `validation`.
             test_fraction: fraction of `train` to draw, above 0; unused with `test`.
             split_seed: seed of the random split, at least 0.
-            columns: names of the elements of vectors.
+            columns: names of the elements of vectors. They are taken from data frames by name; by
+                default those of `train`, if it is a frame.
+            is_table: whether the samples are rows of a table.
+            notes: lines about the samples, for people.
 
         Returns:
             The data set; each split has at least one sample.
 
         Raises:
-            InputError: the samples are empty, not finite, of an unknown shape or dtype, too few to
-                split, or differ in shape or dtype between the splits.
+            InputError: the samples are empty, masked, not finite, of an unknown shape or dtype,
+                too few to split, without one of the columns, or differ in shape or dtype between
+                the splits.
             OptionError: a fraction is outside (0, 1), the two add up to 1 or more, or the seed is
                 below 0.
 
@@ -118,13 +135,28 @@ class Dataset:
         fractions = {"validation": validation_fraction, "test": test_fraction}
         missing = {split: fractions[split] for split, x in arrays.items() if x is None}
         what = "sample" if len(missing) == 2 else "train sample"
-        splits = {"train": as_samples(train, name=name, what=what)}
+        names = column_names(train)
+        columns, is_table = columns or names, is_table or names is not None
+        splits = {"train": as_samples(train, name=name, what=what, columns=columns)}
         for split, x in arrays.items():
             if x is not None:
-                splits[split] = as_samples(x, name=name, what=f"{split} sample")
+                splits[split] = as_samples(x, name=name, what=f"{split} sample", columns=columns)
+        if names is not None:
+            _warn_of_row_numbers(names, splits["train"], name)
+        if columns is not None:  # numbers of a table have units of their own
+            splits = undivided(splits)
+        given, splits = splits, as_binary(splits, name=name)
         if missing:
             splits |= _draw_splits(name, splits["train"], missing, split_seed)
-        return cls(name, **splits, split_seed=split_seed if missing else None, columns=columns)
+        return cls(
+            name,
+            **splits,
+            split_seed=split_seed if missing else None,
+            columns=columns,
+            is_table=is_table,
+            notes=notes,
+            binary_uint8=splits is not given,
+        )
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -177,6 +209,18 @@ class Dataset:
         affordable = MAX_HELD_OUT_VALUES // math.prod(self.input_shape)
         return self.test[: min(MAX_HELD_OUT_SAMPLES, max(MIN_HELD_OUT_SAMPLES, affordable))]
 
+    def is_in(self, value_range: tuple[float, float]) -> bool:
+        """Return whether all values, uint8 divided by 255, lie in a range, both ends included.
+
+        Args:
+            value_range: lowest and highest value.
+        """
+        try:
+            self.require_range(value_range)
+        except InputError:
+            return False
+        return True
+
     def require_range(self, value_range: tuple[float, float] | None) -> None:
         """Check that all values lie in the range that a loss needs.
 
@@ -192,6 +236,21 @@ class Dataset:
     @property
     def _splits(self) -> dict[str, Samples]:
         return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def _warn_of_row_numbers(names: tuple[str, ...], x: Samples, data: str) -> None:
+    """Name the columns of a data frame that a file's reader would leave out; here they stay."""
+    if not isinstance(x, np.ndarray) or x.ndim != 2 or x.shape[1] != len(names):
+        return
+    reasons = [number_reason(n, x[:, i].astype(np.float64)) for i, n in enumerate(names)]
+    found = [n for n, reason in zip(names, reasons, strict=True) if reason not in (None, COUNTS)]
+    if found:
+        warnings.warn(
+            f"{data}: {quoted(found)} looks like row numbers, identifiers or times, and is trained "
+            "on: leave it out of the data frame unless it is a feature",
+            InputWarning,
+            stacklevel=3,
+        )
 
 
 def _check_split_options(validation_fraction: float, test_fraction: float, split_seed: int) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from vae_builder.data.dataset import TEST_FRACTION, VALIDATION_FRACTION, Dataset
-from vae_runtime.data.sources import columns_of, format_of, load_splits
-from vae_runtime.errors import InputError
+from vae_runtime.data.sources import format_of, load_splits, load_table
+from vae_runtime.errors import InputError, OptionError
 
 
 def load_dataset(
@@ -15,6 +19,9 @@ def load_dataset(
     key: str | None = None,
     image_size: tuple[int, int] | None = None,
     channels: int | None = None,
+    columns: Sequence[str] | None = None,
+    keep_columns: Sequence[str] = (),
+    drop: Sequence[str] = (),
     validation_fraction: float = VALIDATION_FRACTION,
     test_fraction: float = TEST_FRACTION,
     split_seed: int = 0,
@@ -26,6 +33,10 @@ def load_dataset(
         key: name of the array to use from an `.npz` file.
         image_size: height and width that pictures are resized to.
         channels: 1 to read pictures as grey, 3 as RGB; by default grey if all of them are grey.
+        columns: names of all columns to read from a table, in this order. By default all but row
+            numbers, row names and times; `vae_runtime.data.tables.columns` has the rule.
+        keep_columns: names of columns that this rule leaves out, but that are to be read.
+        drop: names of more columns to leave out.
         validation_fraction: fraction of the training samples for the validation split.
         test_fraction: fraction of the training samples for the test split.
         split_seed: seed of the split, at least 0.
@@ -38,7 +49,8 @@ def load_dataset(
         InputError: the source does not exist, has no known format, cannot be read or downloaded,
             or holds unusable samples.
         MissingExtraError: the source needs Pillow, Keras or pyarrow, which is not installed.
-        OptionError: an option that this source does not take, or a value out of range.
+        OptionError: an option that this source does not take, a column that it does not have, or a
+            value out of range.
 
     >>> load_dataset("digits").counts
     {'train': 9500, 'validation': 500, 'test': 2000}
@@ -48,7 +60,14 @@ def load_dataset(
         raise InputError(
             f"{source} is one picture, expected many to train on: give the folder that holds them"
         )
-    arrays = load_splits(source, key=key, image_size=image_size, channels=channels)
+    reading: dict[str, Any] = {"key": key, "image_size": image_size, "channels": channels}
+    if source_format == "table":
+        table = load_table(source, columns=columns, keep_columns=keep_columns, drop=drop, **reading)
+        arrays: dict[str, NDArray[Any]] = {"train": table.x}
+    elif columns is None and not (keep_columns or drop):
+        table, arrays = None, load_splits(source, **reading)
+    else:
+        raise OptionError(f"{source} is no table, its columns have no names: name no columns")
     return Dataset.from_arrays(
         str(source) if source_format == "name" else Path(source).resolve().name,
         arrays["train"],
@@ -57,5 +76,7 @@ def load_dataset(
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
         split_seed=split_seed,
-        columns=columns_of(source),
+        columns=table.columns if table else None,
+        is_table=table is not None,
+        notes=table.notes if table else (),
     )

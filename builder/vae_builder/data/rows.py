@@ -27,18 +27,26 @@ class Rows:
     """Some rows of an array in a given order, without a copy of them.
 
     `dtype` is uint8 if the array is uint8, otherwise float32; `itemsize` is in bytes. `shape` is
-    `(n, *input_shape)`.
+    `(n, *input_shape)`. With `undivided`, uint8 is read as float32 with the same values.
 
     >>> x = Rows(np.array([[0.0], [0.5], [1.0]]), np.array([2, 0]))
     >>> x.shape, x.dtype.name, x[[1, 1]].tolist()
     ((2, 1), 'float32', [[0.0], [0.0]])
     """
 
-    def __init__(self, array: NDArray[np.generic], index: NDArray[np.intp] | None = None) -> None:
+    def __init__(
+        self,
+        array: NDArray[np.generic],
+        index: NDArray[np.intp] | None = None,
+        *,
+        undivided: bool = False,
+    ) -> None:
         """Select the rows `index`, shape `(n,)`, of an array of numbers; by default all rows."""
         self._array = np.asarray(array)  # avoids the cost of `np.memmap.__getitem__`
         self._index = np.arange(len(array)) if index is None else index
-        self.dtype: np.dtype[Any] = np.dtype(np.uint8 if array.dtype == np.uint8 else np.float32)
+        self._undivided = undivided
+        keeps_uint8 = array.dtype == np.uint8 and not undivided
+        self.dtype: np.dtype[Any] = np.dtype(np.uint8 if keeps_uint8 else np.float32)
         self.shape: tuple[int, ...] = (len(self._index), *array.shape[1:])
         self.itemsize, self.ndim = self.dtype.itemsize, len(self.shape)
 
@@ -57,7 +65,9 @@ class Rows:
         picked = self._array[self._index[key]]
         if picked.base is not None:  # a single row is a view of the file
             picked = picked.copy()
-        return picked if self.dtype == np.uint8 else to_scaled_float32(picked)
+        if self.dtype == np.uint8:
+            return picked
+        return to_scaled_float32(picked, binary_uint8=self._undivided)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
@@ -66,7 +76,16 @@ class Rows:
 
     def subset(self, index: NDArray[np.intp]) -> Rows:
         """Select rows without reading them."""
-        return Rows(self._array, self._index[index])
+        return Rows(self._array, self._index[index], undivided=self._undivided)
+
+    def as_float32(self) -> Rows:
+        """Return the same rows as float32; uint8 is not divided by 255."""
+        return Rows(self._array, self._index, undivided=True)
+
+    def read_raw(self, start: int, stop: int) -> NDArray[Any]:
+        """Read rows in the dtype of the file."""
+        raw: NDArray[Any] = self._array[self._index[start:stop]]
+        return raw
 
 
 Samples: TypeAlias = NDArray[Any] | Rows
@@ -75,6 +94,16 @@ Samples: TypeAlias = NDArray[Any] | Rows
 
 def read_chunks(x: Samples) -> Iterator[tuple[int, NDArray[Any]]]:
     """Read samples in parts of at most `MAX_CHUNK_BYTES`; yield each part and its first index."""
+    for start, stop in _chunks(x):
+        yield start, x[start:stop]
+
+
+def read_raw_chunks(x: Samples) -> Iterator[NDArray[Any]]:
+    """Read samples in the dtype of the file, in the same parts."""
+    for start, stop in _chunks(x):
+        yield x.read_raw(start, stop) if isinstance(x, Rows) else x[start:stop]
+
+
+def _chunks(x: Samples) -> Iterator[tuple[int, int]]:
     size = max(1, MAX_CHUNK_BYTES // (x.itemsize * math.prod(x.shape[1:])))
-    for start in range(0, len(x), size):
-        yield start, x[start : start + size]
+    return ((start, min(start + size, len(x))) for start in range(0, len(x), size))

@@ -1,36 +1,50 @@
 """Conversion of arrays to samples: uint8 or float32, images with a channel axis, finite values.
 
 Conventions:
-    - uint8 stays uint8. It stands for [0, 1] and is divided by 255 when a batch is made.
+    - uint8 stays uint8. It stands for [0, 1] and is divided by 255 when a batch is made. If the
+      largest value of a data set is 1, it is 0/1 data (masks): float32 0.0 and 1.0.
     - Every other dtype becomes float32 with the same values; booleans become 0.0 and 1.0. The
       runtime converts in the same way.
     - A memory-mapped array stays in its file. It is checked in parts, and each read converts the
       rows that it reads.
+    - A data frame gives its columns, as `vae_runtime.data.frames` says. A masked array is refused
+      if anything in it is masked.
+    - Integers that float32 rounds are named in a warning, by column.
     - `(n, d)` are vectors, `(n, height, width)` and `(n, height, width, channels)` images.
 """
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vae_builder.data.rows import Rows, Samples, read_chunks
-from vae_runtime.data.inputs import check_values, to_scaled_float32
+from vae_builder.data.rows import Rows, Samples, read_chunks, read_raw_chunks
+from vae_runtime.data.inputs import check_values, read_array, to_scaled_float32
+from vae_runtime.data.rounding import InputWarning, rounded_columns, warn_of_rounding
 from vae_runtime.errors import InputError
 
 
-def as_samples(x: ArrayLike | Rows, *, name: str, what: str) -> Samples:
+def as_samples(
+    x: ArrayLike | Rows, *, name: str, what: str, columns: Sequence[str] | None = None
+) -> Samples:
     """Return checked samples, uint8 or float32, shape `(n, *input_shape)`.
 
     The result is `Rows` if `x` is memory-mapped, otherwise an array, a view of `x` if possible.
-    `name` and `what` say in error messages what the data set and a sample are called.
+    `name` and `what` say in error messages what the data set and a sample are called. `columns` are
+    taken from a frame by name.
 
     Raises:
-        InputError: no samples, an unknown shape or dtype, or a value that is not finite.
+        InputError: no samples, an unknown shape or dtype, a missing column, or a value that is
+            masked or not finite.
     """
     if isinstance(x, Rows):  # they belong to a data set, which has checked them
         return x
-    array = x if isinstance(x, np.memmap) else np.asarray(x)
+    array = x
+    if not isinstance(array, np.memmap):
+        array = read_array(x, name=f"{name}: {what}s", columns=columns)
     _check_shape(array.shape, f"{name}: {what}s have")
     if array.dtype.kind not in "biuf":
         raise InputError(
@@ -44,9 +58,45 @@ def as_samples(x: ArrayLike | Rows, *, name: str, what: str) -> Samples:
         samples = Rows(array)
     else:
         samples = array if array.dtype == np.uint8 else to_scaled_float32(array)
+    raw = samples if isinstance(samples, Rows) else array
+    rounded = {column for part in read_raw_chunks(raw) for column in rounded_columns(part)}
+    warn_of_rounding(rounded, columns, what=name, stacklevel=4)
     if array.dtype.kind == "f":  # other dtypes hold finite values only
         check_samples(samples, None, what=f"{name}: {what}")
     return samples
+
+
+def as_binary(splits: dict[str, Samples], *, name: str) -> dict[str, Samples]:
+    """Return splits whose largest uint8 value is 1 as float32 0.0 and 1.0, with a warning.
+
+    Masks are stored so. Divided by 255 they would all be nearly black. All other splits are
+    returned as they are.
+    """
+    if any(x.dtype != np.uint8 for x in splits.values()):
+        return splits
+    highest = 0
+    for x in splits.values():
+        for _, part in read_chunks(x):
+            highest = max(highest, int(part.max()))
+            if highest > 1:
+                return splits
+    if highest == 0:  # black, whatever it is divided by
+        return splits
+    warnings.warn(
+        f"{name}: the largest uint8 value is 1, so this is 0/1 data: 1 is taken as 1.0, and not as "
+        "1/255; for pixels that are nearly black, give float32",
+        InputWarning,
+        stacklevel=3,
+    )
+    return undivided(splits)
+
+
+def undivided(splits: dict[str, Samples]) -> dict[str, Samples]:
+    """Return uint8 splits as float32 with the same values, and others as they are."""
+    return {
+        split: x.as_float32() if isinstance(x, Rows) else to_scaled_float32(x, binary_uint8=True)
+        for split, x in splits.items()
+    }
 
 
 def check_samples(x: Samples, value_range: tuple[float, float] | None, *, what: str) -> None:

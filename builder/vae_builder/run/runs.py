@@ -34,14 +34,17 @@ from vae_builder.run.folder import (
 )
 from vae_builder.run.history import log_epoch, read_history, write_history
 from vae_builder.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from vae_builder.training.defaults import with_loss_for
 from vae_builder.training.loop import Progress
 from vae_builder.training.train import Trained, data_spec, train
 from vae_export.saved_models import translated_write_errors
 from vae_runtime.bundle.fields import DataSpec
 from vae_runtime.data.standardization import Standardization
 from vae_runtime.errors import ExportError, InputError
+from vae_runtime.explained import Explained
 from vae_runtime.files import strict_json
 from vae_runtime.files.atomic_files import remove_debris, replacing, replacing_path
+from vae_runtime.files.paths import absolute
 from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses
 
@@ -54,6 +57,8 @@ class Source:
     key: str | None = None
     image_size: tuple[int, int] | None = None
     channels: int | None = None
+    keep_columns: tuple[str, ...] = strict_json.optional(())
+    drop: tuple[str, ...] = strict_json.optional(())
     validation_fraction: float = VALIDATION_FRACTION
     test_fraction: float = TEST_FRACTION
     split_seed: int = 0
@@ -65,7 +70,10 @@ class Source:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Content of `run.json`. `source` is null if the data was passed as a `Dataset`."""
+    """Content of `run.json`. `source` is null if the data was passed as a `Dataset`.
+
+    `folder` is the current folder at the start of training, if `source` is a path.
+    """
 
     format: Literal["build-vae-run"]
     format_version: Literal[1]
@@ -73,6 +81,15 @@ class RunRecord:
     source: Source | None
     data: DataSpec
     versions: dict[str, str]
+    folder: str | None = strict_json.optional(None)
+
+    def load_data(self) -> Dataset | None:
+        """Load the data set again, from another current folder too; None if there is no source."""
+        if self.source is None:
+            return None
+        at_start = Path(self.folder or "", self.source.source)
+        source = str(at_start) if self.folder and at_start.exists() else self.source.source
+        return replace(self.source, source=source).load()
 
 
 @dataclass(frozen=True)
@@ -84,12 +101,13 @@ class ResultRecord:
     latents: Latents
     seconds: float
     standardization: Standardization | None
+    explained: Explained | None = strict_json.optional(None)  # noqa: RUF009
 
 
 def train_run(
     path: str | Path,
     source: Source | Dataset,
-    config: TrainConfig | None = None,
+    config: TrainConfig | Callable[[Dataset], TrainConfig] | None = None,
     *,
     force: bool = False,
     on_data: Callable[[Dataset], None] | None = None,
@@ -100,7 +118,8 @@ def train_run(
     Args:
         path: folder to make.
         source: source of the data, so that the run folder is enough to resume; or the data itself.
-        config: training options; by default those of `TrainConfig()`.
+        config: training options, or a function that chooses them for the data; by default
+            `vae_builder.training.defaults.with_loss_for`.
         force: delete the files of an existing run, and start again.
         on_data: called with the data set as soon as the run can be resumed.
         on_progress: called after each block of steps.
@@ -114,12 +133,17 @@ def train_run(
         InputError: the source cannot be loaded, or as `vae_builder.train`.
         OptionError, TrainingError: as `vae_builder.train`.
     """
-    path = Path(path)
+    path = absolute(path)
     check_run_target(path, force=force)
     recorded_source = None if isinstance(source, Dataset) else source
+    folder = None
+    if recorded_source and Path(recorded_source.source).exists():
+        folder = str(absolute("."))
     dataset = source if isinstance(source, Dataset) else source.load()
-    config, data = config or TrainConfig(), data_spec(dataset)
-    record = RunRecord("build-vae-run", 1, config, recorded_source, data, _versions())
+    config = config or with_loss_for
+    config, data = config(dataset) if callable(config) else config, data_spec(dataset)
+    config = config.for_samples(len(dataset.train))
+    record = RunRecord("build-vae-run", 1, config, recorded_source, data, _versions(), folder)
     with _as_export_error(path, "start again"):
         prepare_run_folder(path)
         _write_json(path / RUN_FILE, record)
@@ -152,7 +176,7 @@ def resume_run(
         ExportError: the folder cannot be written.
         TrainingError: as `vae_builder.train`.
     """
-    path = Path(path)
+    path = absolute(path)
     record = _read_record(path)
     remove_debris(path)
     if (path / RESULT_FILE).exists():
@@ -160,11 +184,9 @@ def resume_run(
             (path / CHECKPOINT_FILE).unlink()
         return load_run(path)
     if dataset is None:
-        if record.source is None:
-            raise InputError(
-                f"{path} was trained on arrays given in Python: give the same data again"
-            )
-        dataset = record.source.load()
+        dataset = record.load_data()
+    if dataset is None:
+        raise InputError(f"{path} was trained on arrays given in Python: give the same data again")
     if dataset.digest != record.data.sha256:
         raise InputError(
             f"the data of {path} has changed: SHA-256 {dataset.digest[:12]}..., the run began with "
@@ -189,7 +211,7 @@ def load_run(path: str | Path) -> Trained:
     Raises:
         InputError: the folder holds no run, the run has not finished, or a file is damaged.
     """
-    path = Path(path)
+    path = absolute(path)
     record = _read_record(path)
     result_path = path / RESULT_FILE
     if not result_path.is_file():
@@ -220,6 +242,7 @@ def load_run(path: str | Path) -> Trained:
         test=result.test,
         latents=result.latents,
         seconds=result.seconds,
+        explained=result.explained,
     )
 
 
@@ -271,7 +294,12 @@ def _write_results(path: Path, trained: Trained, record: RunRecord) -> None:
     _write_json(path / RUN_FILE, replace(record, config=trained.config))
     standardization = trained.vae.standardization
     result = ResultRecord(
-        trained.validation, trained.test, trained.latents, trained.seconds, standardization
+        trained.validation,
+        trained.test,
+        trained.latents,
+        trained.seconds,
+        standardization,
+        trained.explained,
     )
     _write_json(path / RESULT_FILE, result)
     (path / CHECKPOINT_FILE).unlink(missing_ok=True)

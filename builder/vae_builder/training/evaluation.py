@@ -9,10 +9,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vae_builder.data import Samples
+from vae_builder.data import Dataset, Samples
 from vae_builder.model.vae import VAE
 from vae_runtime.data.inputs import to_scaled_float32
 from vae_runtime.errors import TrainingError
+from vae_runtime.explained import Explained, mean_sample, measure_explained
 from vae_runtime.latents import Latents, measure_latents
 from vae_runtime.loss import Losses
 
@@ -48,6 +49,12 @@ def describe_latents(vae: VAE, x: Samples) -> Latents:
         np.concatenate([part[name].numpy() for part in parts]) for name in ("z_mean", "z_log_var")
     )
     return measure_latents(z_mean, z_log_var)
+
+
+def explain(vae: VAE, dataset: Dataset, test: Losses[float]) -> Explained:
+    """Return the test reconstruction loss beside that of predicting the mean training sample."""
+    mean, parts = mean_sample(_batches(dataset.train)), _batches(dataset.test)
+    return measure_explained(vae.spec, vae.standardization, parts, mean, test.reconstruction_loss)
 
 
 def require_finite(means: Losses[float], step: int) -> None:

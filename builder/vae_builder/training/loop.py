@@ -40,6 +40,10 @@ WARMUP_FRACTION = 0.04
 CHECKPOINT_SECONDS = 15.0
 """Minimum time between checkpoints within an epoch. Each epoch ends with a checkpoint too."""
 
+MAX_EPOCH_CHECKPOINTS = 200
+"""Epochs that end with a checkpoint. If there are more epochs, only every second, third, ... does:
+with few samples an epoch takes less time than its checkpoint."""
+
 VARIANCE_SAMPLES = 1000
 """Training samples that give the initial variance of a Gaussian likelihood."""
 
@@ -83,7 +87,9 @@ class Trainer:
         self.dataset, self.config = dataset, config
         self.on_progress, self.on_checkpoint = on_progress, on_checkpoint
         self.steps_per_epoch = len(dataset.train) // config.batch_size
-        self.steps = self.steps_per_epoch * config.epochs
+        assert config.epochs is not None, "TrainConfig.for_samples sets it"
+        self.epochs = config.epochs
+        self.steps = self.steps_per_epoch * self.epochs
         self.schedule = _learning_rate(config.learning_rate, self.steps, config.schedule)
         self.vae = self._build()
         self.average = MovingAverage(self.vae.trainable_variables, config.ema_momentum)
@@ -128,9 +134,12 @@ class Trainer:
 
     def run(self) -> None:
         """Train all epochs, or until the validation loss has not fallen for `patience` epochs."""
-        while self.position.epoch <= self.config.epochs and not self._is_stale():
+        interval = math.ceil(self.epochs / MAX_EPOCH_CHECKPOINTS)
+        while self.position.epoch <= self.epochs and not self._is_stale():
             self._run_epoch()
-            self._checkpoint()
+            done = len(self.history)
+            if done % interval == 0 or done == self.epochs or self._is_stale():
+                self._checkpoint()
         if self.config.patience:
             _assign(self.vae.weights, self.best)
         else:

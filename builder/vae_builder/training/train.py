@@ -12,9 +12,11 @@ from vae_builder.config import TrainConfig
 from vae_builder.data import Dataset
 from vae_builder.model.vae import VAE
 from vae_builder.training.checkpoint import Checkpoint, Epoch
-from vae_builder.training.evaluation import describe_latents, evaluate, require_finite
+from vae_builder.training.defaults import with_loss_for
+from vae_builder.training.evaluation import describe_latents, evaluate, explain, require_finite
 from vae_builder.training.loop import TEST_NOISE, Progress, Trainer
 from vae_runtime.bundle.fields import DataSpec
+from vae_runtime.explained import Explained
 from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses
 
@@ -29,7 +31,7 @@ class Trained:
     Attributes:
         vae: the model, with the weights that were evaluated: the best, the averaged or the last.
         config: the options that were used: `batch_size` is at most the number of training samples,
-            and `loss.variance` is the variance that training has reached.
+            `epochs` is a number, and `loss.variance` is the variance that training has reached.
         data: description of the data set.
         held_out: test samples for the proof and the card, shape `(m, *input_shape)`, uint8 or
             float32.
@@ -38,6 +40,8 @@ class Trained:
         test: losses of the test samples, one z per sample.
         latents: active units and KL divergence of the latent dimensions.
         seconds: wall time of training.
+        explained: the test reconstruction loss beside that of predicting the mean training sample;
+            None if the model comes from a run folder that lacks it.
     """
 
     vae: VAE
@@ -49,6 +53,7 @@ class Trained:
     test: Losses[float]
     latents: Latents
     seconds: float
+    explained: Explained | None = None
 
 
 def train(
@@ -63,10 +68,12 @@ def train(
 
     Args:
         dataset: samples in their splits; uint8 is divided by 255.
-        config: training options; by default those of `TrainConfig()`.
+        config: training options; by default those of `TrainConfig()`, with the loss that suits
+            the data (`vae_builder.training.defaults`).
         resume: checkpoint to resume from, of a run with the same data and options.
         on_progress: called after each block of steps.
-        on_checkpoint: called after each epoch, and within an epoch every `CHECKPOINT_SECONDS`.
+        on_checkpoint: called after each epoch, or after every few if there are more than
+            `MAX_EPOCH_CHECKPOINTS`, and within an epoch every `CHECKPOINT_SECONDS`.
 
     Returns:
         The trained model with its history.
@@ -78,8 +85,8 @@ def train(
         TrainingError: the loss is no longer finite. The last checkpoint is good.
         KeyboardInterrupt: Ctrl-C was pressed; it is raised between two blocks.
     """
-    config = config or TrainConfig()
-    config = replace(config, batch_size=min(config.batch_size, len(dataset.train)))
+    config = config or with_loss_for(dataset)
+    config = config.for_samples(len(dataset.train))
     dataset.require_range(config.loss.value_range)
     trainer = Trainer(dataset, config, on_progress, on_checkpoint)
     if resume is not None:
@@ -98,6 +105,7 @@ def train(
         test=test,
         latents=describe_latents(vae, dataset.test),
         seconds=sum(epoch.seconds for epoch in history),
+        explained=explain(vae, dataset, test),
     )
 
 
@@ -112,4 +120,5 @@ def data_spec(dataset: Dataset) -> DataSpec:
         test=len(dataset.test),
         split_seed=dataset.split_seed,
         columns=columns if sum(map(len, columns or ())) <= MAX_COLUMNS_LENGTH else None,
+        binary_uint8=dataset.binary_uint8,
     )

@@ -10,20 +10,28 @@ also found behind layers that move elements but keep their values (Reshape, Crop
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
 from vae_export.adoption.decoder_end import decoder_for_loss, is_functional, producing_layer
+from vae_export.adoption.encoder_end import moments
+from vae_export.adoption.encoder_outputs import find_outputs
+from vae_export.adoption.readings import Scale, check_scale
 from vae_export.adoption.tracing import layer_of, random_nodes
 from vae_runtime.errors import ExportError, InputError
 from vae_runtime.loss import LossSpec
 
-MEAN_NAMES = frozenset({"z_mean", "mean", "z_mu", "mu"})
-LOG_VAR_NAMES = frozenset({"z_log_var", "z_logvar", "log_var", "logvar"})
+TRANSPOSED_CONVOLUTIONS = (
+    layers.Conv1DTranspose,
+    layers.Conv2DTranspose,
+    layers.Conv3DTranspose,
+)
 
 
 @dataclass(frozen=True)
@@ -46,18 +54,27 @@ def adopt(
     decoder: keras.Model,
     loss: LossSpec | None = None,
     input_shape: Sequence[int] | None = None,
+    *,
+    scale: Scale | None = None,
+    samples: NDArray[np.float32] | None = None,
 ) -> Adopted:
     """Bring an encoder and a decoder to the form that is exported.
 
     Args:
         encoder: any Keras model of one input that returns z_mean and z_log_var: a dict with these
-            keys, or the two in this order, or the two and a z sampled from them.
+            keys, or the two in this order, or the two and a z sampled from them. Such a z is drawn
+            many times: if it shows that the two are swapped or on another scale, they are taken as
+            what they are, with a warning in the log.
         decoder: any Keras model of z. For bce it ends in logits or in a sigmoid, which is removed.
             If the sigmoid cannot be removed, the loss becomes that of probabilities. State
             `LossSpec("bce", decoder="probabilities")` to leave the decoder as it is.
         loss: loss of the model; by default bce with kl_weight 1.
         input_shape: shape of one sample of the data. Subclassed models need it, because they do
             not state their input shape. Models without a channel axis get one of length 1.
+        scale: what the encoder's second output is: `log_var`, `log_std`, `std` or `var`. By
+            default it is found by a sampled z, or else it is log_var unless its name or its last
+            layer shows that it is not.
+        samples: samples as the encoder takes them, to try it on; by default uniform noise.
 
     Returns:
         Models that share the weights of the given ones, which are not changed.
@@ -65,12 +82,13 @@ def adopt(
     Raises:
         ExportError: names the model or the layer that cannot be exported.
         InputError: the models' shapes do not fit each other or `input_shape`.
-        OptionError: the loss is invalid.
+        OptionError: the loss or the scale is invalid.
     """
     loss = loss or LossSpec()
     loss.check()
+    check_scale(scale)
     shape = None if input_shape is None else tuple(map(int, input_shape))
-    encoder = _adopt_encoder(_functional(encoder, "encoder", shape))
+    encoder = _adopt_encoder(_functional(encoder, "encoder", shape), scale, samples)
     latent = tuple(encoder.output["z_mean"].shape[1:])
     decoder = _functional(decoder, "decoder", latent)
     _check_shapes(encoder, decoder)
@@ -121,58 +139,27 @@ def _wrapped(model: keras.Model, role: str, shape: tuple[int, ...] | None) -> ke
         ) from error
 
 
-def _adopt_encoder(model: keras.Model) -> keras.Model:
+def _adopt_encoder(
+    model: keras.Model, scale: Scale | None, samples: NDArray[np.float32] | None
+) -> keras.Model:
     """Return the part of an encoder that ends in z_mean and z_log_var."""
-    z_mean, z_log_var = _moments(model)
-    for name, tensor in (("z_mean", z_mean), ("z_log_var", z_log_var)):
+    outputs = find_outputs(model)
+    for name, tensor in (("z_mean", outputs.first), ("z_log_var", outputs.second)):
         where = f"encoder {model.name!r} gives {name}"
         _check_tensor(tensor, where)
         if len(tensor.shape) != 2:
             raise InputError(
                 f"{where} of shape {_shape(tensor)}, expected (batch, latent_dim): add a Flatten"
             )
-    if z_mean.shape != z_log_var.shape:
+    if outputs.first.shape != outputs.second.shape:
         raise InputError(
-            f"encoder {model.name!r} gives z_mean of shape {_shape(z_mean)} and z_log_var of shape "
-            f"{_shape(z_log_var)}, expected the same: give both latent_dim units"
+            f"encoder {model.name!r} gives z_mean of shape {_shape(outputs.first)} and z_log_var "
+            f"of shape {_shape(outputs.second)}, expected the same: give both latent_dim units"
         )
-    outputs = {"z_mean": z_mean, "z_log_var": z_log_var}
-    encoder = keras.Model(model.inputs[0], outputs, name="encoder")
-    _require_no_random_layer(encoder, "encoder")
-    return encoder
-
-
-def _moments(model: keras.Model) -> tuple[Any, Any]:
-    """Return the tensors z_mean and z_log_var among the outputs of an encoder."""
-    outputs = model.outputs if isinstance(model, keras.Sequential) else model.output
-    if isinstance(outputs, Mapping):
-        mean, log_var = (
-            [key for key in outputs if key.lower() in names]
-            for names in (MEAN_NAMES, LOG_VAR_NAMES)
-        )
-        if len(mean) == len(log_var) == 1:
-            return outputs[mean[0]], outputs[log_var[0]]
-        raise _unclear(model, list(outputs), "give them the keys z_mean and z_log_var")
-    tensors = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
-    names = [producing_layer(tensor).name for tensor in tensors]
-    remedy = "return them in this order, or as a dict with the keys z_mean and z_log_var"
-    if (
-        len(tensors) not in (2, 3)
-        or names[0].lower() in LOG_VAR_NAMES
-        or names[1].lower() in MEAN_NAMES
-    ):
-        raise _unclear(model, names, remedy)
-    if len(tensors) == 3 and not random_nodes(keras.Model(model.inputs[0], tensors[2])):
-        problem = f"{names[2]!r} draws no random numbers, so it is not a sampled z"
-        raise _unclear(model, names, f"{problem}: {remedy}")
-    return tensors[0], tensors[1]
-
-
-def _unclear(model: keras.Model, names: list[str], remedy: str) -> ExportError:
-    return ExportError(
-        f"encoder {model.name!r} gives {', '.join(names)}, expected z_mean and z_log_var, or the "
-        f"two and a z drawn from them: {remedy}"
-    )
+    x = model.inputs[0]
+    _require_no_random_layer(keras.Model(x, [outputs.first, outputs.second]), "encoder")
+    z_mean, z_log_var = moments(outputs, scale, samples)
+    return keras.Model(x, {"z_mean": z_mean, "z_log_var": z_log_var}, name="encoder")
 
 
 def _one_output(model: keras.Model) -> Any:
@@ -195,11 +182,27 @@ def _check_shapes(encoder: keras.Model, decoder: keras.Model) -> None:
             "encoder and a decoder of the same model"
         )
     x, output = encoder.inputs[0], _one_output(decoder)
-    if tuple(output.shape[1:]) != tuple(x.shape[1:]):
+    taken, given = tuple(x.shape[1:]), tuple(output.shape[1:])
+    if taken != given:
+        remedy = "a Reshape to the encoder's shape"
+        if sorted(taken) == sorted(given):  # a Reshape would scramble the elements
+            axes = _axes(given, taken)
+            remedy = f"a Permute({axes}), which moves the axes; a Reshape would scramble them"
         raise InputError(
             f"encoder takes samples of shape {_shape(x)}, decoder gives {_shape(output)}: end the "
-            "decoder in a Reshape to the encoder's shape"
+            f"decoder in {remedy}"
         )
+
+
+def _axes(given: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the dims of a Permute; axes of equal length keep their order."""
+    left = list(enumerate(given, 1))
+    axes = []
+    for length in wanted:
+        entry = next(entry for entry in left if entry[1] == length)
+        left.remove(entry)
+        axes.append(entry[0])
+    return tuple(axes)
 
 
 def _fit_to_data(
@@ -225,21 +228,31 @@ def _fit_to_data(
 
 
 def _check_layers(model: keras.Model) -> None:
-    """Refuse layers that are known to become graphs that no runtime loads."""
+    """Refuse layers that TensorFlow cannot compute, or whose state does not get into a graph."""
     for layer in model._flatten_layers(include_self=False):
         if isinstance(layer, layers.Normalization):
             raise ExportError(
                 f"layer {layer.name!r} is a Normalization, whose statistics do not get into an "
                 "ONNX graph: use Rescaling with scale 1 / std and offset -mean / std"
             )
-        if isinstance(layer, layers.Conv2DTranspose) and any(
-            stride > size for stride, size in zip(layer.strides, layer.kernel_size, strict=True)
-        ):
+        if isinstance(layer, TRANSPOSED_CONVOLUTIONS) and _output_fits_no_kernel(layer):
             raise ExportError(
-                f"layer {layer.name!r} is a Conv2DTranspose with strides {tuple(layer.strides)} "
-                f"larger than its kernel_size {tuple(layer.kernel_size)}, which no ONNX runtime "
-                "loads: give it a kernel as large as its strides, or use UpSampling2D and Conv2D"
+                f"layer {layer.name!r} is a {type(layer).__name__} with kernel_size "
+                f"{tuple(layer.kernel_size)}, padding same and output_padding "
+                f"{layer.output_padding}, which TensorFlow cannot compute: leave output_padding "
+                "out, or give 1 where the kernel has an even size"
             )
+
+
+def _output_fits_no_kernel(layer: Any) -> bool:
+    """Tell whether an output is one row too small: Keras states its shape, TensorFlow refuses it.
+
+    Its size is (n - 1) * strides + kernel_size % 2 + output_padding, so an even kernel needs 1.
+    """
+    if layer.padding != "same" or layer.output_padding is None:
+        return False
+    reach = (np.array(layer.kernel_size) - 1) * np.array(layer.dilation_rate) + 1
+    return bool(np.any(reach % 2 + np.array(layer.output_padding) < 1))
 
 
 def _require_no_random_layer(model: keras.Model, role: str) -> None:

@@ -86,7 +86,7 @@ def decoder_for_loss(model: keras.Model, loss: LossSpec) -> tuple[keras.Model, D
 
 def _logits(tensor: Any) -> Any:
     """Return the tensor that `tensor` is the sigmoid of; None if no sigmoid was found."""
-    layer, inputs = producing_layer(tensor), _layer_inputs(tensor)
+    layer, inputs = producing_layer(tensor), layer_inputs(tensor)
     if len(inputs) != 1:
         return None
     if _is_sigmoid(layer):
@@ -132,7 +132,7 @@ def _is_nested_model(layer: Any) -> bool:
 
 def _last_changed(tensor: Any) -> Any:
     """Return the tensor behind `tensor` that a layer computed, rather than moved or passed on."""
-    layer, inputs = producing_layer(tensor), _layer_inputs(tensor)
+    layer, inputs = producing_layer(tensor), layer_inputs(tensor)
     if _is_nested_model(layer):
         return _last_changed(layer.outputs[0])
     if isinstance(layer, MOVING_LAYERS + TRAINING_ONLY_LAYERS) and len(inputs) == 1:
@@ -153,7 +153,7 @@ def _require_logits(model: keras.Model, end: Any) -> None:
     layer, activation = producing_layer(end).name, _activation(end)
     remedy = (
         "end it in a sigmoid or in a linear layer, use the mse loss, or state "
-        'LossSpec("bce", decoder="probabilities")'
+        'LossSpec("bce", decoder="probabilities") (--keep-sigmoid)'
     )
     if activation != "linear":
         raise ExportError(
@@ -181,7 +181,7 @@ def producing_layer(tensor: Any) -> Any:
     return tensor._keras_history.operation
 
 
-def _layer_inputs(tensor: Any) -> list[Any]:
+def layer_inputs(tensor: Any) -> list[Any]:
     """Return the inputs of the call of a layer that gave a symbolic tensor."""
     history = tensor._keras_history
     return list(history.operation._inbound_nodes[history.node_index].input_tensors)

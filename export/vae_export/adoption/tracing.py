@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 RANDOM_OPERATORS = re.compile(
@@ -14,6 +17,106 @@ RANDOM_OPERATORS = re.compile(
 )
 MOVING_OPERATORS = ("Identity", "Reshape", "Squeeze", "ExpandDims", "StopGradient", "Transpose")
 """Operators that keep the values of their first input."""
+
+PASSING_OPERATORS = {
+    **dict.fromkeys((*MOVING_OPERATORS, "Cast", "StridedSlice", "SplitV"), 0),
+    "Split": 1,
+}
+"""Operators that pass on values of one input, or a part of them, and the number of that input."""
+
+LOWER_BOUNDS = {
+    **dict.fromkeys(("Exp", "Softplus", "Relu", "Relu6", "Sigmoid", "Softmax", "Abs", "Sqrt"), 0.0),
+    **dict.fromkeys(("Square", "Rsqrt"), 0.0),
+    **dict.fromkeys(("Elu", "Tanh", "Softsign"), -1.0),
+}
+"""Smallest values of operators that have one, whatever their input."""
+
+ARITHMETIC = ("AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum", "Log", "Log1p")
+"""Operators whose smallest value follows from that of their inputs."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the values of an output come from.
+
+    Attributes:
+        operator: type of the last operator that changes them.
+        lower_bound: a number that they are never below; -inf if none is known.
+        layer: the layer whose weights they come from, with at most activations after it.
+    """
+
+    operator: str
+    lower_bound: float
+    layer: keras.layers.Layer | None
+
+
+def origin(model: keras.Model) -> Origin:
+    """Return where the values of a model's one output come from."""
+    function = _trace(model)
+    output = tf.nest.flatten(function.outputs)[0]
+    operator = _changing(output)
+    head = operator
+    while head.type in LOWER_BOUNDS or _is_clip(head):
+        head = _changing(head.inputs[0])
+    read = {
+        internal.name: external
+        for external, internal in function.graph.captures
+        if internal.dtype == tf.resource
+    }
+    handles = [read.get(_changing(tensor).inputs[0].name) for tensor in _variables(head)]
+    layers = (
+        layer
+        for layer in model._flatten_layers(include_self=False)
+        for weight in layer._trainable_variables + layer._non_trainable_variables
+        if any(handle is weight.value.handle for handle in handles)
+    )
+    return Origin(str(operator.type), _lower_bound(output), next(layers, None))
+
+
+def _changing(tensor: Any) -> Any:
+    """Return the operator that computed a tensor, rather than moved it."""
+    operator = tensor.op
+    while operator.type in PASSING_OPERATORS and operator.inputs:
+        operator = operator.inputs[PASSING_OPERATORS[operator.type]].op
+    return operator
+
+
+def _variables(operator: Any) -> list[Any]:
+    return [tensor for tensor in operator.inputs if _changing(tensor).type == "ReadVariableOp"]
+
+
+def _is_clip(operator: Any) -> bool:
+    constant = operator.type in ("Maximum", "Minimum") and tf.get_static_value(operator.inputs[1])
+    return constant is not False and constant is not None
+
+
+def _lower_bound(tensor: Any) -> float:
+    """Return a number that the values of a tensor are never below, -inf if none is known."""
+    constant = tf.get_static_value(tensor)
+    if constant is not None:
+        return float(np.min(constant))
+    operator = _changing(tensor)
+    if operator.type in LOWER_BOUNDS:
+        return LOWER_BOUNDS[operator.type]
+    if operator.type not in ARITHMETIC:
+        return -math.inf
+    first = _lower_bound(operator.inputs[0])
+    if operator.type in ("Log", "Log1p"):
+        shifted = first + (operator.type == "Log1p")
+        return math.log(shifted) if shifted > 0 else -math.inf
+    if operator.type in ("Sub", "RealDiv"):
+        number = tf.get_static_value(operator.inputs[1])
+        if number is None:
+            return -math.inf
+        if operator.type == "Sub":
+            return first - float(np.max(number))
+        return first / float(np.max(number)) if first >= 0 < np.min(number) else -math.inf
+    second = _lower_bound(operator.inputs[1])
+    if operator.type == "Mul":
+        return first * second if min(first, second) >= 0 else -math.inf
+    return {"AddV2": first + second, "Maximum": max(first, second)}.get(
+        operator.type, min(first, second)
+    )
 
 
 def random_nodes(model: keras.Model) -> list[str]:

@@ -7,20 +7,23 @@ from collections.abc import Sequence
 from vae_export.card.figures import TRAINING, CardFigure
 from vae_runtime.bundle.describe import options_as_text
 from vae_runtime.bundle.fields import Manifest
+from vae_runtime.explained import Explained
 from vae_runtime.loss import CLIP_EPSILON
 
 VARIANTS_HEADING = "## Variants"
 """Heading of the last section of a card."""
 
 
-def model_card(manifest: Manifest, figures: Sequence[CardFigure]) -> str:
+def model_card(
+    manifest: Manifest, figures: Sequence[CardFigure], explained: Explained | None = None
+) -> str:
     """Return the card as Markdown, with the figures in their order, without the variants."""
     curve = [figure for figure in figures if figure.path == TRAINING]
     others = [figure for figure in figures if figure.path != TRAINING]
     parts = [
         _headline(manifest),
         _loss(manifest),
-        *_section("## Training", _training(manifest) + _shown(curve)),
+        *_section("## Training", _training(manifest, explained) + _shown(curve)),
         *_section("## What it does", _shown(others)),
         _usage(manifest),
         _files(manifest),
@@ -57,6 +60,8 @@ def _loss(m: Manifest) -> str:
         term = f"negative log-likelihood of a Gaussian of variance {m.loss.variance:.4g}"
     values = "in [0, 1]" if m.input.range else "of any finite value"
     inputs = f"float32 {values}. Divide uint8 pixels by 255; build-vae's runtime does it for you"
+    if m.data and m.data.binary_uint8:
+        inputs = f"float32 {values}. uint8 0 and 1, as in training, stand for 0.0 and 1.0"
     if m.input.dtype == "uint8":
         inputs = "raw uint8 pixels. The graphs divide them by 255"
     if m.input.standardization:
@@ -78,7 +83,7 @@ Inputs are {inputs}.
 """
 
 
-def _training(m: Manifest) -> list[str]:
+def _training(m: Manifest, explained: Explained | None) -> list[str]:
     if not (t := m.training):
         return []
     data = f" on {m.data.train} samples of `{m.data.name}`" if m.data else ""
@@ -87,7 +92,8 @@ def _training(m: Manifest) -> list[str]:
         f"| {name} | {losses.reconstruction_loss:.2f} | {losses.kl_loss:.2f} | {losses.loss:.2f} |"
         for name, losses in (("validation", t.validation), ("test", t.test))
     ]
-    warning = t.latents.warning()
+    line = explained.describe(m.loss, "the training mean") if explained else None
+    warnings = [t.latents.warning(), explained.warning() if explained else None]
     return [
         f"Trained{data} in {t.seconds:.0f} s. The model has {t.parameters:,} weights. Options: "
         f"{options}.\n",
@@ -96,7 +102,8 @@ def _training(m: Manifest) -> list[str]:
         *rows,
         f"\nOne random z was drawn for each sample, as in training. {t.latents.active_units} of "
         f"{m.latent_dim} latent dimensions are active.\n",
-        *([f"**Warning:** {warning}.\n"] if warning else []),
+        *([f"Test samples: {line}.\n"] if line else []),
+        *(f"**Warning:** {warning}.\n" for warning in warnings if warning),
     ]
 
 

@@ -62,6 +62,8 @@ def _preprocessing(m: Manifest) -> str:
         values = f"values from {m.input.range[0]:g} to {m.input.range[1]:g}. Divide pixels by 255"
     else:
         values = "any finite values, as in training. Divide pixels by 255"
+    if m.data and m.data.binary_uint8:
+        values = values.replace("Divide pixels by 255", "uint8 0 and 1 stand for 0.0 and 1.0")
     scaled = " The graphs standardize the values." if m.input.standardization else ""
     return f"`x`: {axes}; {m.input.dtype}; {values}.{scaled} Nothing else is needed."
 

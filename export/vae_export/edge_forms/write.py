@@ -33,6 +33,7 @@ from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import GraphSpec
 from vae_runtime.bundle.variants import FLOAT32
 from vae_runtime.errors import ExportError, OptionError
+from vae_runtime.files.paths import absolute
 from vae_runtime.inference.loading import check_precision
 from vae_runtime.proof.reference import read_reference
 
@@ -45,7 +46,7 @@ class EdgeForms:
     """The edge forms that were written.
 
     Attributes:
-        path: the folder.
+        path: the folder, an absolute path.
         batch: number of samples in one run.
         sets: number of test data sets for each graph.
     """
@@ -76,7 +77,7 @@ def edge(
     """
     if batch < 1:
         raise OptionError(f"batch is {batch}, expected 1 or more")
-    source, output = Bundle(bundle), Path(output)
+    source, output = Bundle(bundle), absolute(output)
     check_precision(source, precision)
     source.check_files()
     reference = read_reference(source)

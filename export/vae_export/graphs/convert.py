@@ -4,14 +4,16 @@ tf2onnx does not raise if it cannot convert an operator: it logs, and writes a g
 loads. So every graph is checked before it is used.
 
 Canonical form: the outputs determine the order of the nodes, that order determines all names,
-initializers are sorted by name, and `batch` is the first dimension of every input and output. The
-same weights give the same bytes, whatever else the process did before.
+initializers are sorted by name, and `batch` is the first dimension of every input and output.
+Denormal numbers become zeros, as in TensorFlow, because many processors need 100 times as long for
+them. The same weights give the same bytes, whatever else the process did before.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,14 +24,20 @@ import onnxruntime
 import tf2onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
+from vae_export.graphs.inlining import without_compiled_parts
+from vae_export.graphs.repairs import fix_ranges, fix_reshapes, repair_convolutions
 from vae_export.graphs.rewrites import group_logarithms
 from vae_runtime.bundle.fields import GraphSpec, TensorSpec
+from vae_runtime.data.denormals import without_denormals
 from vae_runtime.errors import BundleError, ExportError
 from vae_runtime.graph.check import check_graph
 from vae_runtime.graph.operators import OPERATORS
 
 OPSETS = (17, 18)
 ONNX_DOMAINS = ("", "ai.onnx")
+SILENT = logging.CRITICAL + 1
+"""Level of tf2onnx's log: whatever is wrong with a graph becomes one `ExportError`."""
+
 RANDOM_OPERATORS = ("Bernoulli", "Multinomial", "RandomNormal", "RandomUniform")
 """Prefixes of the names of ONNX's random operators."""
 
@@ -45,21 +53,27 @@ def convert(function: Any, spec: GraphSpec, metadata: dict[str, str]) -> bytes:
     `ExportError` says why ONNX cannot express the function as `spec` states.
     """
     name = Path(spec.file).stem
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    logging.getLogger("tf2onnx").setLevel(SILENT)
     try:
         model, _ = tf2onnx.convert.from_function(
-            function,
+            without_compiled_parts(function),
             input_signature=list(function.input_signature),
             opset=spec.opset,
-            custom_rewriter=[_fix_reshapes],
+            custom_rewriter=[fix_reshapes, fix_ranges],
         )
     except Exception as error:  # tf2onnx raises whatever its handlers raise
         raise ExportError(f"{name} cannot be converted to ONNX: {one_line(error)}") from error
     _check_operators(model, name)
     _check_signature(model, name, spec)
-    canonical = canonicalize(group_logarithms(model, opset=spec.opset), spec, metadata)
+    repair_convolutions(model)
+    rewritten = group_logarithms(model, opset=spec.opset)
+    canonical = canonicalize(rewritten, spec, metadata)
     data: bytes = canonical.SerializeToString(deterministic=True)
-    check_onnx(data, spec)
+    try:
+        check_onnx(data, spec)
+    except ExportError as error:
+        origin = _origin(str(error), rewritten, canonical)
+        raise ExportError(f"{error}: replace the layer that it comes from{origin}") from error
     return data
 
 
@@ -116,30 +130,28 @@ def check_onnx(data: bytes, spec: GraphSpec) -> None:
         onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the two libraries have no common base class of errors
         raise ExportError(
-            f"{spec.file} was converted to an ONNX graph that does not load: {one_line(error)}: "
-            "a Conv2DTranspose whose stride is larger than its kernel is a known cause"
+            f"{spec.file} was converted to an ONNX graph that does not load: {one_line(error)}"
         ) from error
     try:
         check_graph(data, spec, spec.file)
     except BundleError as error:
-        raise ExportError(f"{error}: replace the layer that it comes from") from error
+        raise ExportError(str(error).partition(": build-vae never writes")[0]) from error
 
 
-def _fix_reshapes(graph: Any, operators: list[Any]) -> list[Any]:
-    """Give each reshape to (batch, constants...) the constant shape (-1, constants...).
-
-    Keras reads the batch size from the tensor. Whether tf2onnx later replaces it by a constant
-    depends on the order of a set, and so on PYTHONHASHSEED: the same model had two graphs.
-    """
-    for reshape in [node for node in operators if node.type == "Reshape"]:
-        shape = reshape.inputs[1]
-        if shape is None or shape.type != "Pack":
-            continue
-        sizes = [int(n.get_tensor_value()) if n.is_const() else -1 for n in shape.inputs]
-        if sizes.count(-1) == 1:
-            constant = graph.make_const(f"{reshape.name}/fixed_shape", np.array(sizes, np.int32))
-            graph.replace_input(reshape, reshape.input[1], constant.output[0], 1)
-    return operators
+def _origin(message: str, converted: ModelProto, canonical: ModelProto) -> str:
+    """Return where the node that a message names comes from, in brackets; nothing if unknown."""
+    outputs = [value.name for value in canonical.graph.output]
+    words = set(re.findall(r"\w+", message))
+    nodes = list(
+        zip(canonical.graph.node, _sorted_from_outputs(converted.graph, outputs), strict=True)
+    )
+    found = [node for new, node in nodes if new.name in words]
+    found += [node for new, node in nodes if new.op_type in words]
+    for node in found[:1]:
+        # Not every node has kept its name, but then its weights, the last inputs, have.
+        names = (node.name, *node.output, *reversed(node.input))
+        return f" ({next((name for name in names if '/' in name), node.name)})"
+    return ""
 
 
 def _sorted_from_outputs(graph: GraphProto, outputs: list[str]) -> Iterator[NodeProto]:
@@ -208,7 +220,10 @@ def _value_info(spec: TensorSpec) -> Any:
 
 
 def _copied_tensor(tensor: TensorProto, name: str) -> TensorProto:
-    return onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor), name)
+    values = onnx.numpy_helper.to_array(tensor)
+    if values.dtype == np.float32:
+        values = without_denormals(values)
+    return onnx.numpy_helper.from_array(values, name)
 
 
 def one_line(error: Exception) -> str:

@@ -171,8 +171,9 @@ _LOWER: dict[Method, Callable[[ModelProto, list[str], Feeds | None], ModelProto]
 def _quantized(quantize: Callable[..., None], model: ModelProto, **options: Any) -> ModelProto:
     """Run one of ONNX Runtime's tools, which write their result to a file."""
     with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "lowered.onnx"
-        quantize(model, target, reduce_range=True, weight_type=QuantType.QInt8, **options)
+        source, target = (Path(folder) / name for name in ("float32.onnx", "lowered.onnx"))
+        onnx.save(model, source)  # the tool of ONNX Runtime 1.20 loses the weights of a ModelProto
+        quantize(source, target, reduce_range=True, weight_type=QuantType.QInt8, **options)
         return onnx.load(target)
 
 

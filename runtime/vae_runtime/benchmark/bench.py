@@ -15,7 +15,6 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -129,6 +128,7 @@ def bench(
             raise OptionError(f"{name} is {tuple(values)}, expected numbers above 0")
     report_step = on_step or (lambda _: None)
     bundle = Bundle(path)
+    path = bundle.path
     names = _checked_precisions(bundle, precisions)
     place = tuning_key(bundle, resolve_providers(providers))
     runtime, on_cpu = f"ONNX Runtime {place.onnxruntime}", place.providers[0] == "cpu"
@@ -137,7 +137,7 @@ def bench(
     default_size = default_batch_size(sample.shape)
 
     report_step(f"cold start, {COLD_STARTS * len(names)} processes")
-    starts = cold_starts(Path(path), names, place.providers, COLD_STARTS, runtime)
+    starts = cold_starts(path, names, place.providers, COLD_STARTS, runtime)
     if peers:
         report_step("cold start of other runtimes")
     with peers(thread_counts, not on_cpu) if peers else nullcontext(()) as running_peers:

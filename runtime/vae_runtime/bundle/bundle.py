@@ -10,20 +10,20 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from pathlib import Path
 
 from vae_runtime.bundle.fields import Manifest
 from vae_runtime.bundle.manifest import MANIFEST_FILE, read_manifest
 from vae_runtime.bundle.storage import open_storage
 from vae_runtime.errors import BundleError, OptionError
 from vae_runtime.files import strict_json
+from vae_runtime.files.paths import absolute
 
 
 class Bundle:
     """A bundle and its manifest.
 
     Attributes:
-        path: path of the folder or of the single file.
+        path: absolute path of the folder or of the single file.
         manifest: the bundle's manifest.
         sha256: SHA-256 of the manifest's bytes, 64 hexadecimal digits. It identifies the whole
             bundle, because the manifest lists the SHA-256 of every other file.
@@ -41,7 +41,7 @@ class Bundle:
                 manifest is not valid.
             OptionError: `sha256` does not have 64 hexadecimal digits.
         """
-        self.path = Path(path)
+        self.path = absolute(path)
         self._storage = open_storage(self.path)
         data = self._manifest_bytes()
         self.sha256 = hashlib.sha256(data).hexdigest()

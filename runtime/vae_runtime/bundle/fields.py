@@ -19,6 +19,7 @@ from vae_runtime.bundle.variants import (
 )
 from vae_runtime.data.standardization import Standardization
 from vae_runtime.errors import OptionError
+from vae_runtime.files import strict_json
 from vae_runtime.files.archive import PATH_PATTERN
 from vae_runtime.files.strict_json import meta
 from vae_runtime.latents import Latents
@@ -181,6 +182,10 @@ class DataSpec:
     columns: Annotated[
         tuple[Text, ...] | None, meta("names of a table's columns, in order; null: no names")
     ]
+    binary_uint8: Annotated[
+        bool,
+        meta("uint8 0 and 1 stand for 0.0 and 1.0; left out: divided by 255", optional=True),
+    ] = strict_json.optional(False)
 
 
 @dataclass(frozen=True)
@@ -235,6 +240,11 @@ class Manifest:
     def precisions(self) -> tuple[str, ...]:
         """Precisions that the bundle can be loaded in, float32 first."""
         return (FLOAT32, *self.variants)
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """Names of the columns of a sample, in order; None if they are not known."""
+        return self.data.columns if self.data else None
 
     def graphs_of(self, precision: str) -> Graphs:
         """Return the graphs of a precision, one of `precisions`."""

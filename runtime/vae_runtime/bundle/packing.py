@@ -19,6 +19,7 @@ from vae_runtime.bundle.manifest import MANIFEST_FILE
 from vae_runtime.errors import BundleError, ExportError
 from vae_runtime.files import archive, strict_json
 from vae_runtime.files.atomic_files import replacing
+from vae_runtime.files.paths import absolute
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Packed:
     """A bundle that was written as a single file.
 
     Attributes:
-        path: path of the file.
+        path: absolute path of the file.
         manifest: the file's manifest.
         sha256: SHA-256 of the manifest, for `load(..., sha256=...)`.
         size: size of the file in bytes.
@@ -58,7 +59,7 @@ def pack(
         BundleError: The bundle is incomplete or damaged, or has no SavedModels to keep.
         ExportError: The file cannot be written.
     """
-    source, path = Bundle(bundle), Path(output)
+    source, path = Bundle(bundle), absolute(output)
     source.check_names()
     manifest = _packed_manifest(source, saved_models=saved_models)
     head = strict_json.encode(manifest)

@@ -63,7 +63,7 @@ def pack_command(bundle: Path, output: Path, saved_models: bool) -> None:
         build-vae verify digits.vae
     """
     packed = pack(bundle, output, saved_models=saved_models)
-    click.echo(f"wrote {packed.path} ({packed.size / 1e6:.1f} MB), sha256 {packed.sha256}")
+    click.echo(f"wrote {output} ({packed.size / 1e6:.1f} MB), sha256 {packed.sha256}")
 
 
 @click.command("sign", short_help="Sign a bundle.")

@@ -11,10 +11,12 @@ Exit status:
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -29,6 +31,7 @@ from vae_runtime.cli.samples import (
     score_command,
 )
 from vae_runtime.cli.verify import verify_command
+from vae_runtime.data.rounding import InputWarning
 from vae_runtime.errors import BuildVaeError
 
 UNFIT = 3
@@ -107,7 +110,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         "interrupted": "Interrupted: nothing was written.",
     }
     try:
-        result = build_vae.main(words, prog_name="build-vae", standalone_mode=False, obj=state)
+        with _shown_warnings():
+            result = build_vae.main(words, prog_name="build-vae", standalone_mode=False, obj=state)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
@@ -128,6 +132,23 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return UNFIT if isinstance(error, BuildVaeError | OSError | MemoryError) else DEFECT
 
 
+@contextlib.contextmanager
+def _shown_warnings() -> Iterator[None]:
+    """Show each warning about data once, as one line without a place in the code."""
+    show_others = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, InputWarning):
+            click.echo(f"Warning: {' '.join(str(message).split())}", err=True)
+        else:
+            show_others(message, category, *place, **more)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        warnings.simplefilter("default", InputWarning)
+        yield
+
+
 def _one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, BuildVaeError):
@@ -137,7 +158,7 @@ def _one_line(error: Exception) -> str:
         where, what = error.filename or "input or output", error.strerror or text
         return f"Error: {where}: {what}: {remedy}"
     if isinstance(error, MemoryError):
-        return f"Error: out of memory ({text}): lower --batch-size"
+        return f"Error: out of memory{f' ({text})' if text else ''}: lower --batch-size"
     return (
         f"Error: {type(error).__name__}: {text}: this is a defect of build-vae; run again with "
         "--debug to see where"

@@ -67,6 +67,7 @@ def write_samples(
     *,
     name: str,
     above: NDArray[Any] | None = None,
+    binary_uint8: bool = False,
 ) -> None:
     """Write samples as a picture or as an array.
 
@@ -78,6 +79,7 @@ def write_samples(
         images: samples, shape `(n, ...)`; for a picture `(n, height, width, 1 or 3)`.
         name: name of the array in an .npz file.
         above: samples to show above `images` in a picture, pair by pair.
+        binary_uint8: uint8 in `above` holds 0 and 1.
 
     Raises:
         OptionError: the samples are not images, but a picture is asked for.
@@ -97,7 +99,8 @@ def write_samples(
         )
     tiles = images[:MAX_TILES]
     if above is not None:
-        inputs = to_scaled_float32(np.asarray(above[:MAX_TILES])).reshape(tiles.shape)
+        shown = np.asarray(above[:MAX_TILES])
+        inputs = to_scaled_float32(shown, binary_uint8=binary_uint8).reshape(tiles.shape)
         tiles = np.concatenate([inputs, tiles], axis=1)
     with replacing(output) as file:
         picture_grid.write_png(file, picture_grid.grid(picture_grid.to_unit_range(tiles)))

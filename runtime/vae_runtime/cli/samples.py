@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 from numpy.typing import NDArray
 
 from vae_runtime.cli.options import (
@@ -22,10 +25,11 @@ from vae_runtime.cli.options import (
     source_options,
 )
 from vae_runtime.cli.outputs import check_output, described, write_samples, write_scores
-from vae_runtime.data.sources import columns_of, is_pictures, load_array
+from vae_runtime.data.sources import is_pictures, is_table, load_array
 from vae_runtime.errors import InputError
 from vae_runtime.inference.loading import load
 from vae_runtime.inference.runtime import VAERuntime
+from vae_runtime.loss import Losses
 from vae_runtime.quality.evaluation import evaluate
 
 PROGRESS_SAMPLES = 1 << 14
@@ -36,32 +40,35 @@ PROGRESS_SAMPLES = 1 << 14
 @bundle_argument
 @click.argument("data")
 @file_option("-o", "--output", help="A .csv or .npz file [default: CSV on standard output].")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Write nothing if a sample cannot be scored. Without it, its loss is inf, and a warning "
+    "names it.",
+)
 @source_options
 @sha256_option
 @runtime_options
 @quiet_option
 @debug_option
 def score_command(
-    bundle: Path, data: str, output: Path | None, quiet: bool, **options: Any
+    bundle: Path, data: str, output: Path | None, strict: bool, quiet: bool, **options: Any
 ) -> None:
     """Compute the loss of each sample of DATA, in its parts, at z = z_mean.
+
+    A sample with values that the model cannot take has the loss inf.
 
     \b
     Example:
         build-vae score digits-vae digits -o scores.csv
     """
     check_output(output, ".csv", ".npz")
-    x, vae = _open(bundle, data, options)
+    x, vae = _open(bundle, data, options, allow_infinite=not strict)
     with _bar("scoring", len(x), quiet=quiet or len(x) < PROGRESS_SAMPLES) as bar:
-        losses = vae.loss(x, on_progress=bar.update)
+        losses = _score(vae, x, strict, bar.update)
     write_scores(output, losses)
-    mean = losses.mean()
     if not quiet:
-        click.echo(
-            f"{len(losses.loss)} samples: mean loss {mean.loss:.4f} = "
-            f"{mean.reconstruction_loss:.4f} reconstruction + {mean.kl_loss:.4f} KL",
-            err=True,
-        )
+        click.echo(_summary(losses), err=True)
 
 
 @click.command("evaluate", short_help="Print mean loss, log-likelihood bound and active units.")
@@ -120,7 +127,14 @@ def reconstruct_command(
     check_output(output, ".png", ".npz", ".npy")
     x, vae = _open(bundle, data, options)
     images = vae.reconstruct(x)
-    write_samples(output, images, name="reconstruction", above=x if compare else None)
+    origin = vae.manifest.data
+    write_samples(
+        output,
+        images,
+        name="reconstruction",
+        above=x if compare else None,
+        binary_uint8=bool(origin and origin.binary_uint8),
+    )
     click.echo(described(output, len(images), images.shape[1:], "reconstruction"))
 
 
@@ -154,14 +168,45 @@ def sample_command(bundle: Path, output: Path, count: int, seed: int, **options:
     click.echo(f"{described(output, count, images.shape[1:], 'sample')}, seed {seed}")
 
 
-def _open(bundle: Path, source: str, options: dict[str, Any]) -> tuple[NDArray[Any], VAERuntime]:
+def _score(
+    vae: VAERuntime, x: NDArray[Any], strict: bool, on_progress: Callable[[int], None]
+) -> Losses[NDArray[np.float32]]:
+    """Return the losses; raise an error if several samples are given and none can be scored."""
+    if strict or len(x) == 1:
+        return vae.loss(x, strict=strict, on_progress=on_progress)
+    with warnings.catch_warnings(record=True) as caught:
+        losses = vae.loss(x, strict=False, on_progress=on_progress)
+    if len(x) and not np.isfinite(losses.loss).any():
+        vae.loss(x)  # the data as a whole does not fit the model: this says why
+    for warning in caught:
+        warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
+    return losses
+
+
+def _summary(losses: Losses[NDArray[np.float32]]) -> str:
+    """Return a line with the mean loss of the samples that could be scored."""
+    scored = np.isfinite(losses.loss)
+    count = str(len(scored)) if scored.all() else f"{scored.sum()} of {len(scored)}"
+    if len(scored) and not scored.any():
+        return f"{count} samples have a loss"
+    mean = Losses(*(part[scored] for part in losses)).mean()
+    return (
+        f"{count} samples: mean loss {mean.loss:.4f} = "
+        f"{mean.reconstruction_loss:.4f} reconstruction + {mean.kl_loss:.4f} KL"
+    )
+
+
+def _open(
+    bundle: Path, source: str, options: dict[str, Any], *, allow_infinite: bool = False
+) -> tuple[NDArray[Any], VAERuntime]:
     """Load the bundle and the samples, read as the model takes them."""
     reading = {name: options.pop(name) for name in ("key", "image_size", "channels")}
     vae = load(bundle, **options)
     shape = vae.manifest.input.shape
     if reading["channels"] is None and len(shape) == 3 and is_pictures(source):
         reading["channels"] = shape[-1]
-    _check_columns(vae, source)
+    if is_table(source):
+        reading |= {"columns": vae.manifest.columns or shape[0], "allow_infinite": allow_infinite}
     x = load_array(source, **reading)
     if len(shape) == 3 and is_pictures(source) and x.shape[1:3] != shape[:2]:
         have, want = ("x".join(map(str, size)) for size in (x.shape[1:3], shape[:2]))
@@ -169,20 +214,6 @@ def _open(bundle: Path, source: str, options: dict[str, Any]) -> tuple[NDArray[A
             f"{source} is {have} (height x width), the model takes {want}: give --image-size {want}"
         )
     return x, vae
-
-
-def _check_columns(vae: VAERuntime, source: str) -> None:
-    """Refuse a table whose columns are not the model's, in the model's order."""
-    data = vae.manifest.data
-    expected, found = data.columns if data else None, columns_of(source)
-    if not expected or not found or found == expected:
-        return
-    if len(found) == len(expected):
-        i = next(i for i, (a, b) in enumerate(zip(found, expected, strict=True)) if a != b)
-        raise InputError(
-            f"{source}: column {i + 1} is {found[i]!r}, the model takes {expected[i]!r} there: put "
-            "the columns in the order of the manifest's data.columns"
-        )
 
 
 def _bar(label: str, length: int, *, quiet: bool) -> Any:

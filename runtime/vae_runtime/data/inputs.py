@@ -1,8 +1,11 @@
 """Conversion and validation of a user's arrays, before they become inputs of the graphs.
 
 Conventions:
-    - uint8 pixels are divided by 255, as the builder does before training.
+    - uint8 pixels are divided by 255, as the builder does before training. If the model was trained
+      on uint8 that held only 0 and 1, uint8 is taken as 0.0 and 1.0, and other values are refused.
     - Booleans become 0.0 and 1.0. All other integers and floats are converted to float32 unscaled.
+    - A data frame gives the columns that the model names; see `vae_runtime.data.frames`.
+    - A masked array is refused if anything in it is masked.
     - Images have shape `(batch, height, width, channels)`. The channel axis is optional if the
       model has one channel. The batch axis is never optional.
     - Values must be finite and in the range that the loss needs. The error names the first sample
@@ -12,23 +15,30 @@ Conventions:
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vae_runtime.data.denormals import flush_denormals
+from vae_runtime.data.frames import frame_values, is_frame
+from vae_runtime.data.rounding import InputWarning
 from vae_runtime.errors import InputError
 
 UNIT_RANGE = (0.0, 1.0)
 """Range of values that binary cross-entropy needs: each pixel is a probability."""
 
 
-def to_scaled_float32(x: NDArray[np.generic]) -> NDArray[np.float32]:
+def to_scaled_float32(x: NDArray[np.generic], *, binary_uint8: bool = False) -> NDArray[np.float32]:
     """Convert samples to float32 and divide uint8 by 255; return float32 without a copy.
 
-    Raises `InputError` for complex numbers, objects, text and other dtypes without real numbers.
+    With `binary_uint8`, uint8 is not divided: it holds 0 and 1. Raises `InputError` for complex
+    numbers, objects, text and other dtypes without real numbers.
     """
     floats = to_float32(x)
-    if x.dtype == np.uint8:
+    if x.dtype == np.uint8 and not binary_uint8:
         floats /= np.float32(255)
     return floats
 
@@ -51,11 +61,15 @@ def to_graph_input(
     value_range: tuple[float, float] | None,
     *,
     first: int = 0,
+    binary_uint8: bool = False,
+    is_table: bool = False,
+    check: bool = True,
 ) -> NDArray[np.generic]:
     """Convert samples of shape `(batch, *input_shape)` to the graphs' dtype, and check them.
 
     `dtype` is "float32" or "uint8". The result is contiguous, and copied only if necessary. See
-    `check_values` for `value_range` and `first`.
+    `check_values` for `value_range` and `first`. `is_table`: the model knows the names of its
+    columns, which were never divided by 255. Without `check` the values are not looked at.
     """
     if dtype == "uint8":
         if x.dtype != np.uint8:
@@ -64,9 +78,39 @@ def to_graph_input(
                 "from 0 to 255, as the camera returns them"
             )
         return np.ascontiguousarray(x)
-    converted = to_scaled_float32(x)
-    check_values(converted, value_range, first=first)
+    if x.dtype == np.uint8 and x.size:
+        _check_uint8(x, first=first, binary=binary_uint8, is_table=is_table)
+    converted = to_scaled_float32(x, binary_uint8=binary_uint8)
+    converted, in_range = flush_denormals(converted, value_range)
+    if check and not in_range:
+        check_values(converted, value_range, first=first)
     return np.ascontiguousarray(converted)
+
+
+def _check_uint8(x: NDArray[np.generic], *, first: int, binary: bool, is_table: bool) -> None:
+    """Refuse uint8 that cannot be read as in training, and warn if it looks like another reading.
+
+    Only what the model says decides: the values of a batch do not, since it may hold only zeros.
+    """
+    if is_table:
+        raise InputError(
+            "samples have dtype uint8, this model takes the numbers of a table, which are not "
+            "divided by 255: give x.astype('float32')"
+        )
+    highest = int(np.maximum.reduce(x, None))
+    if binary and highest > 1:
+        i = next(i for i, sample in enumerate(x) if sample.max() > 1)
+        raise InputError(
+            f"sample {first + i} has uint8 values up to {x[i].max()}, this model was trained on "
+            "uint8 of 0 and 1: give 0 and 1, or float32 from 0.0 to 1.0"
+        )
+    if not binary and highest == 1:
+        warnings.warn(
+            "samples are uint8 and hold only 0 and 1, which this model takes as 0 and 1/255: if 1 "
+            "stands for 1.0, give bool or float32",
+            InputWarning,
+            stacklevel=2,
+        )
 
 
 def check_values(
@@ -99,20 +143,23 @@ def check_values(
             raise InputError(
                 f"{what} {first + i} has values from {sample.min():.6g} to {sample.max():.6g}, "
                 f"expected {low:g} to {high:g}: scale the data to that range, give uint8 pixels, "
-                "or use the mse loss (--loss mse)"
+                "or train with --loss gaussian --standardize"
             )
 
 
-def as_batch(x: ArrayLike, shape: tuple[int, ...], *, name: str = "x") -> NDArray[np.generic]:
+def as_batch(
+    x: ArrayLike,
+    shape: tuple[int, ...],
+    *,
+    name: str = "x",
+    columns: Sequence[str] | None = None,
+) -> NDArray[np.generic]:
     """Return an array as shape `(batch, *shape)`, with its own dtype and as a view if possible.
 
-    Adds the channel axis if the model has one channel and the array has none. Raises `InputError`,
-    which calls the array `name`, for any other shape.
+    Adds the channel axis if the model has one channel and the array has none. Takes `columns` from
+    a data frame by name. Raises `InputError`, which calls the array `name`, for any other shape.
     """
-    try:
-        array = np.asarray(x)
-    except ValueError:  # rows of different lengths
-        raise InputError(f"{name} is not one array: give all samples the same shape") from None
+    array = read_array(x, name=name, columns=columns)
     if array.shape[1:] == shape:
         return array
     if len(shape) == 3 and shape[-1] == 1 and array.shape[1:] == shape[:-1]:
@@ -122,3 +169,70 @@ def as_batch(x: ArrayLike, shape: tuple[int, ...], *, name: str = "x") -> NDArra
     if array.shape == shape or (shape[-1:] == (1,) and array.shape == shape[:-1]):
         hint = f"add the batch axis, {name}[None]"
     raise InputError(f"{name} has shape {array.shape}, expected ({expected}): {hint}")
+
+
+def read_array(
+    x: ArrayLike, *, name: str, columns: Sequence[str] | None = None
+) -> NDArray[np.generic]:
+    """Return what a user gives as a NumPy array: an array, a frame, a tensor, a list of samples.
+
+    `columns` are taken from a frame by name. An `InputError` calls the array `name`.
+    """
+    if type(x) is np.ndarray and x.dtype.names is None:  # spares small batches the questions below
+        return x
+    _refuse_masks(x, name)
+    if is_frame(x):
+        return frame_values(x, columns, name=name)
+    try:
+        if isinstance(x, list | tuple):  # rows of a pandas frame, such as `df.iloc[0]`
+            x = [_row_values(row, columns, name) for row in x]
+        array: NDArray[np.generic] = np.asarray(x)
+    except InputError:
+        raise
+    except ValueError:  # rows of different lengths
+        raise InputError(f"{name} is not one array: give all samples the same shape") from None
+    except (TypeError, RuntimeError, AttributeError) as error:
+        reason = f" ({' '.join(str(error).split()):.150})"
+        raise InputError(_unreadable(x, name, reason)) from None
+    if array.dtype == object and array.ndim == 0:  # NumPy wrapped an object that it does not know
+        raise InputError(_unreadable(x, name, ""))
+    return array
+
+
+def _refuse_masks(x: Any, name: str) -> None:
+    """Refuse masked values, which `np.asarray` would turn into plain ones."""
+    for i, part in enumerate(x if isinstance(x, list | tuple) else [x]):
+        if not isinstance(part, np.ma.MaskedArray):
+            continue
+        mask = np.ma.getmaskarray(part)
+        mask = mask.view(bool) if mask.dtype.names else mask
+        if mask.any():
+            where = f"{name}[{i}]" if isinstance(x, list | tuple) else name
+            raise InputError(
+                f"{where} has {int(mask.sum())} masked values (of {mask.size}), which a model "
+                "cannot leave out: remove these samples, or fill them with filled(value)"
+            )
+
+
+def _row_values(row: Any, columns: Sequence[str] | None, name: str) -> Any:
+    """Return the values of a pandas row by name, if the model knows names; else `row` itself."""
+    if not columns or not hasattr(row, "to_frame") or not hasattr(row, "index"):
+        return row
+    return frame_values(row.to_frame().T, columns, name=name)[0]
+
+
+def _unreadable(x: Any, name: str, reason: str) -> str:
+    """Return the message for a tensor or a container that does not become an array by itself."""
+    is_list = isinstance(x, list | tuple) and len(x) > 0
+    sample = x[0] if is_list else x
+    calls = {
+        "detach": "detach().cpu().numpy()",  # torch
+        "toarray": "toarray()",  # sparse matrices
+        "collect": "collect()",  # polars
+        "get": "get()",  # cupy
+    }
+    has_get = () if isinstance(sample, dict) else ("get",)
+    names = (*("detach", "toarray", "collect"), *has_get)
+    call = next((calls[method] for method in names if hasattr(sample, method)), None)
+    remedy = f"call .{call} on {'each' if is_list else 'it'}" if call else "make it a NumPy array"
+    return f"{name}: type {type(sample).__name__} cannot be read by NumPy{reason}: {remedy} first"

@@ -66,9 +66,12 @@ def find_npz_splits(path: Path, key: str | None = None) -> dict[str, str]:
             return splits
         if len(names) == 1:
             return {"train": names[0]}
+        advice = "save an array of samples in it"
+        if names:
+            advice = f"name the one to use, such as --key {_likely_samples(path, archive)}"
         raise InputError(
             f"{path} holds {_describe_arrays(path, archive)}, expected x_train or a single array: "
-            "name the one to use, such as --key x"
+            f"{advice}"
         )
 
 
@@ -94,12 +97,30 @@ def _array_names(archive: zipfile.ZipFile) -> list[str]:
 
 def _describe_arrays(path: Path, archive: zipfile.ZipFile) -> str:
     """Return the names, shapes and dtypes of all arrays, for an error message."""
-    entries = []
+    headers = _read_headers(path, archive).items()
+    return ", ".join(f"{n} {shape} {dtype}" for n, (shape, dtype) in headers) or "no arrays"
+
+
+def _likely_samples(path: Path, archive: zipfile.ZipFile) -> str:
+    """Return the name of the largest array of numbers that has more axes than labels have."""
+
+    def rank(name: str) -> tuple[bool, int]:
+        shape, dtype = headers[name]
+        return dtype.kind in "biuf" and len(shape) > 1, math.prod(shape)
+
+    headers = _read_headers(path, archive)
+    return max(headers, key=rank)
+
+
+def _read_headers(
+    path: Path, archive: zipfile.ZipFile
+) -> dict[str, tuple[tuple[int, ...], np.dtype[np.generic]]]:
+    """Return shape and dtype of all arrays by name."""
+    headers = {}
     for name in _array_names(archive):
         with archive.open(f"{name}.npy") as stream:
-            shape, dtype = _read_npy_header(stream, f"{path}: array {name!r}")
-        entries.append(f"{name} {shape} {dtype}")
-    return ", ".join(entries) or "no arrays"
+            headers[name] = _read_npy_header(stream, f"{path}: array {name!r}")
+    return headers
 
 
 def _read_npy_header(stream: IO[bytes], what: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:

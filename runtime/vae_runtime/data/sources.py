@@ -6,9 +6,10 @@ a file gives its format, except for IDX files, which have known first bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +24,12 @@ from vae_runtime.data.named_datasets import (
 from vae_runtime.data.numpy_files import find_npz_splits, read_npy, read_npz_array
 from vae_runtime.data.pictures.picture_files import PICTURE_EXTENSIONS, read_folder, read_picture
 from vae_runtime.data.read_errors import wrap_read_errors
-from vae_runtime.data.tables import (
+from vae_runtime.data.tables.table import (
     CSV_EXTENSIONS,
     PARQUET_EXTENSIONS,
-    read_csv,
-    read_parquet,
-    table_columns,
+    Table,
+    read_model_columns,
+    read_table,
 )
 from vae_runtime.errors import InputError, OptionError
 
@@ -38,17 +39,21 @@ READABLE_FORMATS = (
 )
 """List of what can be read, for error messages."""
 
+CONVERT = (
+    "rename a table of text to .csv, save a spreadsheet as .csv, or load the file in Python and "
+    "write its array by numpy.save('x.npy', array)"
+)
+"""How to make a file of another format readable, for error messages."""
+
 _FORMAT_OF_EXTENSION = {
     ".npz": "npz",
     ".npy": "npy",
-    **dict.fromkeys(CSV_EXTENSIONS, "csv"),
-    **dict.fromkeys(PARQUET_EXTENSIONS, "parquet"),
+    **dict.fromkeys((*CSV_EXTENSIONS, *PARQUET_EXTENSIONS), "table"),
     **dict.fromkeys(PICTURE_EXTENSIONS, "picture"),
 }
 _SINGLE_ARRAY_READERS: dict[str, Callable[[Path], NDArray[np.generic]]] = {
     "npy": read_npy,
-    "csv": read_csv,
-    "parquet": read_parquet,
+    "table": lambda path: read_table(path).x,
     "idx": read_idx,
 }
 _Readers = dict[str, Callable[[], NDArray[np.generic]]]
@@ -61,6 +66,8 @@ def load_array(
     key: str | None = None,
     image_size: tuple[int, int] | None = None,
     channels: int | None = None,
+    columns: Sequence[str] | int | None = None,
+    allow_infinite: bool = False,
 ) -> NDArray[np.generic]:
     """Load one array of samples to score or to reconstruct.
 
@@ -73,6 +80,11 @@ def load_array(
         image_size: height and width to resize pictures to, in pixels. By default they keep their
             size.
         channels: 1 to read pictures as grey, 3 as RGB. By default grey if all of them are grey.
+        columns: names of the columns to read from a table, in this order: the `data.columns` of
+            the model's manifest. Their number, if the model knows no names: all columns if there
+            are so many. By default all columns but row numbers, row names and times.
+        allow_infinite: with `columns`, read numbers that are too large for float32 as infinity
+            instead of refusing the table, for `VAERuntime.loss` with `strict=False`.
 
     Returns:
         The test split if the source has one, otherwise all its samples. Arrays keep the dtype and
@@ -87,6 +99,8 @@ def load_array(
         OptionError: an option does not apply to the source, or is outside its choices.
     """
     readers = _readers(source, key, image_size, channels)
+    if columns is not None and is_table(source):
+        return read_model_columns(Path(source), columns, allow_infinite=allow_infinite)
     return readers.get("test", readers["train"])()
 
 
@@ -110,13 +124,33 @@ def is_pictures(source: str | Path) -> bool:
     return format_of(source) in ("picture", "folder")
 
 
-def columns_of(source: str | Path) -> tuple[str, ...] | None:
-    """Return the column names of a table; None without a header and for any other source."""
-    return table_columns(Path(source)) if format_of(source) in ("csv", "parquet") else None
+def is_table(source: str | Path) -> bool:
+    """Return whether a source is a CSV or Parquet file."""
+    return format_of(source) == "table"
+
+
+def load_table(
+    source: str | Path,
+    *,
+    columns: Sequence[str] | None = None,
+    keep_columns: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    **options: Any,
+) -> Table:
+    """Load the columns of a table that are features; see `vae_runtime.data.tables.columns`.
+
+    `keep_columns` are kept although they look like row numbers or times, `drop` are left out too.
+    `columns`, if given, are all columns to read. `options` are those of `load_array` that do not
+    apply to a table.
+    """
+    _readers(source, **options)
+    if columns is not None:
+        return Table(read_model_columns(Path(source), columns), tuple(columns))
+    return read_table(Path(source), keep_columns=keep_columns, drop=drop)
 
 
 def format_of(source: str | Path) -> str:
-    """Return the format of a source: "name", "npz", "csv", "picture", "folder", ...
+    """Return the format of a source: "name", "npz", "table", "picture", "folder", ...
 
     Raises `InputError` if the source does not exist or has no known format.
     """
@@ -128,7 +162,7 @@ def format_of(source: str | Path) -> str:
             found = "idx" if is_idx(path) else _FORMAT_OF_EXTENSION.get(path.suffix.lower())
             if found is None:
                 raise InputError(
-                    f"{path} has no known format, expected {READABLE_FORMATS}: convert it to .npy"
+                    f"{path} has no known format, expected {READABLE_FORMATS}: {CONVERT}"
                 )
             return found
         if path.exists():
@@ -145,9 +179,9 @@ def format_of(source: str | Path) -> str:
 
 def _readers(
     source: str | Path,
-    key: str | None,
-    image_size: tuple[int, int] | None,
-    channels: int | None,
+    key: str | None = None,
+    image_size: tuple[int, int] | None = None,
+    channels: int | None = None,
 ) -> _Readers:
     """Choose the readers of a source, and refuse an option that does not apply to it."""
     path, found = Path(source), format_of(source)

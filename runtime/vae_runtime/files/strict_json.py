@@ -23,7 +23,10 @@ MAX_DIGITS = 18
 _END_OF_TEXT = r"(?![\s\S])"
 _SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character, written as an escape
 
+_OPTIONAL = "optional"
+
 D = TypeVar("D")
+T = TypeVar("T")
 
 
 class StrictJsonError(ValueError):
@@ -36,12 +39,23 @@ def meta(
     ge: float | None = None,
     le: float | None = None,
     pattern: str | None = None,
+    optional: bool = False,
 ) -> msgspec.Meta:
-    """Describe and constrain a field, inside `Annotated`; `pattern` must match the whole string."""
+    """Describe and constrain a field, inside `Annotated`; `pattern` must match the whole string.
+
+    `optional` belongs to a field whose default is `strict_json.optional(...)`.
+    """
     if pattern is not None:  # `$` alone would allow a line break at the end
         pattern = f"^(?:{pattern}){_END_OF_TEXT}"
     limits: Any = {"ge": ge, "le": le, "pattern": pattern}  # no overload takes all three
-    return msgspec.Meta(description=description, **limits)
+    extra = {"$comment": _OPTIONAL} if optional else None
+    return msgspec.Meta(description=description, extra_json_schema=extra, **limits)
+
+
+def optional(default: T) -> T:
+    """Return a dataclass field that is left out of the JSON text if it has its default."""
+    field: T = dataclasses.field(default=default, metadata={_OPTIONAL: True})
+    return field
 
 
 def decode(data: bytes) -> Any:
@@ -89,17 +103,45 @@ def parse(cls: type[D], value: Any) -> D:
 
 def encode(value: Any) -> bytes:
     """Return a dataclass as JSON text: indented, keys in the order of the fields."""
-    text = json.dumps(dataclasses.asdict(value), indent=2, allow_nan=False, ensure_ascii=False)
+    tree = _without_defaults(value, dataclasses.asdict(value))
+    text = json.dumps(tree, indent=2, allow_nan=False, ensure_ascii=False)
     return text.encode() + b"\n"
 
 
 def json_schema(cls: type[Any], title: str) -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a dataclass; it requires all keys and no others."""
+    """Return the JSON Schema (draft 2020-12) of a dataclass.
+
+    It requires all keys, except those that are `optional`, and allows no others.
+    """
     schema = msgspec.json.schema(cls)
     for component in schema["$defs"].values():
-        component["required"] = [*component["properties"]]
+        properties = component["properties"]
+        component["required"] = [
+            name for name in properties if properties[name].get("$comment") != _OPTIONAL
+        ]
         component["additionalProperties"] = False
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **schema}
+
+
+def _left_out(value: Any) -> list[str]:
+    """Return the optional fields of a dataclass that have their default."""
+    return [
+        field.name
+        for field in dataclasses.fields(value)
+        if _OPTIONAL in field.metadata and getattr(value, field.name) == field.default
+    ]
+
+
+def _without_defaults(value: Any, tree: Any) -> Any:
+    """Remove the optional fields that have their default from `asdict(value)`."""
+    if not dataclasses.is_dataclass(value):
+        return tree
+    left_out = _left_out(value)
+    return {
+        name: _without_defaults(getattr(value, name), child)
+        for name, child in tree.items()
+        if name not in left_out
+    }
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -151,6 +193,8 @@ def _check_keys(value: Any, parsed: Any, place: str) -> None:
                 raise StrictJsonError(f"{place}: unknown key {_shortened(repr(key))}")
         for name in names:
             if name not in value:
+                if name in _left_out(parsed):
+                    continue
                 raise StrictJsonError(f"{place}: key {name!r} is missing")
             _check_keys(value[name], getattr(parsed, name), f"{place}.{name}")
     elif isinstance(parsed, dict):

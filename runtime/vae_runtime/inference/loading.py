@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import copyreg
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.variants import FLOAT32
-from vae_runtime.errors import BundleError, OptionError
+from vae_runtime.errors import BuildVaeError, BundleError, OptionError
+from vae_runtime.files.paths import absolute
+from vae_runtime.inference.memory import memory_errors
 from vae_runtime.inference.providers import resolve_providers
 from vae_runtime.inference.runtime import VAERuntime
 from vae_runtime.inference.sessions import Sessions, read_graphs
@@ -37,7 +42,7 @@ def load(
     session of the loss graph, and `VAERuntime.verify` opens all sessions.
 
     Args:
-        path: the bundle, a folder or a single file.
+        path: the bundle, a folder or a single file. The current folder may change afterwards.
         precision: precision of the graphs: `float32`, or a variant of the bundle (`float16`,
             `int8`). The manifest's `variants` state what each variant costs and gains.
         providers: execution providers in order of preference: short names (`cpu`, `cuda`,
@@ -60,10 +65,11 @@ def load(
 
     Raises:
         BundleError: the bundle is missing or damaged, breaks a rule, or has another digest.
-        ProviderError: a provider is not available.
+        ProviderError: a provider is not available, or memory ran out.
         OptionError: the bundle does not have this precision, or an argument is out of range.
         MissingExtraError: ONNX Runtime is not installed.
     """
+    path = absolute(path)
     check_positive(threads=threads, batch_size=batch_size)
     resolved = resolve_providers(providers, allow_fallback=allow_fallback)
 
@@ -77,7 +83,8 @@ def load(
         sessions = Sessions(graphs, resolved, threads=tuning.threads, allow_fallback=allow_fallback)
         return VAERuntime(bundle, precision, sessions, tuning.batch_size)
 
-    return _retry_if_replaced(Path(path), load_once)
+    with memory_errors(f"loading {os.fspath(path)}"):
+        return _retry_if_replaced(path, load_once)
 
 
 def check_precision(bundle: Bundle, precision: str) -> None:
@@ -109,3 +116,52 @@ def _identity(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino, status.st_ctime_ns, status.st_mtime_ns
+
+
+def _pickled(vae: VAERuntime) -> tuple[Any, ...]:
+    """Describe a model by its bundle and its options, as pickle's `__reduce__` does."""
+    sessions = vae._sessions
+    options = {
+        "precision": vae.precision,
+        "providers": sessions.providers,
+        "threads": sessions.threads,
+        "batch_size": vae._batch_size,
+        "allow_fallback": sessions.allow_fallback,
+    }
+    return _unpickled, (str(vae.bundle.path), vae.bundle.sha256, options)
+
+
+def _unpickled(path: str, sha256: str, options: dict[str, Any]) -> VAERuntime:
+    """Load a model again where its pickle arrives; `load` says which errors there are.
+
+    A process of a pool would end if this raised, and its caller would wait for ever. There the
+    error is raised when the model is first used.
+    """
+    try:
+        return load(path, sha256=sha256, **options)
+    except BuildVaeError as error:
+        if not _is_worker():
+            raise
+        return _Unavailable(error)
+
+
+def _is_worker() -> bool:
+    """Return whether `multiprocessing` started this process, or is starting it now."""
+    process = sys.modules.get("multiprocessing.process")
+    if process is None:
+        return False
+    starting = getattr(process.current_process(), "_inheriting", False)
+    return starting or process.parent_process() is not None
+
+
+class _Unavailable(VAERuntime):
+    """A model that did not arrive: every use raises the reason, because it has no attributes."""
+
+    def __init__(self, error: BuildVaeError) -> None:
+        self._error = error
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(name) if name.startswith("__") else self._error
+
+
+copyreg.pickle(VAERuntime, _pickled)

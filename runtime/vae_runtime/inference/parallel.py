@@ -10,9 +10,12 @@ thread reads all weights, and matrix products have many weights for the work the
 from __future__ import annotations
 
 import contextlib
-import threading
+import os
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
+
+from vae_runtime.inference.forking import IMPORTING, ForkAware
 
 CONVOLUTIONS = frozenset({"Conv", "ConvInteger", "ConvTranspose", "QLinearConv"})
 """ONNX operators that use each weight at many places of a sample."""
@@ -40,7 +43,7 @@ def split_batch(samples: int, batch_size: int, threads: int) -> Iterator[slice]:
     return (slice(samples * i // number, samples * (i + 1) // number) for i in range(number))
 
 
-class BatchThreadPool:
+class BatchThreadPool(ForkAware):
     """Threads that compute the parts of a batch together with the calling thread.
 
     `size` counts the calling thread. Several callers may share the pool. Its threads start when
@@ -49,8 +52,13 @@ class BatchThreadPool:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._lock = threading.Lock()
         self._executor: Any = None
+        super().__init__()
+
+    def renew(self) -> None:
+        """Start new threads in the child of a fork, when they are first needed."""
+        super().renew()
+        self._executor = None
 
     def run(self, work: Callable[[slice], None], parts: Iterable[slice]) -> None:
         """Call `work` for every part, in several threads; parts start in the given order.
@@ -58,23 +66,29 @@ class BatchThreadPool:
         If a call raises, no further parts start, and the exception of the first failed part is
         raised.
         """
-        numbered = enumerate(parts)
+        everything = list(enumerate(parts))
+        waiting, done = deque(everything), set[int]()  # safe to share without a lock
         failures: dict[int, BaseException] = {}
-        lock = threading.Lock()
 
         def work_through() -> None:
-            while not failures:
-                with lock:
-                    i, part = next(numbered, (-1, None))
-                if part is None:
+            while waiting and not failures:
+                try:
+                    i, part = waiting.popleft()
+                except IndexError:  # another thread took the last part
                     return
                 try:
                     work(part)
+                    done.add(i)
                 except BaseException as error:  # also a KeyboardInterrupt in the calling thread
                     failures[i] = error
 
+        process = os.getpid()
         helpers = self._start_helpers(work_through)
         work_through()
+        if os.getpid() != process:  # `work` forked, this is the child, and it has no helpers
+            waiting.extend(each for each in everything if each[0] not in done)
+            helpers.clear()
+            work_through()
         for helper in helpers:
             if not helper.cancel():  # do not wait for a helper that is busy for another caller
                 helper.result()
@@ -86,11 +100,13 @@ class BatchThreadPool:
         # Threads cannot start while Python shuts down. Then the caller computes every part itself.
         with contextlib.suppress(RuntimeError):
             # Imported here: a device that scores one sample at a time never needs it.
-            from concurrent.futures import ThreadPoolExecutor
+            with IMPORTING.lock:
+                from concurrent.futures import ThreadPoolExecutor
 
-            with self._lock:
+            with self.lock:
                 if self._executor is None:
                     self._executor = ThreadPoolExecutor(max(1, self.size - 1), "vae_runtime")
+                executor = self._executor
             for _ in range(self.size - 1):
-                helpers.append(self._executor.submit(work))
+                helpers.append(executor.submit(work))
         return helpers

@@ -7,10 +7,12 @@ providers or the caller allows the fall-back.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 from vae_runtime.errors import MissingExtraError, OptionError, ProviderError
+from vae_runtime.inference.forking import IMPORTING
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -46,13 +48,18 @@ than an operator on few samples. Spinning without a limit would occupy a core of
 SPIN_DURATION_SINCE = (1, 26)
 """First version of ONNX Runtime with this option. In older versions, threads sleep at once."""
 
+# ONNX Runtime (seen with 1.31.1 and 1.32.0 on Linux) collects events in a file in the user's cache
+# folder, to send them. It reads this variable when it is imported. To allow events, set it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 _SHORT_NAMES = {full: short for short, full in PROVIDERS.items()}
 
 
 def import_onnxruntime() -> Any:
     """Import ONNX Runtime, or raise a `MissingExtraError` or, if it is broken, `ProviderError`."""
     try:
-        import onnxruntime
+        with IMPORTING.lock:
+            import onnxruntime
     except ModuleNotFoundError as error:
         if error.name != "onnxruntime":
             raise

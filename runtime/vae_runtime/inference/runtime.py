@@ -9,7 +9,8 @@ print(vae.verify())                 # the table of differences from TensorFlow
 ```
 
 Inputs and outputs are NumPy arrays. Batches of any size run in chunks, so the memory in use stays
-bounded. Several threads may share one object.
+bounded. Several threads may share one object. Copies share its sessions. A pickle holds the path of
+the bundle, its digest and the options, and loads it again where it arrives.
 """
 
 from __future__ import annotations
@@ -26,18 +27,23 @@ from numpy.typing import ArrayLike, NDArray
 
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import Manifest
+from vae_runtime.data.denormals import flush_denormals
 from vae_runtime.data.inputs import as_batch, check_values, to_float32, to_graph_input
+from vae_runtime.data.rounding import rounded_columns, warn_of_rounding
 from vae_runtime.errors import InputError, OptionError
+from vae_runtime.inference.memory import memory_errors
 from vae_runtime.inference.parallel import split_batch
 from vae_runtime.inference.providers import short_name
 from vae_runtime.inference.sessions import Sessions
 from vae_runtime.inference.tuning import check_positive
+from vae_runtime.inference.unscorable import Run, Unscorable
 from vae_runtime.loss import Losses
 from vae_runtime.proof.parity import VerifyReport, verify_runtime
 from vae_runtime.proof.reference import read_reference
 
 Float32 = NDArray[np.float32]
 Array = NDArray[Any]
+_Compute = Callable[[slice, Run], dict[str, Float32]]
 
 PYTHON_LOOP_MAX = 16
 """Up to this many values, a Python loop checks an array faster than NumPy."""
@@ -77,6 +83,14 @@ class VAERuntime:
             f"{self.precision} on {', '.join(map(short_name, self._sessions.providers))}>"
         )
 
+    def __copy__(self) -> VAERuntime:
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> VAERuntime:
+        return copy.copy(self)  # nothing in it changes, and sessions may be shared
+
     @property
     def manifest(self) -> Manifest:
         """The bundle's manifest."""
@@ -115,19 +129,21 @@ class VAERuntime:
         Args:
             x: samples, shape `(batch, *input_shape)`: uint8, or float in the model's range, not
                 standardized. If the manifest's `input.dtype` is uint8, only uint8 is accepted. You
-                may omit the channel axis of a model with one channel.
+                may omit the channel axis of a model with one channel. If the manifest has
+                `data.columns`, a data frame (pandas, polars, pyarrow) gives these columns by name,
+                in any order; its other columns are ignored.
 
         Returns:
             Means and log variances, each of shape `(batch, latent_dim)`.
 
         Raises:
-            InputError: the shape or dtype is wrong, a value is not finite or out of range, or
-                values are so large that a result is not finite.
+            InputError: the shape or dtype is wrong, a column is missing, a value is masked, not
+                finite or out of range, or values are so large that a result is not finite.
             ProviderError, BundleError: the graph does not start; see `load`.
         """
-        samples = as_batch(x, self.manifest.input.shape)
+        samples = self._as_samples(x)
         outputs = self._run_chunks(
-            "encoder", len(samples), lambda part: {"x": self._x_chunk(samples, part)}
+            "encoder", len(samples), _strict(lambda part: {"x": self._x_chunk(samples, part)})
         )
         return Encoding(outputs["z_mean"], outputs["z_log_var"])
 
@@ -145,7 +161,7 @@ class VAERuntime:
         """
         rows = as_batch(z, (self.manifest.latent_dim,), name="z")
         outputs = self._run_chunks(
-            "decoder", len(rows), lambda part: {"z": _latent_chunk(rows, part, "z")}
+            "decoder", len(rows), _strict(lambda part: {"z": _latent_chunk(rows, part, "z")})
         )
         return outputs["reconstruction"]
 
@@ -168,14 +184,21 @@ class VAERuntime:
         x: ArrayLike,
         eps: ArrayLike | None = None,
         *,
+        strict: bool = True,
         on_progress: Callable[[int], None] | None = None,
     ) -> Losses[Float32]:
         """Compute the loss of each sample and its two terms.
+
+        No loss is ever NaN, which would compare as neither high nor low.
 
         Args:
             x: samples, as for `encode`.
             eps: noise, shape `(batch, latent_dim)`. Draw it from N(0, I) for the loss as in
                 training. If it is None, zeros are used: the deterministic z = z_mean.
+            strict: raise an `InputError` if a sample cannot be scored, because its values are not
+                finite, out of range or too large for the model. With False its loss and both terms
+                are infinite, an `InputWarning` names it, and the others are scored. Use False in a
+                detector, where that sample is the finding. Wrong shapes and dtypes always raise.
             on_progress: called after each chunk with its number of samples, never concurrently.
 
         Returns:
@@ -184,7 +207,7 @@ class VAERuntime:
         Raises:
             InputError, ProviderError, BundleError: as for `encode`.
         """
-        samples = as_batch(x, self.manifest.input.shape)
+        samples = self._as_samples(x)
         latent_dim = self.manifest.latent_dim
         noise = None if eps is None else as_batch(eps, (latent_dim,), name="eps")
         if noise is not None and len(noise) != len(samples):
@@ -194,12 +217,21 @@ class VAERuntime:
             )
 
         def inputs(part: slice) -> dict[str, Array]:
-            chunk = self._x_chunk(samples, part)
+            chunk = self._x_chunk(samples, part, check=strict)
             if noise is None:
                 return {"x": chunk, "eps": np.zeros((len(chunk), latent_dim), np.float32)}
             return {"x": chunk, "eps": _latent_chunk(noise, part, "eps")}
 
-        return Losses(**self._run_chunks("loss", len(samples), inputs, on_progress))
+        if strict:
+            return Losses(**self._run_chunks("loss", len(samples), _strict(inputs), on_progress))
+        unscorable = Unscorable(self.manifest.input.range)
+
+        def compute(part: slice, run: Run) -> dict[str, Float32]:
+            return unscorable.losses(inputs(part), part.start, run)
+
+        losses = Losses(**self._run_chunks("loss", len(samples), compute, on_progress))
+        unscorable.warn(len(samples))
+        return losses
 
     def sample(self, count: int, *, seed: int = 0) -> Float32:
         """Decode draws from the prior N(0, I).
@@ -260,10 +292,11 @@ class VAERuntime:
 
         Raises:
             BundleError: the bundle's files are not those that the manifest lists.
-            ProviderError: a graph does not start; see `load`.
+            ProviderError: a graph does not start (see `load`), or memory ran out.
         """
-        self.bundle.check_files()
-        return verify_runtime(self, reference or read_reference(self.bundle), source)
+        with memory_errors(f"verifying {self.bundle.path}"):
+            self.bundle.check_files()
+            return verify_runtime(self, reference or read_reference(self.bundle), source)
 
     def run(self, graph: str, inputs: dict[str, Any]) -> dict[str, Any]:
         """Run one graph in one call, and return all of its outputs by name.
@@ -286,28 +319,52 @@ class VAERuntime:
         """
         return self._sessions.run(graph, inputs)
 
-    def _x_chunk(self, samples: NDArray[np.generic], part: slice) -> Array:
-        spec = self.manifest.input
-        return to_graph_input(samples[part], spec.dtype, spec.range, first=part.start)
+    def _as_samples(self, x: ArrayLike) -> NDArray[np.generic]:
+        return as_batch(x, self.manifest.input.shape, columns=self.manifest.columns)
+
+    def _x_chunk(self, samples: NDArray[np.generic], part: slice, *, check: bool = True) -> Array:
+        spec, data = self.manifest.input, self.manifest.data
+        chunk, columns = samples[part], self.manifest.columns
+        if chunk.dtype != np.float32:
+            warn_of_rounding(rounded_columns(chunk), columns, what="x")
+        return to_graph_input(
+            chunk,
+            spec.dtype,
+            spec.range,
+            first=part.start,
+            binary_uint8=bool(data and data.binary_uint8),
+            is_table=columns is not None,
+            check=check,
+        )
 
     def _run_chunks(
         self,
         graph: str,
         count: int,
-        inputs: Callable[[slice], dict[str, Array]],
+        compute: _Compute,
         on_progress: Callable[[int], None] | None = None,
     ) -> dict[str, Float32]:
-        """Run a graph on `count` samples; `inputs` makes the inputs of a slice of them."""
-        sessions = self._sessions
-        split = sessions.should_split(graph, count)
+        """Run a graph on `count` samples; `compute` gives the outputs of a slice of them."""
+        split = self._sessions.should_split(graph, count)
         if 0 < count <= self._batch_size and not split:
-            whole = self.run(graph, inputs(slice(0, count)))
-            for name, value in whole.items():
-                _require_finite(name, value, 0)
+            whole = compute(slice(0, count), lambda inputs: self.run(graph, inputs))
             if on_progress:
                 on_progress(count)
             return whole
-        spec = getattr(self.manifest.graphs, graph)
+        with memory_errors(f"{graph} graph for {count} samples"):
+            return self._run_parts(graph, count, compute, on_progress, split=split)
+
+    def _run_parts(
+        self,
+        graph: str,
+        count: int,
+        compute: _Compute,
+        on_progress: Callable[[int], None] | None,
+        *,
+        split: bool,
+    ) -> dict[str, Float32]:
+        """Run a graph on parts of the batch, one after the other, or with `split` at once."""
+        sessions, spec = self._sessions, getattr(self.manifest.graphs, graph)
         outputs = {
             tensor.name: np.empty((count, *tensor.shape[1:]), np.float32) for tensor in spec.outputs
         }
@@ -315,7 +372,6 @@ class VAERuntime:
 
         def keep(part: slice, values: dict[str, Float32]) -> None:
             for name, value in values.items():
-                _require_finite(name, value, part.start)
                 outputs[name][part] = value
             if on_progress:
                 with lock:
@@ -323,19 +379,35 @@ class VAERuntime:
 
         if split:
             sessions.thread_pool.run(
-                lambda part: keep(part, sessions.run(graph, inputs(part), threads=1)),
+                lambda part: keep(
+                    part, compute(part, lambda inputs: sessions.run(graph, inputs, threads=1))
+                ),
                 split_batch(count, self._batch_size, sessions.thread_pool.size),
             )
         else:
             for start in range(0, count, self._batch_size):
                 part = slice(start, start + self._batch_size)
-                keep(part, self.run(graph, inputs(part)))
+                keep(part, compute(part, lambda inputs: self.run(graph, inputs)))
         return outputs
+
+
+def _strict(inputs: Callable[[slice], dict[str, Array]]) -> _Compute:
+    """Return a function that runs a graph on the inputs of a slice, and refuses bad results."""
+
+    def compute(part: slice, run: Run) -> dict[str, Float32]:
+        outputs = run(inputs(part))
+        for name, value in outputs.items():
+            _require_finite(name, value, part.start)
+        return outputs
+
+    return compute
 
 
 def _latent_chunk(rows: NDArray[np.generic], part: slice, name: str) -> Float32:
     chunk = to_float32(rows[part])
-    check_values(chunk, None, what=f"{name} row", first=part.start)
+    chunk, in_range = flush_denormals(chunk, None)
+    if not in_range:
+        check_values(chunk, None, what=f"{name} row", first=part.start)
     return np.ascontiguousarray(chunk)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,6 +13,7 @@ from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import GraphSpec, TensorSpec
 from vae_runtime.errors import BundleError, InputError, OptionError, ProviderError
 from vae_runtime.graph.check import check_graph
+from vae_runtime.inference.forking import ForkAware, leak
 from vae_runtime.inference.parallel import BatchThreadPool, should_split
 from vae_runtime.inference.providers import PROVIDERS, one_line, open_session, short_name
 
@@ -23,11 +23,15 @@ _TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
 
 @dataclass(frozen=True)
 class Graph:
-    """A graph that passed the check: what the manifest states, the ONNX file, its operators."""
+    """A graph that passed the check: what the manifest states, the ONNX file, its operators.
+
+    `read` reads the same file again, or raises a `BundleError` if it was changed.
+    """
 
     spec: GraphSpec
     data: bytes
     operators: frozenset[str]
+    read: Callable[[], bytes]
 
 
 def read_graphs(bundle: Bundle, precision: str) -> dict[str, Graph]:
@@ -41,17 +45,19 @@ def read_graphs(bundle: Bundle, precision: str) -> dict[str, Graph]:
     for name, spec in vars(bundle.manifest.graphs_of(precision)).items():
         data = bundle.read(spec.file)
         operators = check_graph(data, spec, str(bundle.path / spec.file))
-        graphs[name] = Graph(spec, data, operators)
+        graphs[name] = Graph(spec, data, operators, partial(bundle.read, spec.file))
     return graphs
 
 
-class Sessions:
+class Sessions(ForkAware):
     """The graphs of one bundle and their sessions; several threads may share the object.
 
     A session opens when it is first used, so a device that only scores does not pay for the encoder
     and the decoder. With several threads a graph may get two sessions: one whose operators are
     shared by all threads, for small batches, and one that each thread runs on a part of a large
     batch. Batches are split on the CPU only; on other providers `thread_pool` has one thread.
+
+    The child of a fork opens sessions of its own; see `forking`.
 
     Args:
         graphs: as `read_graphs` returns them.
@@ -73,10 +79,17 @@ class Sessions:
         self._specs = {name: graph.spec for name, graph in graphs.items()}
         self._operators = {name: graph.operators for name, graph in graphs.items()}
         self._models = {name: graph.data for name, graph in graphs.items()}
-        self._threads = threads
-        self._allow_fallback = allow_fallback
-        self._lock = threading.Lock()
+        self._read_again = {name: graph.read for name, graph in graphs.items()}
+        self.threads = threads
+        self.allow_fallback = allow_fallback
         self._sessions: dict[tuple[str, int], Any] = {}
+        super().__init__()
+
+    def renew(self) -> None:
+        """Leave the sessions of the parent, whose threads do not exist in the child of a fork."""
+        super().renew()
+        leak(self._sessions)
+        self._sessions = {}
 
     def should_split(self, graph: str, samples: int) -> bool:
         """Return whether to split a batch among the threads instead of running it in one call."""
@@ -89,9 +102,9 @@ class Sessions:
         session = self.session(graph, threads)
         spec = self._specs[graph]
         names = [tensor.name for tensor in spec.outputs]
-        call = partial(_run_on_device, session) if _are_ort_values(inputs) else session.run
+        call = _run_on_device if _are_ort_values(inputs) else _run_on_arrays
         try:
-            outputs = dict(zip(names, call(names, inputs), strict=True))
+            outputs = dict(zip(names, call(session, names, inputs), strict=True))
         except Exception as error:  # ONNX Runtime's exceptions have no other common base
             provider = short_name(session.get_providers()[0])
             raise ProviderError(
@@ -103,7 +116,7 @@ class Sessions:
 
     def running_providers(self, graph: str) -> list[str]:
         """Return ONNX Runtime's names of the providers that run a graph; may open its session."""
-        opened = (self._sessions.get((graph, threads)) for threads in (1, self._threads))
+        opened = (self._sessions.get((graph, threads)) for threads in (1, self.threads))
         session = next(filter(None, opened), None) or self.session(graph)
         providers: list[str] = session.get_providers()
         return providers
@@ -115,26 +128,29 @@ class Sessions:
         operator. An unknown graph raises an `OptionError`. A session that does not start, or does
         not fit the manifest, raises a `ProviderError` or a `BundleError`.
         """
-        key = graph, threads or self._threads
+        key = graph, threads or self.threads
         if (session := self._sessions.get(key)) is not None:
             return session
         if graph not in self._specs:
             raise OptionError(f"graph is {graph!r}, expected one of {', '.join(self._specs)}")
-        with self._lock:
-            if key not in self._sessions:
-                self._sessions[key] = self._open(*key)
-                kinds = {1, self._threads} if self.thread_pool.size > 1 else {self._threads}
-                if all((graph, kind) in self._sessions for kind in kinds):
-                    del self._models[graph]  # no further session will need it
+        with self.lock:
+            while key not in self._sessions:
+                sessions = self._sessions
+                sessions[key] = self._open(*key)  # a fork meanwhile would replace the sessions
+                kinds = {1, self.threads} if self.thread_pool.size > 1 else {self.threads}
+                if all((graph, kind) in sessions for kind in kinds):
+                    del self._models[graph]  # only the child of a fork will need it again
             return self._sessions[key]
 
     def _open(self, graph: str, threads: int) -> Any:
         spec = self._specs[graph]
+        if graph not in self._models:
+            self._models[graph] = self._read_again[graph]()
         session = open_session(
             self._models[graph],
             self.providers,
             threads=threads,
-            allow_fallback=self._allow_fallback,
+            allow_fallback=self.allow_fallback,
             where=spec.file,
         )
         _check_tensors(session.get_inputs(), spec.inputs, f"{spec.file} takes")
@@ -148,6 +164,14 @@ def _are_ort_values(inputs: dict[str, Any]) -> bool:
     if len(kinds) > 1:
         raise InputError("some inputs are OrtValues, some are arrays: make all of them the same")
     return True in kinds
+
+
+def _run_on_arrays(session: Any, names: Sequence[str], inputs: dict[str, Any]) -> list[Any]:
+    """Run a session on arrays, and copy the outputs out of its memory.
+
+    To free that memory takes a lock of the session. In the child of a fork it may never be free.
+    """
+    return [value.copy() for value in session.run(names, inputs)]
 
 
 def _run_on_device(session: Any, names: Sequence[str], inputs: dict[str, Any]) -> list[Any]:

@@ -14,9 +14,13 @@ manifest. A variant in lower precision has a tolerance for each output, see
 `variants.allowed_difference`. NaN never agrees. If every loss agrees, so does the mean loss, which
 is reported.
 
-Graphs run on all samples at once. An exception is a variant with dynamic quantization ranges, which
-runs on one sample at a time: the outliers among the reference samples would widen the ranges of all
-others, and processors that take a range for each row would compute something else.
+Graphs run on all samples at once. Some samples then run alone and in another batch, see `company`:
+an output of one sample must not depend on the others. Two values that agree with TensorFlow's lie
+at most two tolerances apart, so more is a dependence.
+
+An exception is a variant with dynamic quantization ranges, which runs on one sample at a time: the
+outliers among the reference samples would widen the ranges of all others, and processors that take
+a range for each row would compute something else.
 """
 
 from __future__ import annotations
@@ -35,15 +39,19 @@ from vae_runtime.bundle.variants import FLOAT32
 from vae_runtime.data.inputs import to_scaled_float32
 from vae_runtime.data.standardization import standardize
 from vae_runtime.loss import LOSS_NAMES, numpy_losses, reparameterize
+from vae_runtime.proof.company import batch_independence
+from vae_runtime.proof.differences import Difference, compare
 
 Float32 = NDArray[np.float32]
-
-NEGLIGIBLE_RATIO = 1e-3
-"""References smaller than this ratio of the largest one do not count in `max_relative`."""
 
 FAILED_VERDICT = (
     "FAILED: an output that differs is computed in another way than in TensorFlow; try another "
     "provider, update ONNX Runtime, or export the bundle again"
+)
+DEPENDS_VERDICT = (
+    "FAILED: an output depends on the samples beside it, so scores would change with the batch "
+    "size and the threads; do not use this bundle, and export a model that computes each sample "
+    "by itself"
 )
 
 
@@ -67,33 +75,6 @@ class GraphRunner(Protocol):
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Difference of one output from its reference.
-
-    Attributes:
-        graph: `encoder`, `decoder`, `loss`, or `numpy` for values that NumPy computed.
-        output: name of the tensor.
-        max_absolute: largest `|value - reference|`.
-        max_relative: largest `|value - reference| / |reference|`, over the references of at least
-            a thousandth of the largest: the ratio of two numbers next to 0 says nothing.
-        of_tolerance: largest ratio of a difference to the allowed difference; at most 1 agrees.
-        agrees: whether every value is within the tolerance.
-    """
-
-    graph: str
-    output: str
-    max_absolute: float
-    max_relative: float
-    of_tolerance: float
-    agrees: bool
-
-    @property
-    def is_loss(self) -> bool:
-        """Whether the tolerances for losses apply, not those for tensors."""
-        return self.output in LOSS_NAMES
-
-
-@dataclass(frozen=True)
 class VerifyReport:
     """Result of a parity check.
 
@@ -106,7 +87,10 @@ class VerifyReport:
         differences: one entry for each output.
         mean_loss: mean of `loss` over the samples, by this runtime.
         mean_loss_reference: mean of `loss` over the samples, by TensorFlow.
-        passed: whether all outputs agree.
+        passed: whether all outputs agree, and none depends on the other samples of its batch.
+        batch_independence: one entry for each graph, for the output that changes most between
+            samples alone, in another batch, and in the batch of all. Empty for a variant with
+            dynamic ranges, whose outputs are known to depend on the batch.
     """
 
     name: str
@@ -118,6 +102,7 @@ class VerifyReport:
     mean_loss: float
     mean_loss_reference: float
     passed: bool
+    batch_independence: tuple[Difference, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain JSON types; numbers that are not finite become None."""
@@ -132,16 +117,22 @@ class VerifyReport:
             f"{d.graph:8} {d.output:20} {d.max_absolute:10.2e} {d.max_relative:10.2e} "
             f"{d.of_tolerance:12.1%}  {'ok' if d.agrees else 'DIFFERS'}"
             for d in self.differences
+        ] + [
+            f"{d.graph:8} {'in other batches':20} {d.max_absolute:10.2e} {d.max_relative:10.2e} "
+            f"{d.of_tolerance:12.1%}  {'ok' if d.agrees else 'DEPENDS'}"
+            for d in self.batch_independence
         ]
         mean = (
             f"mean loss {self.mean_loss:.6f} here, {self.mean_loss_reference:.6f} by "
             f"{self.reference}, difference {self.mean_loss - self.mean_loss_reference:+.1e}"
         )
         variant = "" if self.precision == FLOAT32 else f" in {self.precision}"
-        verdict = (
-            f"{self.name}{variant}: {self.samples} samples on {self.provider}: "
-            f"{'PASSED' if self.passed else FAILED_VERDICT}"
-        )
+        verdict = f"{self.name}{variant}: {self.samples} samples on {self.provider}: "
+        if self.passed:
+            verdict += "PASSED"
+        else:
+            same = all(d.agrees for d in self.differences)
+            verdict += DEPENDS_VERDICT if same else FAILED_VERDICT
         return "\n".join([header, *rows, mean, verdict])
 
 
@@ -154,11 +145,27 @@ def verify_runtime(
     report; by default it is the manifest's version of TensorFlow.
     """
     manifest = vae.manifest
+
+    def allowed(name: str, expected: NDArray[np.float64]) -> Any:
+        return manifest.allowed(vae.precision, name, expected, is_loss=name in LOSS_NAMES)
+
     values = _run_graphs(vae, reference)
     differences = tuple(
-        _compare(vae, graph, name, value, reference[name])
+        compare(graph, name, value, reference[name], allowed)
         for graph, outputs in values.items()
         for name, value in outputs.items()
+    )
+    independence = tuple(
+        batch_independence(
+            graph,
+            partial(vae.run, graph),
+            {tensor.name: reference[tensor.name] for tensor in spec.inputs},
+            values[graph],
+            allowed,
+            manifest.input,
+        )
+        for graph, spec in vars(manifest.graphs).items()
+        if not _is_dynamic(vae)
     )
     return VerifyReport(
         name=manifest.name,
@@ -169,14 +176,18 @@ def verify_runtime(
         differences=differences,
         mean_loss=float(np.mean(values["loss"]["loss"], dtype=np.float64)),
         mean_loss_reference=float(np.mean(reference["loss"], dtype=np.float64)),
-        passed=all(d.agrees for d in differences),
+        passed=all(d.agrees for d in differences + independence),
+        batch_independence=independence,
     )
 
 
-def _run_graphs(vae: GraphRunner, ref: dict[str, Float32]) -> dict[str, dict[str, Float32]]:
+def _is_dynamic(vae: GraphRunner) -> bool:
     variant = vae.manifest.variants.get(vae.precision)
-    dynamic = variant is not None and variant.method == "dynamic"
-    run = partial(_run_one_by_one, vae) if dynamic else vae.run
+    return variant is not None and variant.method == "dynamic"
+
+
+def _run_graphs(vae: GraphRunner, ref: dict[str, Float32]) -> dict[str, dict[str, Float32]]:
+    run = partial(_run_one_by_one, vae) if _is_dynamic(vae) else vae.run
     encoder = run("encoder", {"x": ref["x"]})
     decoder = run("decoder", {"z": ref["z"]})
     loss = run("loss", {"x": ref["x"], "eps": ref["eps"]})
@@ -207,21 +218,3 @@ def _numpy_values(
         losses = numpy_losses(manifest.loss, x, decoded, z_mean, z_log_var)
         z = reparameterize(np, z_mean, z_log_var, ref["eps"])
     return {"z": z, **vars(losses)}
-
-
-def _compare(
-    vae: GraphRunner, graph: str, name: str, value: Float32, reference: Float32
-) -> Difference:
-    expected = reference.astype(np.float64)
-    if value.shape != expected.shape:
-        return Difference(graph, name, np.inf, np.inf, np.inf, False)
-    absolute = np.abs(value.astype(np.float64) - expected)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        large = np.abs(expected) >= NEGLIGIBLE_RATIO * np.abs(expected).max()
-        relative = np.where(large & (absolute > 0), absolute / np.abs(expected), 0)
-        limits = vae.manifest.allowed(vae.precision, name, expected, is_loss=name in LOSS_NAMES)
-        ratio = np.where(absolute == 0, 0, absolute / limits)
-    of_tolerance = float(ratio.max())
-    return Difference(
-        graph, name, float(absolute.max()), float(relative.max()), of_tolerance, of_tolerance <= 1
-    )

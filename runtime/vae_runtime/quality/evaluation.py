@@ -13,18 +13,22 @@ error, which is not a normalized log-likelihood, and the bound has the same unit
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from vae_runtime.data.inputs import as_batch
+from vae_runtime.data.inputs import as_batch, to_scaled_float32
 from vae_runtime.errors import InputError, OptionError
+from vae_runtime.explained import Explained, mean_sample, measure_explained
 from vae_runtime.inference.runtime import VAERuntime
 from vae_runtime.latents import Latents, measure_latents
 from vae_runtime.loss import Losses, reparameterize
+
+EXPLAINED_ROWS = 256
+"""Samples that are converted at a time for `Evaluation.explained`, which bounds memory."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Evaluation:
         draws: number of draws of z for each sample.
         latents: KL divergence and activity of the latent dimensions.
         seed: seed of the draws.
+        explained: the reconstruction loss of `test` beside that of predicting the mean of these
+            samples.
     """
 
     samples: int
@@ -50,6 +56,7 @@ class Evaluation:
     draws: int
     latents: Latents
     seed: int
+    explained: Explained
 
     def to_dict(self) -> dict[str, Any]:
         """Return the evaluation as plain JSON types."""
@@ -62,9 +69,17 @@ class Evaluation:
             rows.append(
                 f"{name:22} {part.reconstruction_loss:14.3f} {part.kl_loss:10.3f} {part.loss:10.3f}"
             )
+        explained = self.explained
+        for name, value in (
+            ("mean of the samples", explained.mean_sample),
+            ("perfect reconstruction", explained.perfect),
+        ):
+            rows.append(f"{name:22} {value:14.3f}")
         bound = f"importance-weighted, {self.draws}"
         error = f"+- {self.standard_error:.3f}"
         rows.append(f"{bound:36} {error:>11} {self.importance_weighted_loss:10.3f}")
+        if explained.left is not None:
+            rows.append(f"left unexplained       {explained.left:.1%} of what the mean leaves")
         kl = sorted(self.latents.kl_per_dimension, reverse=True)
         rows.append(f"active units           {self.latents.active_units} of {len(kl)}")
         rows.append(f"KL per dimension       {' '.join(f'{value:.2f}' for value in kl)}")
@@ -98,7 +113,7 @@ def evaluate(
     """
     if draws < 1 or seed < 0:
         raise OptionError(f"draws is {draws} and seed {seed}, expected 1 or more and 0 or more")
-    samples = as_batch(x, vae.manifest.input.shape)
+    samples = as_batch(x, vae.manifest.input.shape, columns=vae.manifest.columns)
     if len(samples) == 0:
         raise InputError("x has no samples: give at least one")
     code = vae.encode(samples)
@@ -129,4 +144,20 @@ def evaluate(
         draws=draws,
         latents=measure_latents(code.z_mean, code.z_log_var),
         seed=seed,
+        explained=_explain(vae, samples, first_losses.reconstruction_loss),
     )
+
+
+def _explain(
+    vae: VAERuntime, samples: NDArray[np.generic], reconstruction_loss: float
+) -> Explained:
+    manifest = vae.manifest
+    binary = bool(manifest.data and manifest.data.binary_uint8)
+
+    def parts() -> Iterator[NDArray[np.float32]]:
+        for start in range(0, len(samples), EXPLAINED_ROWS):
+            part = samples[start : start + EXPLAINED_ROWS]
+            yield to_scaled_float32(part, binary_uint8=binary)
+
+    standardization, mean = manifest.input.standardization, mean_sample(parts())
+    return measure_explained(manifest.loss, standardization, parts(), mean, reconstruction_loss)

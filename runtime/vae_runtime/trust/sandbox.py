@@ -32,6 +32,7 @@ DEFAULT_SECONDS = 60.0
 """Limit in seconds of the child's computing time."""
 
 _REFUSED, _OUT_OF_MEMORY = 3, 5
+_OUT_OF_MEMORY_SIGNS = ("bad_alloc", "ailed to allocate memory", "out of memory")
 _PR_SET_NO_NEW_PRIVS = 38
 
 
@@ -151,7 +152,7 @@ def _child() -> None:
         text = json.dumps(vars(SandboxReport(report.passed, str(report), report.to_dict())))
     except BuildVaeError as error:
         text, status = " ".join(str(error).split()), _REFUSED
-        if "bad_alloc" in text or "ailed to allocate memory" in text:
+        if any(sign in text for sign in _OUT_OF_MEMORY_SIGNS):
             status = _OUT_OF_MEMORY
     except MemoryError:
         text, status = "", _OUT_OF_MEMORY

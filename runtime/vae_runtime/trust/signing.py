@@ -15,11 +15,12 @@ from typing import Any
 
 from vae_runtime.errors import BundleError, ExportError, MissingExtraError, OptionError
 from vae_runtime.files.atomic_files import replacing_path
+from vae_runtime.files.paths import absolute
 
 
 def default_signature(bundle: str | os.PathLike[str]) -> Path:
     """Return the default path of a bundle's signature, beside the bundle."""
-    path = Path(bundle).absolute()
+    path = absolute(bundle)
     return path.with_name(f"{path.name}.sig")
 
 
@@ -30,7 +31,7 @@ def sign(
     *,
     password: str | None = None,
 ) -> Path:
-    """Sign a bundle with an elliptic-curve key (PEM file), and return the signature's file.
+    """Sign a bundle with an elliptic-curve key (PEM file), and return the signature's path.
 
     Raises:
         BundleError: a file of the bundle is missing or changed.
@@ -41,7 +42,7 @@ def sign(
     from vae_runtime.bundle.bundle import Bundle
 
     signing = _model_signing("signing")
-    target = default_signature(bundle) if signature is None else Path(signature)
+    target = default_signature(bundle) if signature is None else absolute(signature)
     if Path(bundle).resolve() in target.resolve().parents:
         raise OptionError(f"{target} lies inside the bundle: choose a path beside it")
     Bundle(bundle).check_files()

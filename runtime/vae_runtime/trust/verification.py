@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.variants import FLOAT32
+from vae_runtime.files.paths import absolute
 from vae_runtime.inference.loading import load
 from vae_runtime.proof.parity import VerifyReport
 
@@ -66,6 +67,7 @@ def verify_bundle(
     Raises:
         BundleError, MissingExtraError, OptionError, ProviderError: as for `load`.
     """
+    bundle = absolute(bundle)
     vae = load(bundle, precision=precision or FLOAT32, **options)
     values: dict[str, Any] = {}
     if recompute:

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 from messages import one_line
-from vae_builder import Source, TrainConfig
+from vae_builder import Dataset, Source, TrainConfig
 from vae_runtime import Bundle, load
 from vae_runtime.cli.main import run
 
@@ -52,7 +52,9 @@ def test_train_then_export_a_run(trained):
     assert err.splitlines()[0] == (
         "images.npy: 34 train, 2 validation, 4 test samples of shape (8, 8, 1)"
     )
-    test_line, active, wrote = out.splitlines()
+    test_line, active, explained, wrote = out.splitlines()
+    assert explained.startswith("reconstruction loss ")
+    assert "; predicting the training mean gives " in explained
     assert wrote == f"wrote {run_folder}; next: build-vae export NAME --run {run_folder}"
     result = json.loads((run_folder / "result.json").read_text())
     test = result["test"]
@@ -84,7 +86,8 @@ def test_export_trains_with_the_options_given_and_is_silent_when_asked(data, tmp
         "--kl-weight", "0.5", "--learning-rate", "0.01", "--seed", "3", "--split-seed", "4",
         "--test-fraction", "0.25", "--validation-fraction", "0.2", "--opset", "17", "--quiet",
     )  # fmt: skip
-    assert (status, err) == (0, "")
+    assert (status, err.count("\n")) == (0, 1)
+    assert err.startswith("Warning: the model explains next to nothing: ")
     assert "PASSED" in out and out.startswith("test loss ") and "nats" not in out
     manifest = Bundle(tmp_path / "a-vae").manifest
     t = manifest.training
@@ -98,15 +101,28 @@ def test_export_trains_with_the_options_given_and_is_silent_when_asked(data, tmp
 
 
 def test_a_table_goes_raw_into_the_graphs(tmp_path, call):
-    """Columns of other sizes, standardized; the graph alone computes what the runtime does."""
+    """Columns of other sizes, standardized; the graph alone computes what the runtime does.
+
+    The loss is the default of such a table. Row numbers are left out; columns go by their names.
+    """
     rng = np.random.default_rng(0)
     table = rng.normal((1000, -3, 0.5), (50, 0.2, 4), (60, 3))
-    np.savetxt(tmp_path / "t.csv", table, delimiter=",", header="a,b,c", comments="")
+
+    def write(name, header, order, first=0):
+        rows = [np.array2string(row, separator=",")[1:-1] for row in table[:, order]]
+        lines = [f"{first + i},{row}".replace(" ", "") for i, row in enumerate(rows)]
+        (tmp_path / name).write_text("\n".join([f",{header}", *lines]))
+
+    with np.printoptions(precision=17, floatmode="unique"):
+        write("t.csv", "a,b,c", [0, 1, 2])
+        write("moved.csv", "a,b,c", [0, 1, 2], first=2000)
+        write("turned.csv", "c,a,b", [2, 0, 1])
+        write("other.csv", "c,d,e", [2, 0, 1])
     run, path = tmp_path / "run", tmp_path / "table-vae"
-    status, out, _ = call(
-        "train", run, "--data", tmp_path / "t.csv", *FAST, "--loss", "gaussian", "--standardize"
-    )
+    status, out, err = call("train", run, "--data", tmp_path / "t.csv", *FAST)
     assert status == 0
+    assert "t.csv has values outside [0, 1]: --loss gaussian --standardize is used" in err
+    assert "t.csv: left out 'Unnamed: 0' (row numbers): keep with --keep-columns 'Unnamed:" in err
     variance = re.search(r"^variance (\S+), standard deviation", out, re.M)
     assert call("export", path, "--run", run, "-q")[0] == 0
     manifest = Bundle(path).manifest
@@ -121,12 +137,46 @@ def test_a_table_goes_raw_into_the_graphs(tmp_path, call):
     assert np.abs(vae.reconstruct(x).mean(0) - (1000, -3, 0.5)).max() < 60
     assert 0.3 < np.abs(loss).max() < 100
     assert manifest.data.columns == ("a", "b", "c")
-    swapped = tmp_path / "swapped.csv"
-    swapped.write_text((tmp_path / "t.csv").read_text().replace("a,b,c", "b,a,c"))
-    assert call("score", path, tmp_path / "t.csv")[0] == 0
-    status, out, err = call("score", path, swapped)
+    expected = vae.loss(table.astype(np.float32)).loss
+    for name in ("t.csv", "moved.csv", "turned.csv"):
+        status, out, _ = call("score", path, tmp_path / name)
+        assert status == 0
+        found = [float(line.split(",")[-1]) for line in out.splitlines()[1:]]
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        assert call("evaluate", path, tmp_path / name, "-k", "1", "-q")[0] == 0
+        assert call("reconstruct", path, tmp_path / name, "-o", tmp_path / "r.npy")[0] == 0
+        np.testing.assert_array_equal(
+            np.load(tmp_path / "r.npy"), vae.reconstruct(table.astype(np.float32))
+        )
+    status, out, err = call("score", path, tmp_path / "other.csv")
     assert (status, out) == (3, "")
-    assert "swapped.csv: column 1 is 'b', the model takes 'a' there" in one_line(err)
+    assert "other.csv lacks 2 of the 3 columns that the model takes, a,b; it has" in one_line(err)
+
+
+def test_the_loss_of_a_table(tmp_path, call, monkeypatch):
+    """Tables in [0, 1] and given options keep their loss; the choice can be refused."""
+
+    def choose(dataset, config, **options):
+        chosen.append((config.loss.reconstruction, config.standardize, dataset.columns))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vae_builder.training.train.train", choose)
+    rng = np.random.default_rng(0)
+    for name, scale in (("unit.csv", 1), ("raw.csv", 50)):
+        table = scale * rng.random((30, 2))
+        np.savetxt(tmp_path / name, table, delimiter=",", header="a,b", comments="")
+    for words, expected in (
+        (["raw.csv"], ("gaussian", True, ("a", "b"))),
+        (["raw.csv", "--drop", "a"], ("gaussian", True, ("b",))),
+        (["unit.csv"], ("bce", False, ("a", "b"))),
+        (["raw.csv", "--loss", "mse"], ("mse", False, ("a", "b"))),
+        (["raw.csv", "--standardize"], ("gaussian", True, ("a", "b"))),
+        (["raw.csv", "--variance", "2"], ("gaussian", False, ("a", "b"))),
+        (["raw.csv", "--variance", "learned"], ("gaussian", True, ("a", "b"))),
+    ):
+        chosen = []
+        call("export", tmp_path / "a", "--data", tmp_path / words[0], *words[1:], *FAST)
+        assert chosen == [expected], words
 
 
 def test_raw_pixels_go_into_the_graphs(data, images, tmp_path, call):
@@ -208,8 +258,11 @@ def test_run_that_is_none(tmp_path, call):
         (("--seed", "-1"), "seed is -1, expected 0 to 2147483647"),
         (("--split-seed", "-1"), "split_seed is -1, expected 0 or more"),
         (("--test-fraction", "1.5"), "test_fraction is 1.5, expected a share above 0 and below 1"),
-        (("--standardize",), "standardize cannot be combined with the bce loss"),
-        (("--variance", "0.5"), "variance is 0.5, the bce loss has none: leave one of the two out"),
+        (("--loss", "bce", "--standardize"), "standardize cannot be combined with the bce loss"),
+        (
+            ("--loss", "bce", "--variance", "0.5"),
+            "variance is 0.5, the bce loss has none: leave one of the two out",
+        ),
         (("--loss", "mse", "--variance", "optimal"), "variance is 'optimal' with the mse loss"),
         (("--loss", "gaussian", "--variance", "0"), "variance is 0.0, expected 1e-06 to 1e+06"),
         (("--key", "x"), "is not one: drop the key"),
@@ -285,7 +338,9 @@ def test_options_that_are_left_out_are_the_librarys(tmp_path, call, monkeypatch)
     chosen = []
     monkeypatch.setattr("vae_builder.run.runs.train_run", choose)
     assert call("train", tmp_path / "a")[0] == 130
-    assert chosen == [(Source("digits"), TrainConfig())]
+    ((source, config),) = chosen
+    assert source == Source("digits")
+    assert config(Dataset.from_arrays("x", np.zeros((9, 4)))) == TrainConfig()
 
 
 @pytest.fixture

@@ -142,6 +142,25 @@ def test_a_stopped_run_resumes_to_the_same_weights(data, tmp_path, often, whole,
     assert weights(resume_run(tmp_path / "run")) == weights(whole)  # the run has finished
 
 
+def test_a_run_with_relative_paths_finds_its_data_from_any_folder(data, tmp_path, monkeypatch):
+    """It also finds them after the folder that holds run and data was moved."""
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    project.mkdir(), elsewhere.mkdir()
+    data.rename(project / "x.npy")
+    monkeypatch.chdir(project)
+    with pytest.raises(StopError):
+        leave = lambda dataset: os.chdir(elsewhere)  # noqa: E731
+        train_run("run", Source("x.npy"), CONFIG, on_data=leave, on_progress=stop_at(1))
+    found = []
+    with pytest.raises(StopError):
+        resume_run(project / "run", on_data=found.append, on_progress=stop_at(1))
+    project = project.rename(tmp_path / "moved")
+    os.chdir(project)
+    with pytest.raises(StopError):
+        resume_run("run", on_data=found.append, on_progress=stop_at(1))
+    assert [dataset.digest for dataset in found] == [Dataset.from_arrays("x", X).digest] * 2
+
+
 def test_a_run_stopped_while_the_average_is_evaluated_resumes_with_the_weights(
     data, tmp_path, often, monkeypatch
 ):

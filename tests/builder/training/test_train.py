@@ -186,6 +186,13 @@ def test_batch_larger_than_the_data(no_steps):
     assert result.config.batch_size == 28  # the value that was used
 
 
+def test_many_short_epochs_do_not_each_end_with_a_checkpoint(no_steps, monkeypatch):
+    monkeypatch.setattr("vae_builder.training.loop.MAX_EPOCH_CHECKPOINTS", 2)
+    seen = []
+    train(dataset(), replace(SMALL, epochs=5), on_checkpoint=seen.append)
+    assert [len(checkpoint.history) for checkpoint in seen] == [3, 5]
+
+
 def test_uint8_and_float_data_train_the_same(trained):
     as_float = train(dataset(dtype=np.float32), SMALL)
     assert as_float.data.sha256 != trained.data.sha256

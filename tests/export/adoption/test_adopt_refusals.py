@@ -26,7 +26,9 @@ def test_encoder_outputs_that_are_unclear(refuse):
             *(dense() for _ in keys), structure=lambda ts: dict(zip(keys, ts, strict=True))
         )
 
-    refuse(ExportError, "give them the keys z_mean and z_log_var", keyed("z_mean", "sigma"))
+    refuse(ExportError, "gives 'sigma', by its name a standard deviation", keyed("mu", "sigma"))
+    refuse(ExportError, "gives 'spread', a key of unknown meaning", keyed("mu", "spread"))
+    refuse(ExportError, "dict with the keys z_mean and z_log_var", keyed("a", "b"))
     refuse(ExportError, f"gives mu, mean, log_var, {two}", keyed("mu", "mean", "log_var"))
 
 
@@ -122,6 +124,12 @@ def test_shapes_that_do_not_fit(refuse):
     )
     refuse(
         InputError,
+        "decoder gives (batch, 3, 4, 5): end the decoder in a Permute((2, 3, 1)), which moves",
+        encoder_of(*(lambda x: dense()(layers.Flatten()(x)) for _ in "ab"), shape=(4, 5, 3)),
+        decoder_of(layers.Dense(60), layers.Reshape((3, 4, 5))),
+    )
+    refuse(
+        InputError,
         "z_mean of shape (batch, 2) and z_log_var of shape (batch, 3), expected the same",
         encoder_of(dense(2), dense(3)),
     )
@@ -137,20 +145,21 @@ def test_shapes_that_do_not_fit(refuse):
     )
 
 
-@pytest.mark.parametrize("padding", ["same", "valid"])
-def test_transposed_convolution_with_gaps_is_named(padding, refuse):
-    x = keras.Input((8, 8, 1))
+@pytest.mark.parametrize("output_padding", [0, (1, 0)])
+def test_transposed_convolution_that_tensorflow_cannot_compute_is_named(output_padding, refuse):
+    layer = layers.Conv2DTranspose(1, 2, 2, "same", output_padding=output_padding, name="short")
+    with pytest.raises(tf.errors.OpError):
+        layer(np.ones((1, 4, 4, 1), np.float32))
+    nested = keras.Sequential([keras.Input((4, 4, 1)), layer])
+    shape = nested.output_shape[1:]
+    x = keras.Input(shape)
     h = layers.Flatten()(x)
-    encoder = keras.Model(x, [dense()(h), dense()(h)])
-    gaps = layers.Conv2DTranspose(1, (4, 3), strides=4, padding=padding, name="with_gaps")
-    nested = keras.Sequential([keras.Input((2, 2, 1)), gaps])
-    decoder = decoder_of(layers.Dense(4), layers.Reshape((2, 2, 1)), nested)
     refuse(
         ExportError,
-        "layer 'with_gaps' is a Conv2DTranspose with strides (4, 4) larger than its kernel_size "
-        "(4, 3)",
-        encoder,
-        decoder,
+        "layer 'short' is a Conv2DTranspose with kernel_size (2, 2), padding same and "
+        f"output_padding {layer.output_padding}, which TensorFlow cannot compute: leave",
+        keras.Model(x, [dense()(h), dense()(h)]),
+        decoder_of(layers.Dense(16), layers.Reshape((4, 4, 1)), nested),
     )
 
 

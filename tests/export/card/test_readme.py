@@ -10,6 +10,7 @@ from vae_export.card.figures import SAMPLES, TRAINING, CardFigure
 from vae_export.card.readme import model_card
 from vae_runtime import Bundle, Latents, Losses
 from vae_runtime.bundle.fields import DataSpec, TrainingSpec
+from vae_runtime.explained import Explained
 
 
 @pytest.fixture
@@ -51,6 +52,17 @@ def test_facts(manifest):
         "(batch,), `kl_loss` (batch,), `loss` (batch,) |",
     ):
         assert fact in card, fact
+
+
+def test_what_the_model_explains(manifest):
+    good, bad = Explained(91.5, 200.0, 40.0), Explained(195.0, 200.0, 40.0)
+    card = model_card(trained(manifest), (), good)
+    assert (
+        "Test samples: reconstruction loss 91.50; predicting the training mean gives 200.00, a "
+        "perfect reconstruction 40.00.\n"
+    ) in card
+    assert "Warning" not in card
+    assert f"**Warning:** {bad.warning()}.\n" in model_card(trained(manifest), (), bad)
 
 
 def test_figures_and_captions_are_in_their_sections(manifest):

@@ -222,14 +222,15 @@ def test_operator_without_onnx_form_is_named(compute, named):
         convert_function(compute)
 
 
-def test_transposed_convolution_that_does_not_load_is_explained():
-    import keras
-
-    layer = keras.layers.Conv2DTranspose(1, 2, strides=3, padding="same")
-    image = TensorSpec("x", "float32", ("batch", 3, 3, 1))
-    larger = TensorSpec("y", "float32", ("batch", 9, 9, 1))
-    with pytest.raises(ExportError, match="Conv2DTranspose whose stride is larger than its kernel"):
-        convert_function(layer, (image,), (larger,))
+def test_denormal_weights_become_zeros():
+    values = np.array([1.0, 1e-39, -1e-39, 1.2e-38], np.float32)
+    scale = tf.Variable(values)
+    data = convert_function(lambda x: x * scale)
+    (weights,) = onnx.load_from_string(data).graph.initializer
+    np.testing.assert_array_equal(onnx.numpy_helper.to_array(weights), values * [1, 0, 0, 1])
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    x = np.full((3, 4), 4, np.float32)
+    np.testing.assert_array_equal(session.run(None, {"x": x})[0], x * (values * [1, 0, 0, 1]))
 
 
 def test_captured_constant_is_named():

@@ -46,6 +46,24 @@ def lowered(exported, tmp_path_factory):
         return path, quantize(path, plan("float16", "int8"))
 
 
+@pytest.mark.parametrize("method", ["weights", "dynamic", "static"])
+def test_variants_hold_no_denormal_numbers(exported, method):
+    path = exported()
+    spec = Bundle(path).manifest.graphs.encoder
+    model = onnx.load(path / "encoder.onnx")
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            values = numpy_helper.to_array(tensor).copy()
+            values.flat[::2] *= np.float32(1e-39)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    data = model.SerializeToString()
+    lowered = onnx.load_from_string(lower(data, spec, method, {"x": SAMPLES}))
+    for tensor in lowered.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            values = np.abs(numpy_helper.to_array(tensor).astype(np.float64))
+            assert not ((values > 0) & (values < np.finfo(np.float32).tiny)).any()
+
+
 def test_both_variants_are_published_and_pass_verification(lowered):
     path, outcomes = lowered
     manifest = Bundle(path).manifest

@@ -189,3 +189,45 @@ def test_vectors_are_no_pictures(tmp_path):
     assert not [*tmp_path.iterdir()]
     write_samples(tmp_path / "a.npy", rows, name="sample")
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), rows)
+
+
+@pytest.fixture
+def table(exported, tmp_path):
+    """A bundle for 12 columns without names, good rows, and the same rows with two bad cells."""
+    x = np.random.default_rng(3).random((9, 12))
+    np.savetxt(tmp_path / "good.csv", x, delimiter=",")
+    lines = (tmp_path / "good.csv").read_text().splitlines()
+    lines[4] = lines[4].replace(lines[4].split(",")[7], "1e300")
+    lines[6] = lines[6].replace(lines[6].split(",")[0], "-1e25")
+    (tmp_path / "bad.csv").write_text("\n".join(lines) + "\n")
+    return exported("dense", "mse", (12,)), tmp_path / "good.csv", tmp_path / "bad.csv"
+
+
+def test_absurd_readings_cost_no_other_row_its_score(table, tmp_path, call):
+    bundle, good, bad = table
+    expected = read_scores(call("score", bundle, good)[1])
+    status, out, err = call("score", bundle, bad)
+    assert status == 0
+    warning, summary = err.splitlines()
+    assert warning.startswith("Warning: samples 4, 6 of 9 cannot be scored, loss inf: sample 4 has")
+    found = read_scores(out)
+    for name, values in expected.items():
+        assert np.isposinf(found[name][[4, 6]]).all()
+        np.testing.assert_array_equal(np.delete(found[name], [4, 6]), np.delete(values, [4, 6]))
+    mean = np.delete(expected["loss"], [4, 6]).astype(float).mean()
+    assert summary.startswith(f"7 of 9 samples: mean loss {mean:.4f} = ")
+
+
+def test_strict_refuses_absurd_readings(table, tmp_path, call):
+    bundle, _, bad = table
+    status, out, err = call("score", bundle, bad, "--strict", "-o", tmp_path / "s.csv")
+    assert (status, out) == (3, "")
+    assert "line 5, column" in one_line(err) and "'1e300'" in err
+    assert not (tmp_path / "s.csv").exists()
+
+
+def test_a_single_absurd_row_is_scored(table, tmp_path, call):
+    (tmp_path / "one.csv").write_text(",".join(["1e300"] * 12) + "\n")
+    status, out, err = call("score", table[0], tmp_path / "one.csv")
+    assert (status, out.splitlines()[1]) == (0, "0,inf,inf,inf")
+    assert err.splitlines()[-1] == "0 of 1 samples have a loss"

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from vae_runtime.data.inputs import as_batch, check_values, to_scaled_float32
+from vae_runtime.data.inputs import as_batch, check_values, to_graph_input, to_scaled_float32
+from vae_runtime.data.rounding import InputWarning
 from vae_runtime.errors import InputError
 
 UNIT = (0.0, 1.0)
@@ -129,3 +130,92 @@ def test_a_wrong_shape_is_named_with_its_remedy(found, shape, hint):
 def test_rows_of_different_lengths_are_refused():
     with pytest.raises(InputError, match="z is not one array: give all samples the same shape"):
         as_batch([[1, 2], [3]], (2,), name="z")
+
+
+MASKED = np.ma.masked_greater(np.arange(6.0).reshape(3, 2), 4)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (MASKED, r"x has 1 masked values \(of 6\).* fill them with filled"),
+        ([MASKED[0], MASKED[2]], r"x\[1\] has 1 masked values \(of 2\)"),
+    ],
+)
+def test_masked_values_are_refused(x, message):
+    with pytest.raises(InputError, match=message):
+        as_batch(x, (2,))
+
+
+def test_an_array_with_nothing_masked_is_its_data():
+    np.testing.assert_array_equal(as_batch(MASKED[:2], (2,)), MASKED.data[:2])
+
+
+class Tensor:
+    """A tensor of torch that NumPy cannot read."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __array__(self, dtype=None, copy=None):
+        raise self.error
+
+    def detach(self):
+        """Say what torch says."""
+
+
+class DeviceArray(Tensor):
+    """An array of cupy."""
+
+    detach = property()
+
+    def get(self):
+        """Copy to the host."""
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (
+            Tensor(RuntimeError("it requires\ngrad")),
+            "type Tensor .* NumPy .it requires grad.: call",
+        ),
+        (Tensor(TypeError("cuda:0")), r"\(cuda:0\): call \.detach\(\)\.cpu\(\)\.numpy\(\) on it"),
+        ([Tensor(TypeError("cuda:0"))], r"call \.detach\(\)\.cpu\(\)\.numpy\(\) on each first"),
+        (DeviceArray(TypeError("implicit")), r"type DeviceArray .*: call \.get\(\) on it first"),
+        ({"a": 1}, "type dict cannot be read by NumPy: make it a NumPy array first"),
+        (None, "type NoneType cannot be read by NumPy"),
+    ],
+)
+def test_what_numpy_cannot_read_is_named_with_its_remedy(x, message):
+    with pytest.raises(InputError, match=message) as caught:
+        as_batch(x, (2,))
+    assert "\n" not in str(caught.value)
+
+
+BITS = np.array([[[0, 1]], [[1, 1]]], np.uint8)
+
+
+@pytest.mark.parametrize("x", [BITS, 0 * BITS])
+def test_binary_uint8_is_not_divided_even_if_a_batch_is_all_zeros(x):
+    found = to_graph_input(x, "float32", UNIT, binary_uint8=True)
+    np.testing.assert_array_equal(found, x.astype(np.float32))
+
+
+@pytest.mark.parametrize("value_range", [UNIT, None])
+def test_other_uint8_for_a_binary_model_is_refused(value_range):
+    x = BITS.copy()
+    x[1, 0, 0] = 255
+    with pytest.raises(InputError, match="sample 8 has uint8 values up to 255, this model was"):
+        to_graph_input(x, "float32", value_range, binary_uint8=True, first=7)
+
+
+def test_uint8_of_0_and_1_for_another_model_is_pixels_with_a_warning():
+    with pytest.warns(InputWarning, match="hold only 0 and 1, which this model takes as 0 and 1/2"):
+        found = to_graph_input(BITS, "float32", UNIT)
+    np.testing.assert_array_equal(found, BITS.astype(np.float32) / 255)
+
+
+def test_uint8_for_a_table_is_refused():
+    with pytest.raises(InputError, match="the numbers of a table, which are not divided by 255"):
+        to_graph_input(BITS[0], "float32", None, is_table=True)

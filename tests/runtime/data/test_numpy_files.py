@@ -57,7 +57,8 @@ def test_key_wins_over_the_layout(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "message"), [("b", "has no array 'b'"), (None, "name the one to use, such as --key x")]
+    ("key", "message"),
+    [("b", "has no array 'b'"), (None, "name the one to use, such as --key images")],
 )
 def test_unclear_choice_lists_names_and_shapes(tmp_path, key, message):
     np.savez(tmp_path / "a.npz", images=X, labels=np.zeros(40))

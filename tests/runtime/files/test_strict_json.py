@@ -243,3 +243,21 @@ def test_json_schema_is_as_strict_as_the_parser():
         assert not validator.is_valid({k: v for k, v in GOOD.items() if k != key})
     word = schema["$defs"]["Outer"]["properties"]["word"]
     assert word["description"] == "a word"
+
+
+@dataclasses.dataclass(frozen=True)
+class Late:
+    name: str
+    added: Annotated[bool, meta("added later", optional=True)] = strict_json.optional(False)
+
+
+def test_an_optional_field_is_left_out_if_it_has_its_default():
+    for text, value in (
+        ({"name": "n"}, Late("n")),
+        ({"name": "n", "added": True}, Late("n", True)),
+    ):
+        assert json.loads(encode(value)) == text
+        assert parse(Late, text) == value
+        jsonschema.validate(text, strict_json.json_schema(Late, "late"))
+    with pytest.raises(StrictJsonError, match="missing required field name"):
+        parse(Late, {"added": True})

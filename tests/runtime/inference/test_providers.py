@@ -1,4 +1,6 @@
 import builtins
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -160,3 +162,12 @@ def test_without_onnx_runtime_the_error_names_the_extra(exported):
 @pytest.mark.usefixtures("without_onnxruntime")
 def test_a_manifest_is_read_without_onnx_runtime(exported):
     assert vae_runtime.Bundle(exported()).manifest.latent_dim == 3
+
+
+def test_onnx_runtime_collects_no_events(exported, tmp_path):
+    """It would write them into the cache folder, beside an identifier of the machine."""
+    code = "import sys, vae_runtime; vae_runtime.load(sys.argv[1]).sample(1)"
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": ""}
+    unset = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-c", code, exported()], env={**unset, **home}, check=True)
+    assert list(tmp_path.iterdir()) == []

@@ -87,6 +87,21 @@ def test_no_thread_spins_while_there_is_nothing_to_do(exported):
     assert float(result.stdout) < 0.1
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_results_do_not_lie_in_the_memory_of_a_session(exported, threads):
+    """A child of a fork could not free them: their session belongs to the parent."""
+    vae = vae_runtime.load(exported(), threads=threads)
+    arrays = []
+    for x in (samples(1), samples(40), samples(300)):
+        found = vae.run("loss", {"x": x, "eps": np.zeros((len(x), 3), np.float32)})
+        arrays += [*vars(vae.loss(x)).values(), *vars(vae.encode(x)).values(), *found.values()]
+        arrays += [vae.reconstruct(x), vae.sample(len(x))]
+    for array in arrays:
+        while isinstance(array.base, np.ndarray):
+            array = array.base
+        assert array.flags.owndata
+
+
 def values(**arrays):
     """Make `OrtValue`s on the CPU, which every machine has."""
     make = onnxruntime.OrtValue.ortvalue_from_numpy

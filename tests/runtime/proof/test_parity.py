@@ -71,6 +71,7 @@ def test_an_intact_bundle_passes(exported, arguments):
     expected = [(graph, name) for graph, names in rows.items() for name in names]
     assert [(d.graph, d.output) for d in report.differences] == expected
     assert (report.samples, report.provider, report.name) == (13, "cpu", "small-vae")
+    assert [(d.graph, d.agrees) for d in report.batch_independence] == [(g, True) for g in GRAPHS]
     assert report.reference.startswith("TensorFlow 2.")
     assert str(report).endswith("13 samples on cpu: PASSED")
     assert "DIFFERS" not in str(report)
@@ -377,8 +378,10 @@ def test_a_failed_report_as_text_and_as_json(bundle):
     assert mean.startswith(
         f"mean loss {report.mean_loss:.6f} here, {report.mean_loss_reference:.6f}"
     )
-    for line, row in zip(lines, report.differences, strict=True):
-        assert line.split()[:2] == [row.graph, row.output]
+    rows = (*report.differences, *report.batch_independence)
+    for line, row in zip(lines, rows, strict=True):
+        name = row.output if row in report.differences else "in"  # in other batches
+        assert line.split()[:2] == [row.graph, name]
         assert line.endswith("ok" if row.agrees else "DIFFERS")
     data = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert (data["passed"], data["samples"]) == (False, 13)

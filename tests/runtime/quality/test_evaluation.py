@@ -54,6 +54,17 @@ def test_one_draw_is_the_loss(exported, x):
     assert result.at_mean == vae.loss(x).mean()
 
 
+def test_what_is_explained_is_beside_the_mean_of_the_samples(vae, x):
+    result = evaluate(vae, x, draws=2)
+    flat, mean = x.reshape(6, -1).astype(float), x.reshape(6, -1).astype(float).mean(axis=0)
+    of_mean = -(flat * np.log(mean) + (1 - flat) * np.log(1 - mean)).sum(axis=1).mean()
+    assert result.explained.model == result.test.reconstruction_loss
+    assert result.explained.mean_sample == pytest.approx(of_mean, rel=1e-5)
+    assert f"mean of the samples    {of_mean:14.3f}" in str(result)
+    pixels = np.round(x * 255).astype(np.uint8)
+    assert evaluate(vae, pixels, draws=1).explained.mean_sample == pytest.approx(of_mean, rel=1e-2)
+
+
 def test_more_draws_lower_the_bound(vae, x):
     bounds = [evaluate(vae, x, draws=k).importance_weighted_loss for k in (1, 10, 100)]
     assert bounds[0] + 1 > bounds[1] + 0.5 > bounds[2]

@@ -1,0 +1,172 @@
+"""Names of a table's columns, and the rule which columns are no features.
+
+A row number, a row name and a time say where a sample stands, not what it is. A model that learns
+them gives the same row another score after it has moved. They are left out unless they are asked
+for:
+
+    row numbers   the index of a pandas table; a first column without a name, of whole numbers that
+                  differ (or nearly all count up by one), or of numbers that rise or fall; a
+                  column whose name says number or id, or the first of a table without a header, of
+                  whole numbers that count by one
+    identifiers   a column whose name is or ends in id or index, of whole numbers that all differ
+    row names     a first column of text that all differs
+    times         text or Parquet dates; numbers that rise or fall in every row, if the name says
+                  time, or if they are whole numbers in the range of Unix times
+
+Any other column is a feature, whole numbers too.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_NAME_LENGTH = 200
+"""Longest name of a column, in characters; the rest is cut off."""
+
+MAX_LISTED = 50
+"""Most columns that a message names."""
+
+COUNTS = "counts"
+"""What `number_reason` says of numbers that count up by one under another name: perhaps a feature,
+which is kept, with a note."""
+
+MIN_COUNTING_ROWS = 3
+"""Fewest rows in which numbers can count."""
+MIN_TIME_ROWS = 5
+"""Fewest rows in which numbers can rise or fall like a time."""
+
+_MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"}
+_INDEX_NAME = re.compile(r"Unnamed: 0(\.\d+)*|__index_level_\d+__|level_0")
+_WORD_END = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
+_ID_WORD = re.compile(
+    "ids?|u?uid|guid|key|pk|index|idx|row(id|names?|num|number)?|no|nr|num|number|sno|serial|"
+    "seq|sequence|record|obs|observation|case|sample|instance|entry|#"
+)
+_LAST_ID_WORD = re.compile("id|u?uid|guid|index|idx|row(id|names?|number)")
+_TIME_WORD = re.compile(
+    "(date|unix)?time|timestamp|date|ts|epoch|utc|year|month|week|day|hour|minute"
+)
+_UNIX_TIMES = (6e8, 4.2e9)  # 1989 to 2103, in seconds
+_DATE = re.compile(
+    r"""(\d{4}([-/.]?)\d{1,2}(\2\d{1,2})?            # 2024-01-31, 2024-01
+      |\d{1,2}([-/.])\d{1,2}\4(\d{4}|\d{2})          # 31.01.2024, 1/31/24
+      |\d{1,2}[- ][a-z]{3,9}\.?[-, ]+(\d{4}|\d{2})   # 31-Jan-2024
+      |[a-z]{3,9}\.?\ \d{1,2},?\ \d{4}               # January 31, 2024
+      )?([T ]*\d{1,2}:\d\d(:\d\d([.,]\d+)?)?(\ ?[ap]m)?(\ ?(z|utc|gmt|[-+]\d\d:?\d\d))?)?""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def unique_names(cells: Iterable[str]) -> tuple[str, ...]:
+    """Return one-line names that differ; like pandas, name an empty cell and number a repetition.
+
+    >>> unique_names(["", "a", "a"])
+    ('Unnamed: 0', 'a', 'a.1')
+    """
+    found: dict[str, None] = {}
+    for i, cell in enumerate(cells):
+        name = re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", cell).strip()[:MAX_NAME_LENGTH]
+        name = unique = name or f"Unnamed: {i}"
+        repetition = 0
+        while unique in found:
+            repetition += 1
+            unique = f"{name}.{repetition}"
+        found[unique] = None
+    return tuple(found)
+
+
+def position_name(i: int) -> str:
+    """Return the name of column `i`, from 0, in a table without a header."""
+    return f"column_{i + 1}"
+
+
+def quoted(names: Sequence[str]) -> str:
+    r"""Return names as the value of an option, for a shell; at most `MAX_LISTED` of them.
+
+    >>> quoted(["a", "b, c"])
+    '\'a,"b, c"\''
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow([*names[:MAX_LISTED]])
+    rest = len(names) - MAX_LISTED
+    return shlex.quote(text.getvalue()) + (f" (and {rest} more)" if rest > 0 else "")
+
+
+def is_missing(cell: str) -> bool:
+    """Return whether a cell stands for a missing value."""
+    return cell.strip().lower() in _MISSING
+
+
+def is_float(cell: str) -> bool:
+    """Return whether a cell is a float, including NaN, infinity and float32 overflow."""
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def is_number(cell: str) -> bool:
+    """Return whether a cell is a finite number in float32."""
+    with np.errstate(over="ignore"):
+        return is_float(cell) and bool(np.isfinite(np.float32(float(cell))))
+
+
+def to_numbers(cells: Iterable[str]) -> NDArray[np.float64]:
+    """Return cells as numbers, NaN for those that are none."""
+    return np.array([float(c) if is_float(c) else np.nan for c in cells], np.float64)
+
+
+def text_reason(position: int, name: str, cells: Sequence[str]) -> str | None:
+    """Say why a column of these first cells is no feature, if it is dates or row names."""
+    filled = [cell.strip() for cell in cells if not is_missing(cell)]
+    numbers = sum(map(is_float, filled))
+    if not filled or numbers == len(filled):
+        return None
+    if all(map(_DATE.fullmatch, filled)):
+        return "dates"
+    differ = len({*cells}) == len(cells) > 1
+    if position == 0 and differ and not numbers:
+        letters_first = sum(cell[0].isalpha() for cell in filled)
+        if _INDEX_NAME.fullmatch(name) or letters_first >= 0.9 * len(cells):
+            return "row names"
+    return None
+
+
+def number_reason(name: str, values: NDArray[np.float64]) -> str | None:
+    """Say why a column of these values is no feature, if it is row numbers or times."""
+    if not (len(values) and np.isfinite(values).all()):
+        return None
+    steps = np.diff(values)
+    whole = bool((values == np.floor(values)).all())
+    moves = bool((steps > 0).all() or (steps < 0).all())
+    differ = moves or len(np.unique(values)) == len(values)
+    if _INDEX_NAME.fullmatch(name):
+        counts = len(steps) > 0 and (steps == 1).mean() >= 0.9
+        return "row numbers" if (whole and (differ or counts)) or (moves and len(steps)) else None
+    words = [word.lower() for word in _WORD_END.split(name) if word] or [name]
+    if whole and len(values) >= MIN_COUNTING_ROWS:
+        numbers_rows = any(map(_ID_WORD.fullmatch, words)) or name == position_name(0)
+        if numbers_rows and moves and (np.abs(steps) == 1).all():
+            return "counts by one"
+        if differ and _LAST_ID_WORD.fullmatch(words[-1]):
+            return "identifiers, which all differ"
+    if moves and len(values) >= MIN_TIME_ROWS:
+        if any(map(_TIME_WORD.fullmatch, words)) or (whole and _are_unix_times(values)):
+            return "times"
+        if bool((steps == 1).all()):
+            return COUNTS
+    return None
+
+
+def _are_unix_times(values: NDArray[np.float64]) -> bool:
+    low, high = _UNIX_TIMES
+    units = (1, 1e3, 1e6, 1e9)
+    return any(low * u <= values.min() and values.max() <= high * u for u in units)
