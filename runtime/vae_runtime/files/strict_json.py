@@ -16,6 +16,8 @@ from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
+from vae_runtime.forking import ForkAware
+
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 16
 MAX_DIGITS = 18
@@ -24,6 +26,10 @@ _END_OF_TEXT = r"(?![\s\S])"
 _SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character, written as an escape
 
 _OPTIONAL = "optional"
+
+_CONVERTING = ForkAware(last=True)
+"""Its lock is held while msgspec converts: on first use it prepares a class, and crashes if another
+thread, or a child of a fork, uses the class before that is complete."""
 
 D = TypeVar("D")
 T = TypeVar("T")
@@ -92,7 +98,8 @@ def parse(cls: type[D], value: Any) -> D:
     Raises `StrictJsonError`, which says where, what was expected and what was found.
     """
     try:
-        parsed = msgspec.convert(value, cls)
+        with _CONVERTING.lock:
+            parsed = msgspec.convert(value, cls)
     except msgspec.ValidationError as error:
         text = str(error).replace("`", "").replace(_END_OF_TEXT.replace("\\", r"\\"), "")
         reason, _, place = text.partition(" - at ")

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
-from vae_runtime.inference.forking import IMPORTING, ForkAware
+from vae_runtime.forking import IMPORTING, ForkAware
 
 CONVOLUTIONS = frozenset({"Conv", "ConvInteger", "ConvTranspose", "QLinearConv"})
 """ONNX operators that use each weight at many places of a sample."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vae_runtime.errors import MissingExtraError, OptionError, ProviderError
-from vae_runtime.inference.forking import IMPORTING
+from vae_runtime.forking import IMPORTING
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",

@@ -12,8 +12,8 @@ import numpy as np
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import GraphSpec, TensorSpec
 from vae_runtime.errors import BundleError, InputError, OptionError, ProviderError
+from vae_runtime.forking import ForkAware, leak
 from vae_runtime.graph.check import check_graph
-from vae_runtime.inference.forking import ForkAware, leak
 from vae_runtime.inference.parallel import BatchThreadPool, should_split
 from vae_runtime.inference.providers import PROVIDERS, one_line, open_session, short_name
 

@@ -20,7 +20,7 @@ MAX_WAIT_SECONDS = 10.0
 during the fork, so waiting for ever could be a deadlock."""
 
 _TELEMETRY = "onnxruntime" in sys.modules or os.environ.get("ORT_DISABLE_TELEMETRY", "1") != "1"
-"""Whether ONNX Runtime may have a thread that collects events; see `providers`."""
+"""Whether ONNX Runtime may have a thread that collects events; see `inference.providers`."""
 
 _registry = threading.RLock()
 _living: WeakSet[ForkAware] = WeakSet()
@@ -31,10 +31,12 @@ class ForkAware:
     """An object with a lock that a fork waits for; the child has a new lock.
 
     The lock may be held while another thread must not fork: because native code initializes itself,
-    or a module is being imported.
+    or a module is being imported. Only locks that are acquired `last` may be acquired while another
+    one is held, and a fork acquires them last too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, last: bool = False) -> None:
+        self.last = last
         self.lock = threading.RLock()  # reentrant: a signal handler may fork
         with _registry:
             _living.add(self)
@@ -44,7 +46,7 @@ class ForkAware:
         self.lock = threading.RLock()
 
 
-IMPORTING = ForkAware()
+IMPORTING = ForkAware(last=True)
 """Its lock is held while a library is imported: a half imported module stays locked in a child."""
 
 
@@ -55,7 +57,7 @@ def leak(value: object) -> None:
 
 def _before() -> None:
     _registry.acquire()
-    for each in list(_living):
+    for each in sorted(_living, key=lambda each: each.last):
         if each.lock.acquire(timeout=MAX_WAIT_SECONDS):
             _held.append(each.lock)
 

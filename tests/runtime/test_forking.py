@@ -64,13 +64,15 @@ def test_a_child_scores_and_ends_with_its_own_status(run, first):
 
 
 WHILE_HELD = """
-from vae_runtime.inference import forking
+from vae_runtime import forking
+from vae_runtime.files import strict_json
 vae = load(2)
 def hold():
     with lock:
         held.set()
         done.wait(30)
-for lock in (vae._sessions.lock, vae._sessions.thread_pool.lock, forking.IMPORTING.lock):
+objects = vae._sessions, vae._sessions.thread_pool, forking.IMPORTING, strict_json._CONVERTING
+for lock in [each.lock for each in objects]:
     held, done = threading.Event(), threading.Event()
     threading.Thread(target=hold).start()
     held.wait()
@@ -85,7 +87,26 @@ done.set()
 
 
 def test_a_fork_waits_for_locks_but_not_for_ever(run):
-    assert run(WHILE_HELD) == ["True", "7"] * 3 + ["False", "7"]
+    assert run(WHILE_HELD) == ["True", "7"] * 4 + ["False", "7"]
+
+
+TWO_LOCKS = """
+from vae_runtime import forking
+models, held, done = [load(1) for _ in range(20)], threading.Event(), threading.Event()
+def hold():
+    with models[0]._sessions.lock:
+        held.set()
+        time.sleep(0.2)
+        with forking.IMPORTING.lock:
+            done.set()
+threading.Thread(target=hold).start()
+held.wait()
+print(in_child(lambda: print(done.is_set())))
+"""
+
+
+def test_a_fork_and_a_thread_that_opens_a_session_do_not_wait_for_each_other(run):
+    assert run(TWO_LOCKS) == ["True", "7"]
 
 
 AFTER_CHANGE = """
