@@ -25,7 +25,8 @@ from vae_runtime.files.strict_json import meta
 from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses, LossSpec
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+"""Version that is written. Version 1 has fewer fields, all optional here, so it is read as well."""
 NAME_PATTERN = "[^\x00-\x1f\x7f-\x9f/]{1,200}"
 """Regular expression of a model's name."""
 
@@ -215,7 +216,7 @@ class Manifest:
     """Description of a bundle: model, loss, graphs, proof, origin and files."""
 
     format: Annotated[Literal["build-vae"], meta("always `build-vae`")]
-    format_version: Annotated[Literal[1], meta("version of this format")]
+    format_version: Annotated[Literal[1, 2], meta("1 or 2; 1 lacks optional fields")]
     name: Annotated[str, meta("name of the model", pattern=NAME_PATTERN)]
     created: Annotated[Text, meta("time of export, UTC, ISO 8601")]
     input: Annotated[InputSpec, meta("a sample")]

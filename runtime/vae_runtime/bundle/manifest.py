@@ -1,4 +1,4 @@
-"""Reading and checking of `manifest.json`: strict JSON, format 1."""
+"""Reading and checking of `manifest.json`: strict JSON, formats 1 and 2."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_essentials_are_in_the_metadata_of_a_bundle(exported):
     for name in ("encoder", "decoder", "loss"):
         model = onnx.load(exported("dense", "mse", (9, 7, 3), 2, 0.1) / f"{name}.onnx")
         assert {p.key: p.value for p in model.metadata_props} == {
-            "build_vae.format_version": "1",
+            "build_vae.format_version": "2",
             "build_vae.input_shape": "[9, 7, 3]",
             "build_vae.input_dtype": "float32",
             "build_vae.latent_dim": "2",

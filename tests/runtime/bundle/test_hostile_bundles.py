@@ -49,11 +49,11 @@ MANIFESTS = {
     "deep objects": (lambda data: b'{"a":' * 150_000, "nested deeper than 16"),
     "large": (lambda data: b" " * (1 << 20) + data, "at most 1048576 are allowed"),
     "later version": (
-        in_manifest(b'"format_version": 1', b'"format_version": 2'),
-        "format version 2, this build-vae reads up to 1",
+        in_manifest(b'"format_version": 2', b'"format_version": 3'),
+        "format version 3, this build-vae reads up to 2",
     ),
     "no version": (
-        in_manifest(b'"format_version": 1', b'"format_version": 0'),
+        in_manifest(b'"format_version": 2', b'"format_version": 0'),
         "Invalid enum value 0",
     ),
     "unknown key": (in_manifest(SIZE, SIZE + b', "x": 1'), "unknown key 'x'"),

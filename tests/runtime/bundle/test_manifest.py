@@ -216,9 +216,9 @@ def test_an_mse_manifest_has_no_range_and_no_logits():
     assert read(data).input.range is None
 
 
-@pytest.mark.parametrize("version", [2, 3, 10**9])
+@pytest.mark.parametrize("version", [3, 4, 10**9])
 def test_a_newer_version_is_named_before_any_other_error(version):
-    message = f"m.json has format version {version}, this build-vae reads up to 1: pip install"
+    message = f"m.json has format version {version}, this build-vae reads up to 2: pip install"
     for data in ({"format_version": version}, changed(("format_version",), version)):
         with pytest.raises(BundleError, match=message):
             read(data)
@@ -304,3 +304,8 @@ def test_graph_tensors_of_vectors_and_mse():
             [("reconstruction_loss", ("batch",)), ("kl_loss", ("batch",)), ("loss", ("batch",))],
         ],
     }
+
+
+def test_formats_1_and_2_are_read():
+    assert read_manifest(TEXT, "manifest-1.json").format_version == 1
+    assert read(changed(("format_version",), 2)).format_version == 2
