@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import zipfile
@@ -62,6 +63,7 @@ def export_models(
     loss = loss or LossSpec()
     dataset.require_range(loss.value_range)
     models = (_read_if_path(encoder, "encoder"), _read_if_path(decoder, "decoder"))
+    dataset = dataset.in_shape(_sample_shape(models[0]) or dataset.input_shape)
     samples = to_scaled_float32(np.asarray(dataset.train[:PROBES]))
     samples = standardize(np, standardization, samples)
     adopted = adopt(*models, loss, dataset.input_shape, scale=scale, samples=samples)
@@ -112,6 +114,16 @@ def _read_if_path(model: keras.Model | str | Path, role: str) -> keras.Model:
             f"{model} holds a {type(loaded).__name__}, expected the {role}: save a keras.Model"
         )
     return loaded
+
+
+def _sample_shape(encoder: Any) -> tuple[int, ...] | None:
+    """Return the shape of a sample as an encoder takes it; None if it does not say so."""
+    shapes = list((getattr(encoder, "_build_shapes_dict", None) or {}).values())
+    with contextlib.suppress(AttributeError, ValueError):  # subclassed models may not know it
+        shapes = [tensor.shape for tensor in encoder.inputs]
+    if not shapes or not isinstance(shapes[0], tuple) or None in shapes[0][1:]:
+        return None
+    return tuple(shapes[0][1:])
 
 
 def _explain(path: Path, keras_error: str) -> str:

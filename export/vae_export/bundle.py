@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import importlib
+import math
 import platform
 import re
 from collections.abc import Callable
@@ -139,7 +140,7 @@ def export(
     Args:
         encoder: model from x, shape `(batch, *input_shape)`, float32 and standardized, to a dict
             of `z_mean` and `z_log_var`.
-        decoder: model from z, shape `(batch, latent_dim)`, to what `loss.decoder` says.
+        decoder: model from z, shape `(batch, *latent_shape)`, to what `loss.decoder` says.
         samples: held-out samples, shape `(n, *input_shape)`, uint8 or float32. The first ones
             become parity samples; the model card's figures show them.
         path: folder of the bundle.
@@ -236,11 +237,13 @@ class _Job:
         self.loss = loss
         self.input_spec = input_spec
         self.provenance = provenance
-        self.latent_dim = int(decoder.input_shape[-1])
+        self.latent_shape = tuple(map(int, decoder.input_shape[1:]))
         self.functions = exported_functions(encoder, decoder, loss, input_spec)
         self.graphs = {
             name: GraphSpec(f"{name}.onnx", opset, inputs, outputs)
-            for name, (inputs, outputs) in graph_tensors(input_spec, self.latent_dim, loss).items()
+            for name, (inputs, outputs) in graph_tensors(
+                input_spec, self.latent_shape, loss
+            ).items()
         }
 
     def write_saved_models(self, folder: Path) -> None:
@@ -252,7 +255,7 @@ class _Job:
             "build_vae.format_version": str(FORMAT_VERSION),
             "build_vae.input_shape": str(list(self.input_spec.shape)),
             "build_vae.input_dtype": self.input_spec.dtype,
-            "build_vae.latent_dim": str(self.latent_dim),
+            "build_vae.latent_dim": str(math.prod(self.latent_shape)),
             "build_vae.reconstruction": self.loss.reconstruction,
             "build_vae.decoder": self.loss.decoder,
             "build_vae.kl_weight": repr(float(self.loss.kl_weight)),
@@ -263,7 +266,7 @@ class _Job:
     def write_reference(
         self, folder: Path, samples: NDArray[np.generic]
     ) -> dict[str, NDArray[np.float32]]:
-        x, eps = parity_inputs(samples, self.latent_dim, self.input_spec)
+        x, eps = parity_inputs(samples, self.latent_shape, self.input_spec)
         encoder, decoder = (folder / "saved_model" / name for name in self.models)
         with any_number_of_samples(self.models):
             values = reference_values(encoder, decoder, self.loss, self.input_spec, x, eps)
@@ -307,7 +310,8 @@ class _Job:
             name=name,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             input=self.input_spec,
-            latent_dim=self.latent_dim,
+            latent_dim=math.prod(self.latent_shape),
+            latent_shape=self.latent_shape if len(self.latent_shape) > 1 else None,
             loss=self.loss,
             graphs=Graphs(**self.graphs),
             saved_models=SavedModels(**saved),

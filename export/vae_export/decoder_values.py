@@ -101,7 +101,7 @@ def _decode(decoder: keras.Model, z: NDArray[np.float32]) -> NDArray[np.float64]
 
 def _prior(decoder: keras.Model, elements: int) -> NDArray[np.float32]:
     draws = min(PRIOR_DRAWS, max(4, MAX_PRIOR_BYTES // (8 * elements)))
-    shape = (draws, int(decoder.input_shape[-1]))
+    shape = (draws, *decoder.input_shape[1:])
     return np.random.default_rng(SEED).standard_normal(shape, dtype=np.float32)
 
 

@@ -37,9 +37,9 @@ SEED = 20140501
 
 
 def parity_inputs(
-    samples: NDArray[np.generic], latent_dim: int, input_spec: InputSpec
+    samples: NDArray[np.generic], latent_shape: tuple[int, ...], input_spec: InputSpec
 ) -> tuple[NDArray[Any], Float32]:
-    """Choose parity inputs: x, `(m, *input_shape)`, and eps, `(m, latent_dim)`, float32.
+    """Choose parity inputs: x, `(m, *input_shape)`, and eps, `(m, *latent_shape)`, float32.
 
     `x` holds the first of the samples, uint8 or float32, then zeros, ones and noise. If the graphs
     standardize their input, these three are values after standardization.
@@ -55,7 +55,7 @@ def parity_inputs(
     else:
         chosen = to_scaled_float32(chosen)
     x = np.concatenate([chosen, extremes])
-    return x, rng.standard_normal((len(x), latent_dim), dtype=np.float32)
+    return x, rng.standard_normal((len(x), *latent_shape), dtype=np.float32)
 
 
 def reference_values(
@@ -69,7 +69,7 @@ def reference_values(
     """Compute the graphs' tensors and the losses with TensorFlow, from two SavedModel folders.
 
     The result also holds the inputs `x`, shape `(m, *input_shape)`, and `eps`, shape
-    `(m, latent_dim)`. An `ExportError` names a value that is not finite.
+    `(m, *latent_shape)`. An `ExportError` names a value that is not finite.
     """
     encode, decode = read_saved_model(encoder), read_saved_model(decoder)
     code = encode(x=tf.constant(x))

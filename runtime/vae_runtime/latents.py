@@ -47,8 +47,11 @@ class Latents:
 
 
 def measure_latents(z_mean: NDArray[np.floating], z_log_var: NDArray[np.floating]) -> Latents:
-    """Measure the use of each dimension in float64, from arrays of shape `(n, L)` with n >= 1."""
-    means, log_vars = z_mean.astype(np.float64), z_log_var.astype(np.float64)
+    """Measure the use of each dimension in float64, over n >= 1 samples.
+
+    The arrays have shape `(n, L)`, or `(n, *latent_shape)`: then the dimensions are in C order.
+    """
+    means, log_vars = (a.reshape(len(a), -1).astype(np.float64) for a in (z_mean, z_log_var))
     kl = kl_terms(np, means, log_vars).mean(axis=0)
     active = int(np.sum(means.var(axis=0) > ACTIVE_VARIANCE))
     return Latents(active, tuple(float(value) for value in kl))

@@ -243,7 +243,7 @@ def gaussian(xp: Any, squared_error: Any, elements: int, variance: Any) -> Any:
 
 
 def kl_terms(xp: Any, z_mean: Any, z_log_var: Any) -> Any:
-    """Return the KL divergence from N(0, 1) per latent dimension, in nats; shapes `(batch, L)`."""
+    """Return the KL divergence from N(0, 1) per latent dimension, in nats; all of one shape."""
     return -0.5 * (1.0 + z_log_var - xp.square(z_mean) - xp.exp(z_log_var))
 
 
@@ -262,7 +262,7 @@ def kl(xp: Any, z_mean: Any, z_log_var: Any) -> Any:
 
 
 def reparameterize(xp: Any, z_mean: Any, z_log_var: Any, eps: Any) -> Any:
-    """Return the latent sample `z = z_mean + exp(z_log_var / 2) * eps`; shapes `(batch, L)`."""
+    """Return the latent sample `z = z_mean + exp(z_log_var / 2) * eps`; all of one shape."""
     return z_mean + xp.exp(0.5 * z_log_var) * eps
 
 
@@ -276,14 +276,17 @@ def losses(
         spec: specification of the loss.
         x: samples, shape `(batch, *input_shape)`.
         output: decoder output, of the kind `spec.decoder`, same shape as `x`.
-        z_mean: means, shape `(batch, L)`.
-        z_log_var: logarithms of the variances, shape `(batch, L)`.
+        z_mean: means, shape `(batch, L)` or with more axes, such as `(batch, 8, 8, 4)`.
+        z_log_var: logarithms of the variances, same shape.
 
     Returns:
         Three arrays of shape `(batch,)`.
     """
     # Flatten first: elementwise ops on a last axis of length 1 are 50 times slower in ONNX Runtime.
     elements = int(np.prod(x.shape[1:]))
+    if len(z_mean.shape) > 2:
+        latent_dim = int(np.prod(z_mean.shape[1:]))
+        z_mean, z_log_var = (xp.reshape(a, (-1, latent_dim)) for a in (z_mean, z_log_var))
     flat_x, flat_output = (xp.reshape(a, (-1, elements)) for a in (x, output))
     by_decoder = {"logits": bce, "probabilities": bce_of_probabilities, "values": mse}
     reconstruction_loss = by_decoder[spec.decoder](xp, flat_x, flat_output)

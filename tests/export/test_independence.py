@@ -86,7 +86,7 @@ def check(encoder, decoder):
     adopted = adopt(encoder, decoder, LOSS, (12,))
     both = {"encoder": adopted.encoder, "decoder": adopted.decoder}
     functions = exported_functions(*both.values(), LOSS, SPEC)
-    x, eps = parity_inputs(SAMPLES, 3, SPEC)
+    x, eps = parity_inputs(SAMPLES, (3,), SPEC)
     with any_number_of_samples(both):
         code = functions["encoder"](x)
         z = code["z_mean"] + ops.exp(code["z_log_var"] / 2) * eps
@@ -112,7 +112,7 @@ def test_the_change_is_that_of_the_keras_model():
     encoder, decoder = models(in_encoder=MIXING["a little of the mean"]())
     with pytest.raises(ExportError) as caught:
         check(encoder, decoder)
-    x = parity_inputs(SAMPLES, 3, SPEC)[0]
+    x = parity_inputs(SAMPLES, (3,), SPEC)[0]
     together = [np.asarray(part) for part in encoder(x)]
     singles = [encoder(x[i : i + 1]) for i in range(len(x))]
     alone = [np.concatenate(parts) for parts in zip(*singles, strict=True)]

@@ -19,7 +19,7 @@ from vae_runtime.proof.reference import read_reference
 
 def test_inputs_are_the_samples_then_zeros_ones_and_noise():
     samples = np.arange(5 * 12, dtype=np.uint8).reshape(5, 4, 3, 1)
-    x, eps = parity_inputs(samples, 2, InputSpec((4, 3, 1)))
+    x, eps = parity_inputs(samples, (2,), InputSpec((4, 3, 1)))
     assert (x.shape, x.dtype, eps.shape, eps.dtype) == ((8, 4, 3, 1), "float32", (8, 2), "float32")
     np.testing.assert_array_equal(x[:5], samples.astype(np.float32) / np.float32(255))
     assert (x[5] == 0).all() and (x[6] == 1).all()
@@ -31,25 +31,25 @@ def test_inputs_are_the_samples_then_zeros_ones_and_noise():
 def test_inputs_of_graphs_that_take_raw_values():
     """Raw pixels are kept; zeros, ones and noise are values after standardization."""
     pixels = np.arange(5 * 12, dtype=np.uint8).reshape(5, 4, 3, 1)
-    x, _ = parity_inputs(pixels, 2, InputSpec((4, 3, 1), "uint8"))
+    x, _ = parity_inputs(pixels, (2,), InputSpec((4, 3, 1), "uint8"))
     assert x.dtype == np.uint8
     np.testing.assert_array_equal(x[:5], pixels)
     assert (x[5] == 0).all() and (x[6] == 255).all() and len(np.unique(x[7])) > 6
     constants = Standardization((100.0, -1.0), (10.0, 0.5))
     table = np.zeros((5, 2), np.float32)
-    x, _ = parity_inputs(table, 2, InputSpec((2,), standardization=constants))
+    x, _ = parity_inputs(table, (2,), InputSpec((2,), standardization=constants))
     np.testing.assert_allclose(x[5:7], [[100, -1], [110, -0.5]])
     assert 100 <= x[7, 0] <= 110 and -1 <= x[7, 1] <= -0.5
 
 
 def test_inputs_are_always_the_same_and_bounded():
     samples = np.zeros((100, 4, 4, 1), np.float32)
-    one, two = (parity_inputs(samples, 3, InputSpec((4, 4, 1))) for _ in range(2))
+    one, two = (parity_inputs(samples, (3,), InputSpec((4, 4, 1))) for _ in range(2))
     assert all(map(np.array_equal, one, two))
     assert len(one[0]) == 64
-    huge, _ = parity_inputs(np.zeros((10, 600, 600, 3), np.float32), 1, InputSpec((600, 600, 3)))
+    huge, _ = parity_inputs(np.zeros((10, 600, 600, 3), np.float32), (1,), InputSpec((600, 600, 3)))
     assert len(huge) == 4  # one sample, then zeros, ones and noise
-    assert len(parity_inputs(samples[:0], 3, InputSpec((4, 4, 1)))[0]) == 3
+    assert len(parity_inputs(samples[:0], (3,), InputSpec((4, 4, 1)))[0]) == 3
 
 
 @pytest.mark.parametrize("reconstruction", ["bce", "mse"])

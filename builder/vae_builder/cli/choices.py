@@ -23,6 +23,7 @@ DATA_OPTIONS = (
     "channels",
     "keep_columns",
     "drop",
+    "layout",
     "validation_fraction",
     "test_fraction",
     "split_seed",

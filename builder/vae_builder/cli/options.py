@@ -10,6 +10,7 @@ import click
 
 from vae_builder.config import MIN_STEPS, PRESETS, Schedule, TrainConfig
 from vae_builder.data.dataset import TEST_FRACTION, VALIDATION_FRACTION
+from vae_builder.data.samples import Layout
 from vae_runtime.cli.options import combined, names, sizes, source_options
 from vae_runtime.loss import Reconstruction
 
@@ -74,6 +75,12 @@ data_options = combined(
         callback=column_names,
         metavar="NAME,...",
         help="More columns of a table to leave out, such as labels.",
+    ),
+    click.option(
+        "--layout",
+        type=click.Choice(get_args(Layout)),
+        help="What samples are [default: 2 axes are vectors, 3 and 4 images, 5 volumes]. A series "
+        "is (steps,) or (steps, channels), a volume (depth, height, width) and maybe channels.",
     ),
     click.option(
         "--validation-fraction",

@@ -10,14 +10,22 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vae_builder.data.rows import Rows, Samples, read_chunks
-from vae_builder.data.samples import as_binary, as_samples, check_samples, undivided
+from vae_builder.data.samples import (
+    Layout,
+    as_binary,
+    as_samples,
+    check_layout,
+    check_samples,
+    undivided,
+)
 from vae_runtime.data.frames import column_names
 from vae_runtime.data.inputs import to_scaled_float32
 from vae_runtime.data.rounding import InputWarning
@@ -58,6 +66,8 @@ class Dataset:
         is_table: whether the samples are rows of a table, whose columns may have any unit.
         binary_uint8: whether the samples, float32, were uint8 that held only 0 and 1.
         notes: what the reader of a table left out, and why; a line each.
+        channel_added: whether the channel axis, of length 1, is not that of the arrays, and was
+            added without being asked for.
     """
 
     name: str
@@ -69,6 +79,7 @@ class Dataset:
     is_table: bool = False
     notes: tuple[str, ...] = ()
     binary_uint8: bool = False
+    channel_added: bool = False
 
     def __post_init__(self) -> None:
         for split, x in self._splits.items():
@@ -97,15 +108,16 @@ class Dataset:
         columns: tuple[str, ...] | None = None,
         is_table: bool = False,
         notes: tuple[str, ...] = (),
+        layout: Layout | None = None,
     ) -> Dataset:
         """Make a data set from arrays, and draw missing splits from `train` at random.
 
         Args:
             name: short name, also for messages.
-            train: samples, shape `(n, d)`, `(n, height, width)` or
-                `(n, height, width, channels)`; see `vae_builder.data.samples` for dtypes. An
-                `np.memmap` stays in its file, so it may be larger than memory. A data frame keeps
-                the names of its columns, and its numbers are never divided by 255.
+            train: samples, shape `(n, d)`, `(n, height, width)`, `(n, height, width, channels)` or
+                more axes; see `vae_builder.data.samples` for dtypes and layouts. An `np.memmap`
+                stays in its file, so it may be larger than memory. A data frame keeps the names of
+                its columns, and its numbers are never divided by 255.
             validation: validation samples; by default drawn from `train`.
             test: test samples; by default drawn from `train`.
             validation_fraction: fraction of `train` to draw, above 0; unused with `validation`.
@@ -115,6 +127,8 @@ class Dataset:
                 default those of `train`, if it is a frame.
             is_table: whether the samples are rows of a table.
             notes: lines about the samples, for people.
+            layout: what samples are: `vectors`, `series`, `images` or `volumes`. By default the
+                number of axes says it: 2 for vectors, 3 and 4 for images.
 
         Returns:
             The data set; each split has at least one sample.
@@ -131,16 +145,19 @@ class Dataset:
         {'train': 17, 'validation': 1, 'test': 2}
         """
         _check_split_options(validation_fraction, test_fraction, split_seed)
+        check_layout(layout)
         arrays = {"validation": validation, "test": test}
         fractions = {"validation": validation_fraction, "test": test_fraction}
         missing = {split: fractions[split] for split, x in arrays.items() if x is None}
         what = "sample" if len(missing) == 2 else "train sample"
         names = column_names(train)
         columns, is_table = columns or names, is_table or names is not None
-        splits = {"train": as_samples(train, name=name, what=what, columns=columns)}
+        reading: dict[str, Any] = {"name": name, "columns": columns, "layout": layout}
+        splits = {"train": as_samples(train, what=what, **reading)}
         for split, x in arrays.items():
             if x is not None:
-                splits[split] = as_samples(x, name=name, what=f"{split} sample", columns=columns)
+                splits[split] = as_samples(x, what=f"{split} sample", **reading)
+        added = layout is None and splits["train"].ndim > np.ndim(train)
         if names is not None:
             _warn_of_row_numbers(names, splits["train"], name)
         if columns is not None:  # numbers of a table have units of their own
@@ -156,12 +173,27 @@ class Dataset:
             is_table=is_table,
             notes=notes,
             binary_uint8=splits is not given,
+            channel_added=added,
         )
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one sample: `(height, width, channels)` or `(d,)`."""
+        """Shape of one sample, such as `(height, width, channels)` or `(d,)`."""
         return self.train.shape[1:]
+
+    def in_shape(self, shape: tuple[int, ...]) -> Dataset:
+        """Return the data set with samples of a shape, if only a channel axis of 1 is between.
+
+        An axis that the arrays had is not removed. In every other case the result is this one.
+
+        Args:
+            shape: shape of one sample, as a model takes it.
+        """
+        present = shape == (*self.input_shape, 1)
+        if not present and not (self.channel_added and self.input_shape == (*shape, 1)):
+            return self
+        splits = {split: _with_channel_axis(x, present) for split, x in self._splits.items()}
+        return replace(self, **splits, channel_added=False)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -236,6 +268,13 @@ class Dataset:
     @property
     def _splits(self) -> dict[str, Samples]:
         return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def _with_channel_axis(x: Samples, present: bool) -> Samples:
+    """Add or remove a last axis of length 1."""
+    if isinstance(x, Rows):
+        return x.with_channel_axis(present)
+    return x[..., np.newaxis] if present else x[..., 0]
 
 
 def _warn_of_row_numbers(names: tuple[str, ...], x: Samples, data: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from vae_builder.data.dataset import TEST_FRACTION, VALIDATION_FRACTION, Dataset
+from vae_builder.data.samples import Layout
 from vae_runtime.data.sources import format_of, load_splits, load_table
 from vae_runtime.errors import InputError, OptionError
 
@@ -22,6 +23,7 @@ def load_dataset(
     columns: Sequence[str] | None = None,
     keep_columns: Sequence[str] = (),
     drop: Sequence[str] = (),
+    layout: Layout | None = None,
     validation_fraction: float = VALIDATION_FRACTION,
     test_fraction: float = TEST_FRACTION,
     split_seed: int = 0,
@@ -37,6 +39,8 @@ def load_dataset(
             numbers, row names and times; `vae_runtime.data.tables.columns` has the rule.
         keep_columns: names of columns that this rule leaves out, but that are to be read.
         drop: names of more columns to leave out.
+        layout: what samples are: `vectors`, `series`, `images` or `volumes`; by default the number
+            of axes says it.
         validation_fraction: fraction of the training samples for the validation split.
         test_fraction: fraction of the training samples for the test split.
         split_seed: seed of the split, at least 0.
@@ -79,4 +83,5 @@ def load_dataset(
         columns=table.columns if table else None,
         is_table=table is not None,
         notes=table.notes if table else (),
+        layout=layout,
     )

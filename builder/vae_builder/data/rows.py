@@ -82,6 +82,11 @@ class Rows:
         """Return the same rows as float32; uint8 is not divided by 255."""
         return Rows(self._array, self._index, undivided=True)
 
+    def with_channel_axis(self, present: bool) -> Rows:
+        """Return the same rows with a last axis of length 1 added, or removed."""
+        array = self._array[..., np.newaxis] if present else self._array[..., 0]
+        return Rows(array, self._index, undivided=self._undivided)
+
     def read_raw(self, start: int, stop: int) -> NDArray[Any]:
         """Read rows in the dtype of the file."""
         raw: NDArray[Any] = self._array[self._index[start:stop]]

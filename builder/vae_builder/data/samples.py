@@ -10,13 +10,18 @@ Conventions:
     - A data frame gives its columns, as `vae_runtime.data.frames` says. A masked array is refused
       if anything in it is masked.
     - Integers that float32 rounds are named in a warning, by column.
-    - `(n, d)` are vectors, `(n, height, width)` and `(n, height, width, channels)` images.
+    - The number of axes says what samples are, unless a layout is given: `(n, d)` are vectors,
+      `(n, height, width)` and `(n, height, width, channels)` images, and more axes volumes
+      `(n, depth, height, width, channels)` or the like. Layout `series` takes `(n, steps)` and
+      `(n, steps, channels)`, `volumes` also `(n, depth, height, width)`. A missing channel axis is
+      added, with length 1.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,17 +29,33 @@ from numpy.typing import ArrayLike
 from vae_builder.data.rows import Rows, Samples, read_chunks, read_raw_chunks
 from vae_runtime.data.inputs import check_values, read_array, to_scaled_float32
 from vae_runtime.data.rounding import InputWarning, rounded_columns, warn_of_rounding
-from vae_runtime.errors import InputError
+from vae_runtime.errors import InputError, OptionError
+
+Layout = Literal["vectors", "series", "images", "volumes"]
+"""What samples are, if the number of axes does not say it."""
+
+AXES: dict[Layout, tuple[str, ...]] = {
+    "vectors": ("d",),
+    "series": ("steps", "channels"),
+    "images": ("height", "width", "channels"),
+    "volumes": ("depth", "height", "width", "channels"),
+}
+"""Axes of a sample of each layout. The channels may be left out in arrays."""
 
 
 def as_samples(
-    x: ArrayLike | Rows, *, name: str, what: str, columns: Sequence[str] | None = None
+    x: ArrayLike | Rows,
+    *,
+    name: str,
+    what: str,
+    columns: Sequence[str] | None = None,
+    layout: Layout | None = None,
 ) -> Samples:
     """Return checked samples, uint8 or float32, shape `(n, *input_shape)`.
 
     The result is `Rows` if `x` is memory-mapped, otherwise an array, a view of `x` if possible.
     `name` and `what` say in error messages what the data set and a sample are called. `columns` are
-    taken from a frame by name.
+    taken from a frame by name. `layout` is found by the number of axes if it is None.
 
     Raises:
         InputError: no samples, an unknown shape or dtype, a missing column, or a value that is
@@ -45,13 +66,14 @@ def as_samples(
     array = x
     if not isinstance(array, np.memmap):
         array = read_array(x, name=f"{name}: {what}s", columns=columns)
-    _check_shape(array.shape, f"{name}: {what}s have")
+    layout = layout or ("images" if array.ndim in (3, 4) else None)
+    _check_shape(array.shape, layout, f"{name}: {what}s have")
     if array.dtype.kind not in "biuf":
         raise InputError(
             f"{name}: {what}s have dtype {array.dtype}, expected uint8 or float: "
             "convert them to numbers first"
         )
-    if array.ndim == 3:
+    if layout and array.ndim == len(AXES[layout]):
         array = array[..., np.newaxis]
     samples: Samples
     if isinstance(array, np.memmap):
@@ -111,15 +133,34 @@ def check_samples(x: Samples, value_range: tuple[float, float] | None, *, what: 
         check_values(part, value_range, what=what, first=first)
 
 
-def _check_shape(shape: tuple[int, ...], subject: str) -> None:
-    expected = "expected (n, d), (n, height, width) or (n, height, width, channels)"
-    if not 2 <= len(shape) <= 4:
-        remedy = "reshape the data" if len(shape) > 4 else "give samples, not labels"
+def check_layout(layout: str | None) -> None:
+    """Raise `OptionError` unless `layout` is None or one of `Layout`."""
+    if layout is not None and layout not in get_args(Layout):
+        raise OptionError(f"layout is {layout!r}, expected one of {', '.join(get_args(Layout))}")
+
+
+def _check_shape(shape: tuple[int, ...], layout: Layout | None, subject: str) -> None:
+    axes = AXES[layout] if layout else ()
+    takes = [axes] if len(axes) < 2 else [axes[:-1], axes]
+    expected = f"expected {' or '.join(_shape(taken) for taken in takes)}"
+    if len(shape) < 2 or (layout and len(shape) - 1 not in map(len, takes)):
+        remedy = "reshape the data, or choose another --layout (layout= in Python)"
+        if len(shape) < 2:
+            expected = f"expected {_shape(AXES['vectors'])} or more axes"
+            remedy = "give samples, not labels"
         raise InputError(f"{subject} shape {shape}, {expected}: {remedy}")
     if 0 in shape:
-        raise InputError(f"{subject} shape {shape}, which is empty: give at least one sample")
-    if len(shape) == 4 and shape[1] in (1, 3) and shape[3] > 4:
         raise InputError(
-            f"{subject} shape {shape}, which looks like channels first, {expected}: "
-            "move the channels to the end with np.moveaxis(x, 1, -1)"
+            f"{subject} shape {shape}, which is empty, expected one or more along each axis: give "
+            "at least one sample"
         )
+    if layout == "images" and len(shape) == 4 and shape[1] in (1, 3) and shape[3] > 4:
+        raise InputError(
+            f"{subject} shape {shape}, which looks like channels first, {expected}: move the "
+            "channels to the end with np.moveaxis(x, 1, -1), or give --layout volumes if they are "
+            "volumes without channels"
+        )
+
+
+def _shape(axes: tuple[str, ...]) -> str:
+    return f"({', '.join(('n', *axes))})"

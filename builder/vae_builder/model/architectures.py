@@ -2,7 +2,8 @@
 
     dense   flatten and dense layers with SiLU; the decoder mirrors them
     deep    the same with more layers
-    conv    4x4 convolutions of stride 2 with SiLU; the decoder mirrors them by transposed ones
+    conv    convolutions of size 4 and stride 2 with SiLU, along one to three axes; the decoder
+            mirrors them by transposed ones
 
 The encoder takes `x`, shape `(batch, *input_shape)`, and returns a dict of `z_mean` and
 `z_log_var`, shape `(batch, latent_dim)`. The decoder takes `z` and returns one tensor of shape
@@ -23,6 +24,13 @@ from vae_builder.config import DEFAULT_OF_PRESET, TrainConfig
 from vae_runtime.errors import OptionError
 
 CONVOLUTION: dict[str, Any] = {"kernel_size": 4, "strides": 2, "padding": "same"}
+CONVOLUTIONS: dict[int, tuple[Any, Any]] = {
+    1: (layers.Conv1D, layers.Conv1DTranspose),
+    2: (layers.Conv2D, layers.Conv2DTranspose),
+    3: (layers.Conv3D, layers.Conv3DTranspose),
+}
+"""Convolution and transposed convolution along each number of axes."""
+CROPPINGS: dict[int, Any] = {1: layers.Cropping1D, 2: layers.Cropping2D, 3: layers.Cropping3D}
 
 
 def build_models(
@@ -74,16 +82,18 @@ def _build_dense(
 def _build_conv(
     input_shape: tuple[int, ...], latent_dim: int, hidden: tuple[int, ...], seeds: Iterator[int]
 ) -> tuple[keras.Model, keras.Model]:
-    if len(input_shape) != 3:
+    if len(input_shape) - 1 not in CONVOLUTIONS:
         raise OptionError(
-            f"preset conv needs images (height, width, channels), the data has samples of shape "
-            f"{input_shape}: use preset dense"
+            f"preset conv takes series (steps, channels), images (height, width, channels) and "
+            f"volumes (depth, height, width, channels), the data has samples of shape "
+            f"{input_shape}: use preset dense, or --layout series if vectors are series"
         )
+    convolution, transposed = CONVOLUTIONS[len(input_shape) - 1]
     x = h = keras.Input(input_shape, name="x")
-    sizes = [input_shape[:2]]  # height and width before and after each convolution
+    sizes = [input_shape[:-1]]  # sizes, such as height and width, around each convolution
     for i, filters in enumerate(hidden, 1):
-        h = _layer(layers.Conv2D, filters, f"hidden_{i}", seeds, "silu", **CONVOLUTION)(h)
-        sizes.append(h.shape[1:3])
+        h = _layer(convolution, filters, f"hidden_{i}", seeds, "silu", **CONVOLUTION)(h)
+        sizes.append(h.shape[1:-1])
     grid = tuple(h.shape[1:])
     encoder = _encoder(x, layers.Flatten(name="flatten")(h), latent_dim, seeds)
 
@@ -91,9 +101,9 @@ def _build_conv(
     h = _layer(layers.Dense, math.prod(grid), "hidden_0", seeds, "silu")(z)
     h = layers.Reshape(grid, name="grid")(h)
     for i, filters in enumerate(hidden[-2::-1], 1):
-        h = _layer(layers.Conv2DTranspose, filters, f"hidden_{i}", seeds, "silu", **CONVOLUTION)(h)
+        h = _layer(transposed, filters, f"hidden_{i}", seeds, "silu", **CONVOLUTION)(h)
         h = _crop(h, sizes[-1 - i], f"crop_{i}")
-    h = _layer(layers.Conv2DTranspose, input_shape[-1], "output", seeds, **CONVOLUTION)(h)
+    h = _layer(transposed, input_shape[-1], "output", seeds, **CONVOLUTION)(h)
     return encoder, keras.Model(z, _crop(h, sizes[0], "crop"), name="decoder")
 
 
@@ -117,6 +127,8 @@ def _layer(
 
 
 def _crop(h: Any, size: tuple[int, ...], name: str) -> Any:
-    """Remove the row and the column that upsampling adds to an odd height and width."""
-    excess = [(0, n - target) for n, target in zip(h.shape[1:3], size, strict=True)]
-    return h if not any(map(sum, excess)) else layers.Cropping2D(excess, name=name)(h)
+    """Remove the last place that upsampling adds along each axis of odd size."""
+    excess = [(0, n - target) for n, target in zip(h.shape[1:-1], size, strict=True)]
+    if not any(map(sum, excess)):
+        return h
+    return CROPPINGS[len(excess)](excess if len(excess) > 1 else excess[0], name=name)(h)

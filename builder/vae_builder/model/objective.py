@@ -40,7 +40,7 @@ class Objective:
     def __call__(self, means: Losses[Any], kl_terms: Any, step: Any) -> Any:
         """Return the scalar to minimize at a step, counted from 0.
 
-        `means` are the mean losses of the batch. `kl_terms` has shape `(batch, latent_dim)`.
+        `means` are the mean losses of the batch. `kl_terms` has shape `(batch, *latent_shape)`.
         """
         if not self.warmup_steps and not self.free_bits:
             return means.loss

@@ -117,9 +117,9 @@ class VAE(keras.Model):
         return replace(self._spec, variance=float(self._clipped(tf.exp(self._log_variance))))
 
     @property
-    def latent_dim(self) -> int:
-        """Length of z."""
-        return int(self.decoder.input_shape[-1])
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of z for one sample, `(latent_dim,)` or with more axes."""
+        return tuple(map(int, self.decoder.input_shape[1:]))
 
     @property
     def metrics(self) -> list[Any]:
@@ -134,17 +134,18 @@ class VAE(keras.Model):
             count: number of samples.
 
         Returns:
-            N(0, I) noise, shape `(count, latent_dim)`, float32; the same, up to rounding, on every
-            device, compiled or not.
+            N(0, I) noise, shape `(count, *latent_shape)`, float32; the same, up to rounding, on
+            every device, compiled or not.
         """
-        return standard_normal(self.seed, step, count, self.latent_dim)
+        eps = standard_normal(self.seed, step, count, math.prod(self.latent_shape))
+        return tf.reshape(eps, (-1, *self.latent_shape))
 
     def losses_of(self, x: Any, eps: Any, *, training: bool = False) -> Losses[Any]:
         """Return the loss of each sample and its parts.
 
         Args:
             x: samples, shape `(batch, *input_shape)`, float32 or uint8.
-            eps: noise, shape `(batch, latent_dim)`.
+            eps: noise, shape `(batch, *latent_shape)`.
             training: passed on to the layers.
 
         Returns:

@@ -20,6 +20,7 @@ import tensorflow as tf
 from vae_builder.config import TrainConfig
 from vae_builder.data import Dataset, load_dataset
 from vae_builder.data.dataset import TEST_FRACTION, VALIDATION_FRACTION
+from vae_builder.data.samples import Layout
 from vae_builder.model.vae import VAE
 from vae_builder.run.folder import (
     CHECKPOINT_FILE,
@@ -59,6 +60,7 @@ class Source:
     channels: int | None = None
     keep_columns: tuple[str, ...] = strict_json.optional(())
     drop: tuple[str, ...] = strict_json.optional(())
+    layout: Layout | None = strict_json.optional(None)  # noqa: RUF009
     validation_fraction: float = VALIDATION_FRACTION
     test_fraction: float = TEST_FRACTION
     split_seed: int = 0

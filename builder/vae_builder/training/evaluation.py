@@ -37,7 +37,7 @@ def evaluate(vae: VAE, x: Samples, *, seed: tuple[int, ...]) -> Losses[float]:
     rng = np.random.default_rng(seed)
     parts = []
     for batch in _batches(x):
-        eps = rng.standard_normal((len(batch), vae.latent_dim), dtype=np.float32)
+        eps = rng.standard_normal((len(batch), *vae.latent_shape), dtype=np.float32)
         parts.append(vae.test_losses(tf.constant(batch), tf.constant(eps)).numpy())
     return Losses(*np.concatenate(parts, axis=1)).mean()
 

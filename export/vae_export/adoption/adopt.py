@@ -40,7 +40,7 @@ class Adopted:
 
     Attributes:
         encoder: model from x, shape `(batch, *input_shape)`, to a dict of z_mean and z_log_var.
-        decoder: model from z, shape `(batch, latent_dim)`, to what `loss.decoder` says.
+        decoder: model from z, shape `(batch, *latent_shape)`, to what `loss.decoder` says.
         loss: the requested loss, with the actual kind of the decoder's output.
     """
 
@@ -147,9 +147,10 @@ def _adopt_encoder(
     for name, tensor in (("z_mean", outputs.first), ("z_log_var", outputs.second)):
         where = f"encoder {model.name!r} gives {name}"
         _check_tensor(tensor, where)
-        if len(tensor.shape) != 2:
+        if len(tensor.shape) < 2:
             raise InputError(
-                f"{where} of shape {_shape(tensor)}, expected (batch, latent_dim): add a Flatten"
+                f"{where} of shape {_shape(tensor)}, expected (batch, latent_dim) or more axes: "
+                "end it in a layer with latent_dim units"
             )
     if outputs.first.shape != outputs.second.shape:
         raise InputError(

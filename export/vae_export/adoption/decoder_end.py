@@ -161,7 +161,7 @@ def _require_logits(model: keras.Model, end: Any) -> None:
             f"the probabilities of a sigmoid: {remedy}"
         )
     rng = np.random.default_rng(PROBE_SEED)
-    z = rng.standard_normal((PROBE_COUNT, model.input_shape[-1]))
+    z = rng.standard_normal((PROBE_COUNT, *model.input_shape[1:]))
     values = np.asarray(model(z.astype(np.float32), training=False))
     if values.min() >= 0 and values.max() <= 1:
         raise ExportError(

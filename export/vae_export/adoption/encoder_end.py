@@ -13,6 +13,7 @@ A z that fits one reading only decides. A name or a layer alone does not: the sc
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 import keras
@@ -53,7 +54,7 @@ def moments(
     )
     swapped, found = False, None
     if outputs.z is not None and outputs.z.shape == outputs.first.shape:
-        count = max(1, VALUES // outputs.first.shape[-1])
+        count = max(1, VALUES // math.prod(outputs.first.shape[1:]))
         draws = draw(x, pair, outputs.z, samples[:count])
         swapped, found = _reading(outputs, kinds, scale, draws)
     if swapped:

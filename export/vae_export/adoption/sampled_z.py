@@ -44,7 +44,7 @@ class Draws:
     """Two outputs of an encoder for a few samples, and what was drawn.
 
     Attributes:
-        outputs: the two outputs, float64, shape `(samples, latent_dim)`.
+        outputs: the two outputs, float64, shape `(samples, *latent_shape)`.
         mean: mean of the draws of z, same shape.
         std: standard deviation of the draws of z, same shape.
     """

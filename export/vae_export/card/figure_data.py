@@ -39,15 +39,24 @@ class HeldOut:
     reconstruction_loss: Float32
 
 
+def middle_slices(x: Float32) -> Float32:
+    """Return the middle slices of volumes, `(n, depth, height, width, channels)`, else `x`."""
+    return x[:, x.shape[1] // 2] if x.ndim == 5 else x
+
+
 class BatchedModel:
     """An encoder and a decoder from `exported_functions`, called with batches of bounded size."""
 
     def __init__(self, functions: Mapping[str, Any], loss: LossSpec, sample: InputSpec) -> None:
         self._functions, self._loss, self._sample = functions, loss, sample
+        self._z_shape = tuple(functions["decoder"].input_signature[0].shape[1:])
         self._batch = max(1, min(BATCH_SAMPLES, BATCH_VALUES // math.prod(sample.shape)))
 
     def decode(self, z: Float32) -> Float32:
-        """Return reconstructions of at least one z; NaN becomes 0, large values are clipped."""
+        """Return reconstructions of at least one z, shape `(n, L)`.
+
+        NaN becomes 0, and large values are clipped.
+        """
         parts = [self._decode_batch(part, "reconstruction") for part in self._batches(z)]
         decoded: Float32 = np.nan_to_num(np.concatenate(parts)).clip(-MAX_SHOWN, MAX_SHOWN)
         return decoded
@@ -61,6 +70,7 @@ class BatchedModel:
         with np.errstate(over="ignore", invalid="ignore"):
             parts = [self._encode_batch(part) for part in self._batches(x)]
             z_mean, z_log_var, loss = (np.concatenate(a) for a in zip(*parts, strict=True))
+            z_mean, z_log_var = (a.reshape(len(a), -1) for a in (z_mean, z_log_var))
             numbers = np.column_stack([z_mean, np.exp(z_log_var), loss])
         kept = np.isfinite(numbers).all(axis=1)
         return HeldOut(to_scaled_float32(x)[kept], z_mean[kept], z_log_var[kept], loss[kept])
@@ -74,6 +84,7 @@ class BatchedModel:
         return z_mean, z_log_var, np.asarray(losses.reconstruction_loss, np.float32)
 
     def _decode_batch(self, z: Float32, output: str) -> Any:
+        z = z.reshape(len(z), *self._z_shape)
         return self._functions["decoder"](tf.constant(z))[output].numpy()
 
     def _batches(self, array: NDArray[Any]) -> Iterator[NDArray[Any]]:

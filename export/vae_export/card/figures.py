@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_export.card import mosaics, plots
-from vae_export.card.figure_data import BatchedModel, HeldOut
+from vae_export.card.figure_data import BatchedModel, Float32, HeldOut, middle_slices
 from vae_export.card.latent_plane import draw_plane
 from vae_runtime.bundle.fields import Manifest
 from vae_runtime.latents import measure_latents
@@ -65,13 +65,18 @@ def draw_figures(
     if len(held_out.x) == 0:
         return tuple(drawn)
     shape = manifest.input.shape
-    pictures = len(shape) == 3 and shape[-1] in (1, 3)
+    pictures = len(shape) in (3, 4) and shape[-1] in (1, 3)
     if pictures:
-        drawn += [_reconstructions(folder, model, held_out), _samples(folder, model, held_out)]
-    elif len(shape) == 1:
-        drawn += [_elements(folder, manifest, model, held_out)]
-    plane = _plane(folder, manifest, model if pictures else None, held_out)
-    return (*drawn, plane, _kl(folder, manifest, held_out))
+        shown = replace(held_out, x=middle_slices(held_out.x))
+        drawn += [_reconstructions(folder, model, shown), _samples(folder, model, shown)]
+        drawn += [_plane(folder, manifest, model, shown)]
+    else:
+        if len(shape) == 1:
+            drawn += [_elements(folder, manifest, model, held_out)]
+        elif len(shape) == 2:
+            drawn += [_series(folder, model, held_out)]
+        drawn += [_plane(folder, manifest, None, held_out)]
+    return (*drawn, _kl(folder, manifest, held_out))
 
 
 def _training(folder: Path, manifest: Manifest, curve: plots.Curve) -> CardFigure:
@@ -82,7 +87,8 @@ def _training(folder: Path, manifest: Manifest, curve: plots.Curve) -> CardFigur
 
 def _reconstructions(folder: Path, model: BatchedModel, held_out: HeldOut) -> CardFigure:
     x, z_mean = (a[: mosaics.MAX_COLUMNS] for a in (held_out.x, held_out.z_mean))
-    mosaics.draw_reconstructions(x, model.decode(z_mean), folder / RECONSTRUCTIONS)
+    decoded = middle_slices(model.decode(z_mean))
+    mosaics.draw_reconstructions(x, decoded, folder / RECONSTRUCTIONS)
     alt = "held-out inputs above their reconstructions"
     caption = "Top row: held-out inputs. Bottom row: their reconstructions at z = z_mean."
     return CardFigure(RECONSTRUCTIONS, alt, caption)
@@ -101,10 +107,22 @@ def _elements(
     return CardFigure(RECONSTRUCTIONS, alt, caption)
 
 
+def _series(folder: Path, model: BatchedModel, held_out: HeldOut) -> CardFigure:
+    decoded = model.decode(held_out.z_mean[: plots.MAX_SERIES])
+    plots.draw_series(held_out.x[: len(decoded)], decoded, folder / RECONSTRUCTIONS)
+    alt = "held-out series and their reconstructions"
+    caption = (
+        "Held-out series (grey) and their reconstructions at z = z_mean (blue): a column for each "
+        "series, a row for each of the channels that vary most."
+    )
+    return CardFigure(RECONSTRUCTIONS, alt, caption)
+
+
 def _samples(folder: Path, model: BatchedModel, held_out: HeldOut) -> CardFigure:
     count = math.prod(mosaics.layout(held_out.x.shape[1:]))
     z = np.random.default_rng(PRIOR_SEED).standard_normal((count, held_out.z_mean.shape[1]))
-    mosaics.draw_samples(model.decode(z.astype(np.float32)), held_out.x, folder / SAMPLES)
+    decoded = middle_slices(model.decode(z.astype(np.float32)))
+    mosaics.draw_samples(decoded, held_out.x, folder / SAMPLES)
     caption = f"Samples from the prior, z ~ N(0, I): `vae.sample({count}, seed={PRIOR_SEED})`."
     return CardFigure(SAMPLES, "samples from the prior", caption)
 
@@ -112,7 +130,11 @@ def _samples(folder: Path, model: BatchedModel, held_out: HeldOut) -> CardFigure
 def _plane(
     folder: Path, manifest: Manifest, model: BatchedModel | None, held_out: HeldOut
 ) -> CardFigure:
-    decode = model.decode if model else None
+    def decode_pictures(z: Float32) -> Float32:
+        assert model is not None
+        return middle_slices(model.decode(z))
+
+    decode = decode_pictures if model else None
     draw_plane(held_out, decode, manifest.loss.unit, folder / LATENT_PLANE)
     alt = "held-out samples in the latent plane" + (", and decoded points of it" if model else "")
     caption = "z_mean of held-out samples" + (

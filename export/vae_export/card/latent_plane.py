@@ -34,6 +34,8 @@ MAX_TILE = PANEL // MIN_PICTURES
 """Longer side of a decoded picture in pixels, to which larger ones are shrunk."""
 INNER_QUANTILES = (0.02, 0.98)
 """Quantiles of the samples' coordinates that bound the decoded area."""
+MAX_COVARIANCE = 256
+"""Latent dimensions up to which the covariance is computed even from fewer samples."""
 PRIOR_REACH = 2.0
 """Half the decoded range of an inactive axis, in standard deviations of the prior."""
 
@@ -69,8 +71,13 @@ def fit_plane(z_mean: Float32) -> Plane:
         return Plane(np.zeros(size), np.eye(size), tuple(f"z_mean[{i}]" for i in range(size)))
     mean = z_mean.mean(axis=0, dtype=np.float64)
     centred = z_mean - mean
-    values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
-    axes = vectors.T[[-1, -2]]
+    if size <= max(MAX_COVARIANCE, len(centred)):
+        values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
+        axes = vectors.T[[-1, -2]]
+    else:  # the same axes from the smaller matrix of products between samples
+        values, vectors = np.linalg.eigh(centred @ centred.T / len(centred))
+        axes = vectors.T[[-1, -2]] @ centred
+        axes /= np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     largest = np.abs(axes).argmax(axis=1)
     axes = axes * np.sign(axes[[0, 1], largest])[:, np.newaxis]
     shares = np.maximum(values[[-1, -2]], 0) / max(float(values.sum()), np.finfo(np.float32).tiny)

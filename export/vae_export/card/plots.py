@@ -33,6 +33,10 @@ MAX_LABELLED_BARS = 40
 """Largest number of bars that have room for a label."""
 MAX_ELEMENTS = 8
 """Largest number of vector elements drawn, at most four in a row."""
+MAX_SERIES, MAX_CHANNELS = 4, 4
+"""Largest number of series drawn, and of their channels."""
+MAX_BARS = 400
+"""Largest number of latent dimensions that get a bar of their own; more become one area."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,12 @@ def draw_kl(kl: Sequence[float], active: NDArray[np.bool_], path: Path) -> None:
             if at.size:
                 # The edge keeps a bar of height 0 visible.
                 bars = values[order][at]
-                axes.bar(at, bars, 0.72, color=color, ec=color, label=f"{len(at)} {label}")
+                legend = {"color": color, "ec": color, "label": f"{len(at)} {label}"}
+                if len(values) <= MAX_BARS:
+                    axes.bar(at, bars, 0.72, **legend)
+                else:
+                    heights = np.where(group[order], values[order], 0)
+                    axes.fill_between(range(len(values)), heights, step="mid", **legend)
         total = f"{values.sum():.2f}" if values.sum() >= 0.1 else f"{values.sum():.2g}"
         axes.set_title(f"KL loss of each latent dimension: {total} nats in all", loc="left")
         axes.set_ylabel("nats")
@@ -140,6 +149,25 @@ def draw_elements(
             axes.remove()
         figure.supxlabel("input", fontsize=9)
         figure.supylabel("reconstruction", fontsize=9)
+
+
+def draw_series(x: Float32, reconstruction: Float32, path: Path) -> None:
+    """Draw series, shape `(n, steps, channels)`, and their reconstructions over the steps.
+
+    Each column is a series, each row one of the channels that vary most, at most `MAX_CHANNELS`.
+    """
+    spread = x.astype(np.float64).var(axis=1).mean(axis=0)
+    channels = np.sort(np.argsort(-spread, kind="stable")[:MAX_CHANNELS])
+    width = max(0.5 * WIDTH, WIDTH * len(x) / MAX_SERIES)
+    with plotting(path, 1.4 * len(channels) + 0.6, width=width) as figure:
+        grid = figure.subplots(len(channels), len(x), squeeze=False, sharex=True, sharey="row")
+        for row, channel in zip(grid, channels, strict=True):
+            for axes, given, decoded in zip(row, x, reconstruction, strict=True):
+                axes.plot(given[:, channel], color=GREY, linewidth=1.5)
+                axes.plot(decoded[:, channel], color=BLUE, linewidth=1.2)
+                axes.grid(color=RULE, linewidth=0.6)
+            row[0].set_ylabel(f"channel {channel}")
+        figure.supxlabel("step", fontsize=9)
 
 
 def _draw_element(axes: Any, x: Float32, reconstruction: Float32) -> None:

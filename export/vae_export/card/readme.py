@@ -127,7 +127,7 @@ With ONNX Runtime only, without build-vae:
 import numpy as np, onnxruntime as ort
 
 session = ort.InferenceSession("{m.graphs.loss.file}")
-eps = np.zeros((len(x), {m.latent_dim}), np.float32)
+eps = np.zeros((len(x), {", ".join(map(str, m.z_shape))}), np.float32)
 reconstruction_loss, kl_loss, loss = session.run(None, {{"x": x, "eps": eps}})
 ```
 """

@@ -5,9 +5,17 @@ from __future__ import annotations
 from vae_runtime.bundle.fields import Manifest, TensorSpec
 from vae_runtime.bundle.variants import FLOAT32
 
+AXES = {
+    1: "columns in their order",
+    2: "steps, channels",
+    3: "height, width, channels",
+    4: "depth, height, width, channels",
+}
+"""Axes of a sample by their number."""
+
 _MEANING = {
     "x": "samples",
-    "z": "latent vectors",
+    "z": "latent samples",
     "eps": "noise; zeros give the loss at z = z_mean",
     "z_mean": "means of q(z given x)",
     "z_log_var": "logarithms of the variances of q(z given x)",
@@ -55,7 +63,7 @@ def _row(file: str, tensor: TensorSpec, batch: int) -> str:
 
 
 def _preprocessing(m: Manifest) -> str:
-    axes = "height, width, channels" if len(m.input.shape) == 3 else "columns in their order"
+    axes = AXES.get(len(m.input.shape), "axes as in training")
     if m.input.dtype == "uint8":
         values = "raw pixels from 0 to 255. The graphs divide them by 255"
     elif m.input.range:

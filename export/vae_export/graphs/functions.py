@@ -50,7 +50,7 @@ def exported_functions(
         "decoder": decode,
         "loss": compute_loss,
     }
-    tensors = graph_tensors(input_spec, decoder.input_shape[-1], loss)
+    tensors = graph_tensors(input_spec, tuple(decoder.input_shape[1:]), loss)
     return {
         name: tf.function(function, input_signature=_signature(tensors[name][0]))
         for name, function in functions.items()

@@ -284,7 +284,7 @@ def _calibration_feeds(base: VAERuntime, x: Array) -> dict[str, Feeds]:
 
 def _loss_feeds(base: VAERuntime, x: Array) -> Feeds:
     """Return the inputs of the loss graph for z = z_mean."""
-    return {"x": x, "eps": np.zeros((len(x), base.manifest.latent_dim), np.float32)}
+    return {"x": x, "eps": np.zeros((len(x), *base.manifest.z_shape), np.float32)}
 
 
 def _loss_runner(data: bytes, where: str) -> Callable[[Feeds], Array]:

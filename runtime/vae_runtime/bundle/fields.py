@@ -55,7 +55,9 @@ class TensorSpec:
 class InputSpec:
     """Shape, dtype and range of a sample."""
 
-    shape: Annotated[tuple[Size, ...], meta("(height, width, channels), or (D,) for vectors")]
+    shape: Annotated[
+        tuple[Size, ...], meta("(height, width, channels), (D,) for vectors, or others")
+    ]
     dtype: Annotated[
         Dtype, meta("float32: divide pixels by 255 before; uint8: the graph divides them")
     ] = "float32"
@@ -220,7 +222,7 @@ class Manifest:
     name: Annotated[str, meta("name of the model", pattern=NAME_PATTERN)]
     created: Annotated[Text, meta("time of export, UTC, ISO 8601")]
     input: Annotated[InputSpec, meta("a sample")]
-    latent_dim: Annotated[int, meta("length L of z", ge=1, le=2**31)]
+    latent_dim: Annotated[int, meta("number L of latent dimensions", ge=1, le=2**31)]
     loss: Annotated[LossSpec, meta("the loss, completely specified")]
     graphs: Annotated[Graphs, meta("the ONNX graphs")]
     saved_models: Annotated[
@@ -236,11 +238,20 @@ class Manifest:
         Digest | None, meta("digest of the bundle that this file was packed from; null: not packed")
     ]
     files: Annotated[dict[RelativePath, FileEntry], meta("every file except the manifest itself")]
+    latent_shape: Annotated[
+        tuple[Size, ...] | None,
+        meta("shape of z, if it is no vector; its product is latent_dim", optional=True),
+    ] = strict_json.optional(None)
 
     @property
     def precisions(self) -> tuple[str, ...]:
         """Precisions that the bundle can be loaded in, float32 first."""
         return (FLOAT32, *self.variants)
+
+    @property
+    def z_shape(self) -> tuple[int, ...]:
+        """Shape of z for one sample: `latent_shape`, or `(latent_dim,)` for vectors."""
+        return self.latent_shape or (self.latent_dim,)
 
     @property
     def columns(self) -> tuple[str, ...] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -51,7 +52,7 @@ def manifest_schema() -> dict[str, Any]:
 
 
 def graph_tensors(
-    sample: InputSpec, latent_dim: int, loss: LossSpec
+    sample: InputSpec, latent_shape: tuple[int, ...], loss: LossSpec
 ) -> dict[str, tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]]:
     """Return the inputs and the outputs of the graphs `encoder`, `decoder` and `loss`.
 
@@ -61,11 +62,11 @@ def graph_tensors(
     def named(shape: tuple[int, ...], *names: str) -> tuple[TensorSpec, ...]:
         return tuple(TensorSpec(name, "float32", ("batch", *shape)) for name in names)
 
-    x, latent = (TensorSpec("x", sample.dtype, ("batch", *sample.shape)),), (latent_dim,)
+    x = (TensorSpec("x", sample.dtype, ("batch", *sample.shape)),)
     return {
-        "encoder": (x, named(latent, "z_mean", "z_log_var")),
-        "decoder": (named(latent, "z"), named(sample.shape, *decoder_outputs(sample, loss))),
-        "loss": (x + named(latent, "eps"), named((), *LOSS_NAMES)),
+        "encoder": (x, named(latent_shape, "z_mean", "z_log_var")),
+        "decoder": (named(latent_shape, "z"), named(sample.shape, *decoder_outputs(sample, loss))),
+        "loss": (x + named(latent_shape, "eps"), named((), *LOSS_NAMES)),
     }
 
 
@@ -81,7 +82,9 @@ def _faults(m: Manifest) -> Iterator[str]:
     if not m.input.shape:
         yield "input.shape is empty"
     yield from (f"loss.{fault}" for fault in m.loss.faults())
-    tensors = graph_tensors(m.input, m.latent_dim, m.loss)
+    if math.prod(m.z_shape) != m.latent_dim or m.latent_shape == ():
+        yield f"latent_shape is {m.latent_shape}, latent_dim is {m.latent_dim}"
+    tensors = graph_tensors(m.input, m.z_shape, m.loss)
     for precision in m.precisions:
         where = "graphs" if precision == FLOAT32 else f"variants.{precision}.graphs"
         for name, graph in vars(m.graphs_of(precision)).items():

@@ -203,12 +203,13 @@ def _open(
     reading = {name: options.pop(name) for name in ("key", "image_size", "channels")}
     vae = load(bundle, **options)
     shape = vae.manifest.input.shape
-    if reading["channels"] is None and len(shape) == 3 and is_pictures(source):
-        reading["channels"] = shape[-1]
+    takes_pictures = len(shape) in (2, 3) and is_pictures(source)
+    if reading["channels"] is None and takes_pictures:
+        reading["channels"] = shape[2] if len(shape) == 3 else 1
     if is_table(source):
         reading |= {"columns": vae.manifest.columns or shape[0], "allow_infinite": allow_infinite}
     x = load_array(source, **reading)
-    if len(shape) == 3 and is_pictures(source) and x.shape[1:3] != shape[:2]:
+    if takes_pictures and x.shape[1:3] != shape[:2]:
         have, want = ("x".join(map(str, size)) for size in (x.shape[1:3], shape[:2]))
         raise InputError(
             f"{source} is {have} (height x width), the model takes {want}: give --image-size {want}"

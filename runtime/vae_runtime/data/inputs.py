@@ -6,8 +6,8 @@ Conventions:
     - Booleans become 0.0 and 1.0. All other integers and floats are converted to float32 unscaled.
     - A data frame gives the columns that the model names; see `vae_runtime.data.frames`.
     - A masked array is refused if anything in it is masked.
-    - Images have shape `(batch, height, width, channels)`. The channel axis is optional if the
-      model has one channel. The batch axis is never optional.
+    - Samples have any number of axes: `(batch, height, width, channels)` for images. The channel
+      axis is optional if the model has one channel. The batch axis is never optional.
     - Values must be finite and in the range that the loss needs. The error names the first sample
       that is not.
 """
@@ -156,14 +156,17 @@ def as_batch(
 ) -> NDArray[np.generic]:
     """Return an array as shape `(batch, *shape)`, with its own dtype and as a view if possible.
 
-    Adds the channel axis if the model has one channel and the array has none. Takes `columns` from
-    a data frame by name. Raises `InputError`, which calls the array `name`, for any other shape.
+    Adds a last axis of length 1 if the model has one and the array has none, or removes it if only
+    the array has one. Takes `columns` from a data frame by name. Raises `InputError`, which calls
+    the array `name`, for any other shape.
     """
     array = read_array(x, name=name, columns=columns)
     if array.shape[1:] == shape:
         return array
-    if len(shape) == 3 and shape[-1] == 1 and array.shape[1:] == shape[:-1]:
+    if array.ndim > 0 and shape == (*array.shape[1:], 1):
         return array[..., np.newaxis]
+    if len(shape) > 1 and array.shape[1:] == (*shape, 1):
+        return array[..., 0]
     expected = ", ".join(["batch", *map(str, shape)])
     hint = "reshape or resize the data"
     if array.shape == shape or (shape[-1:] == (1,) and array.shape == shape[:-1]):

@@ -54,8 +54,9 @@ class Encoding:
     """Output of the encoder: q(z|x) = N(z_mean, exp(z_log_var)) for each sample.
 
     Attributes:
-        z_mean: means, shape `(batch, latent_dim)`.
-        z_log_var: logarithms of the variances, shape `(batch, latent_dim)`.
+        z_mean: means, shape `(batch, latent_dim)`, or `(batch, *latent_shape)` if the manifest has
+            one.
+        z_log_var: logarithms of the variances, same shape.
     """
 
     z_mean: Float32
@@ -79,7 +80,7 @@ class VAERuntime:
     def __repr__(self) -> str:
         m = self.manifest
         return (
-            f"<VAERuntime {m.name!r}: {m.input.shape} -> {m.latent_dim}, {m.loss.reconstruction}, "
+            f"<VAERuntime {m.name!r}: {m.input.shape} -> {m.latent_shape or m.latent_dim}, {m.loss.reconstruction}, "
             f"{self.precision} on {', '.join(map(short_name, self._sessions.providers))}>"
         )
 
@@ -134,7 +135,8 @@ class VAERuntime:
                 in any order; its other columns are ignored.
 
         Returns:
-            Means and log variances, each of shape `(batch, latent_dim)`.
+            Means and log variances, each of shape `(batch, latent_dim)`, or
+            `(batch, *latent_shape)` if the manifest has one.
 
         Raises:
             InputError: the shape or dtype is wrong, a column is missing, a value is masked, not
@@ -148,10 +150,10 @@ class VAERuntime:
         return Encoding(outputs["z_mean"], outputs["z_log_var"])
 
     def decode(self, z: ArrayLike) -> Float32:
-        """Decode latent vectors.
+        """Decode latent samples.
 
         Args:
-            z: latent vectors, shape `(batch, latent_dim)`.
+            z: latent samples, shape as of `Encoding.z_mean`.
 
         Returns:
             Reconstructions, shape `(batch, *input_shape)`: probabilities for bce, else values.
@@ -159,7 +161,7 @@ class VAERuntime:
         Raises:
             InputError, ProviderError, BundleError: as for `encode`.
         """
-        rows = as_batch(z, (self.manifest.latent_dim,), name="z")
+        rows = as_batch(z, self.manifest.z_shape, name="z")
         outputs = self._run_chunks(
             "decoder", len(rows), _strict(lambda part: {"z": _latent_chunk(rows, part, "z")})
         )
@@ -193,7 +195,7 @@ class VAERuntime:
 
         Args:
             x: samples, as for `encode`.
-            eps: noise, shape `(batch, latent_dim)`. Draw it from N(0, I) for the loss as in
+            eps: noise, shape as of `Encoding.z_mean`. Draw it from N(0, I) for the loss as in
                 training. If it is None, zeros are used: the deterministic z = z_mean.
             strict: raise an `InputError` if a sample cannot be scored, because its values are not
                 finite, out of range or too large for the model. With False its loss and both terms
@@ -208,8 +210,8 @@ class VAERuntime:
             InputError, ProviderError, BundleError: as for `encode`.
         """
         samples = self._as_samples(x)
-        latent_dim = self.manifest.latent_dim
-        noise = None if eps is None else as_batch(eps, (latent_dim,), name="eps")
+        z_shape = self.manifest.z_shape
+        noise = None if eps is None else as_batch(eps, z_shape, name="eps")
         if noise is not None and len(noise) != len(samples):
             raise InputError(
                 f"eps has {len(noise)} rows, x has {len(samples)} samples: give one row for each "
@@ -219,7 +221,7 @@ class VAERuntime:
         def inputs(part: slice) -> dict[str, Array]:
             chunk = self._x_chunk(samples, part, check=strict)
             if noise is None:
-                return {"x": chunk, "eps": np.zeros((len(chunk), latent_dim), np.float32)}
+                return {"x": chunk, "eps": np.zeros((len(chunk), *z_shape), np.float32)}
             return {"x": chunk, "eps": _latent_chunk(noise, part, "eps")}
 
         if strict:
@@ -249,7 +251,7 @@ class VAERuntime:
         """
         if count < 0 or seed < 0:
             raise OptionError(f"count {count} and seed {seed} must be 0 or more")
-        z = np.random.default_rng(seed).standard_normal((count, self.manifest.latent_dim))
+        z = np.random.default_rng(seed).standard_normal((count, *self.manifest.z_shape))
         return self.decode(z.astype(np.float32))
 
     def interpolate(self, first: ArrayLike, last: ArrayLike, steps: int = 10) -> Float32:
@@ -271,7 +273,8 @@ class VAERuntime:
             raise OptionError(f"steps is {steps}, expected 2 or more: both ends are included")
         pair: list[Any] = [first, last]
         ends = np.concatenate([self.encode([x]).z_mean for x in pair])
-        weight = np.linspace(0, 1, steps, dtype=np.float32)[:, np.newaxis]
+        weight = np.linspace(0, 1, steps, dtype=np.float32)
+        weight = weight.reshape(-1, *(1,) * len(self.manifest.z_shape))
         return self.decode((1 - weight) * ends[0] + weight * ends[1])
 
     def verify(

@@ -127,7 +127,8 @@ def evaluate(
             first_losses = losses.mean()
         z = reparameterize(np, code.z_mean, code.z_log_var, eps)
         # log q(z|x) - log p(z); the constants of the two normal densities cancel
-        log_ratio = 0.5 * np.sum(z**2 - eps**2 - code.z_log_var, axis=1, dtype=np.float64)
+        terms = (z**2 - eps**2 - code.z_log_var).reshape(len(z), -1)
+        log_ratio = 0.5 * np.sum(terms, axis=1, dtype=np.float64)
         log_weight = -losses.reconstruction_loss.astype(np.float64) - log_ratio
         previous, largest = largest, np.maximum(largest, log_weight)
         total *= np.exp(previous - largest)

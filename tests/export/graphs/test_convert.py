@@ -41,7 +41,7 @@ def convert_models(preset, shape, spec=None, opset=18, seed=1):
     metadata = {"build_vae.a": "1", "build_vae.b": "2"}
     return {
         name: convert(functions[name], GraphSpec(f"{name}.onnx", opset, *tensors), metadata)
-        for name, tensors in graph_tensors(InputSpec(shape), 3, spec).items()
+        for name, tensors in graph_tensors(InputSpec(shape), (3,), spec).items()
     }
 
 
@@ -172,7 +172,7 @@ for preset in ("conv", "dense"):
         for weight in model.weights:  # tf2onnx drops biases of zero, and trained ones are not zero
             weight.assign(weight + 0.1)
     functions = exported_functions(*models, LossSpec(), InputSpec((9, 7, 3)))
-    for name, tensors in graph_tensors(InputSpec((9, 7, 3)), 3, LossSpec()).items():
+    for name, tensors in graph_tensors(InputSpec((9, 7, 3)), (3,), LossSpec()).items():
         spec = GraphSpec(f"{name}.onnx", 18, *tensors)
         data = convert(functions[name], spec, {"build_vae.b": "1", "build_vae.a": "2"})
         digests[preset, name] = hashlib.sha256(data).hexdigest()
@@ -280,7 +280,7 @@ def test_graphs_that_onnx_runtime_quantized_pass_the_check(exported, tmp_path, q
     from onnxruntime import quantization
 
     path, target = exported("conv", "bce", (9, 7, 3)) / "encoder.onnx", tmp_path / "q.onnx"
-    tensors = graph_tensors(InputSpec((9, 7, 3)), 3, LossSpec())["encoder"]
+    tensors = graph_tensors(InputSpec((9, 7, 3)), (3,), LossSpec())["encoder"]
     spec = GraphSpec("encoder.onnx", 18, *tensors)
     if quantized == "dynamic":
         quantization.quantize_dynamic(path, target)

@@ -189,7 +189,7 @@ def test_samples_of_unknown_size_are_not_rewritten():
 )
 def test_graphs_of_models_are_rewritten_when_they_are_converted(preset, shape, loss, grouped):
     functions = exported_functions(*build_models(preset, shape, 3, (4, 4)), loss, InputSpec(shape))
-    for name, tensors in graph_tensors(InputSpec(shape), 3, loss).items():
+    for name, tensors in graph_tensors(InputSpec(shape), (3,), loss).items():
         data = convert(functions[name], GraphSpec(f"{name}.onnx", 18, *tensors), {})
         found = operators(onnx.load_from_string(data))
         assert ("ReduceProd" in found) == (grouped and name == "loss")

@@ -288,7 +288,7 @@ def test_a_digest_is_64_hexadecimal_digits(digest):
 
 
 def test_graph_tensors_of_vectors_and_mse():
-    tensors = graph_tensors(InputSpec((12,)), 4, LossSpec("mse"))
+    tensors = graph_tensors(InputSpec((12,)), (4,), LossSpec("mse"))
     found = {
         name: [[(tensor.name, tensor.shape) for tensor in side] for side in sides]
         for name, sides in tensors.items()
