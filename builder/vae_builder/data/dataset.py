@@ -192,7 +192,9 @@ class Dataset:
         present = shape == (*self.input_shape, 1)
         if not present and not (self.channel_added and self.input_shape == (*shape, 1)):
             return self
-        splits = {split: _with_channel_axis(x, present) for split, x in self._splits.items()}
+        splits: dict[str, Any] = {
+            split: _with_channel_axis(x, present) for split, x in self._splits.items()
+        }
         return replace(self, **splits, channel_added=False)
 
     @property

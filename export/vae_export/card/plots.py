@@ -103,7 +103,11 @@ def draw_kl(kl: Sequence[float], active: NDArray[np.bool_], path: Path) -> None:
             if at.size:
                 # The edge keeps a bar of height 0 visible.
                 bars = values[order][at]
-                legend = {"color": color, "ec": color, "label": f"{len(at)} {label}"}
+                legend: dict[str, Any] = {
+                    "color": color,
+                    "ec": color,
+                    "label": f"{len(at)} {label}",
+                }
                 if len(values) <= MAX_BARS:
                     axes.bar(at, bars, 0.72, **legend)
                 else:

@@ -78,10 +78,10 @@ class VAERuntime:
         self._batch_size = batch_size
 
     def __repr__(self) -> str:
-        m = self.manifest
+        m, providers = self.manifest, ", ".join(map(short_name, self._sessions.providers))
         return (
-            f"<VAERuntime {m.name!r}: {m.input.shape} -> {m.latent_shape or m.latent_dim}, {m.loss.reconstruction}, "
-            f"{self.precision} on {', '.join(map(short_name, self._sessions.providers))}>"
+            f"<VAERuntime {m.name!r}: {m.input.shape} -> {m.latent_shape or m.latent_dim}, "
+            f"{m.loss.reconstruction}, {self.precision} on {providers}>"
         )
 
     def __copy__(self) -> VAERuntime:

@@ -34,6 +34,68 @@ def test_images_get_a_channel_axis_but_vectors_do_not(shape, input_shape):
 
 
 @pytest.mark.parametrize(
+    ("layout", "shape", "input_shape"),
+    [
+        ("vectors", (9, 5), (5,)),
+        ("series", (9, 5), (5, 1)),
+        ("series", (9, 5, 3), (5, 3)),
+        ("images", (9, 5, 3), (5, 3, 1)),
+        ("volumes", (9, 5, 3, 7), (5, 3, 7, 1)),
+        ("volumes", (9, 1, 28, 28), (1, 28, 28, 1)),
+        ("volumes", (9, 5, 3, 7, 2), (5, 3, 7, 2)),
+        (None, (9, 5, 3, 7, 2), (5, 3, 7, 2)),
+        (None, (9, 2, 5, 3, 7, 2), (2, 5, 3, 7, 2)),
+    ],
+)
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_layout_says_what_samples_are(layout, shape, input_shape, mapped, tmp_path):
+    x = np.random.default_rng(0).random(shape, dtype=np.float32)
+    if mapped:
+        np.save(tmp_path / "x.npy", x)
+        x = np.load(tmp_path / "x.npy", mmap_mode="r")
+    dataset = Dataset.from_arrays("x", x[:5], validation=x[5:7], test=x[7:], layout=layout)
+    assert dataset.input_shape == dataset.test.shape[1:] == input_shape
+    np.testing.assert_array_equal(np.asarray(dataset.test).ravel(), x[7:].ravel())
+    assert not dataset.channel_added
+
+
+@pytest.mark.parametrize(
+    ("layout", "shape", "expected"),
+    [
+        ("vectors", (9, 5, 3), "(n, d): reshape"),
+        ("series", (9, 5, 3, 1), "(n, steps) or (n, steps, channels): reshape"),
+        ("images", (9, 5), "(n, height, width) or (n, height, width, channels): reshape"),
+        ("volumes", (9, 5, 3), "(n, depth, height, width) or (n, depth, height, width, channels)"),
+    ],
+)
+def test_shapes_of_another_layout_are_refused(layout, shape, expected):
+    with pytest.raises(InputError, match="choose another --layout") as caught:
+        Dataset.from_arrays("x", np.zeros(shape), layout=layout)
+    assert f"x: samples have shape {shape}, expected {expected}" in str(caught.value)
+
+
+def test_an_unknown_layout_is_refused():
+    with pytest.raises(OptionError, match="layout is 'rows', expected one of vectors, series"):
+        Dataset.from_arrays("x", np.zeros((9, 5)), layout="rows")
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_model_decides_about_a_channel_axis_of_one(mapped, tmp_path):
+    x = np.random.default_rng(0).random((9, 5, 3), dtype=np.float32)
+    if mapped:
+        np.save(tmp_path / "x.npy", x)
+        x = np.load(tmp_path / "x.npy", mmap_mode="r")
+    dataset = Dataset.from_arrays("x", x, validation=x, test=x)
+    assert dataset.channel_added and dataset.input_shape == (5, 3, 1)
+    series = dataset.in_shape((5, 3))
+    np.testing.assert_array_equal(np.asarray(series.train), x)
+    np.testing.assert_array_equal(np.asarray(series.in_shape((5, 3, 1)).test), x[..., None])
+    assert dataset.in_shape((5, 3, 1)) is dataset.in_shape((15,)) is dataset
+    asked = Dataset.from_arrays("x", x, layout="images")
+    assert asked.in_shape((5, 3)) is asked  # the axis was asked for
+
+
+@pytest.mark.parametrize(
     ("dtype", "kept"),
     [
         ("u1", "uint8"),
@@ -187,7 +249,6 @@ def test_integers_other_than_uint8_keep_their_values():
     ("shape", "message"),
     [
         ((6,), "give samples, not labels"),
-        ((2, 2, 2, 2, 2), "reshape the data"),
         ((0, 4), "is empty"),
         ((4, 0, 3), "is empty"),
         ((4, 1, 28, 28), r"channels first.*np\.moveaxis\(x, 1, -1\)"),

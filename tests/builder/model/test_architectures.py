@@ -33,6 +33,17 @@ def test_shapes(preset, hidden, shape):
     assert output.dtype == "float32"
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (13, 2), (8, 1), (1, 1, 1, 1), (6, 7, 5, 2)])
+@pytest.mark.parametrize("preset", ["dense", "conv"])
+def test_series_and_volumes(preset, shape):
+    encoder, decoder = build_models(preset, shape, 5, (3, 2))
+    code = encoder(np.random.default_rng(0).random((2, *shape), dtype=np.float32))
+    assert tuple(code["z_log_var"].shape) == (2, 5)
+    assert tuple(decoder(code["z_mean"]).shape) == (2, *shape)
+    ranks = {len(w.shape) for w in encoder.weights} - {1, 2}
+    assert ranks == ({len(shape) + 1} if preset == "conv" else set())
+
+
 @pytest.mark.parametrize("size", [1, 6])
 def test_dense_takes_vectors(size):
     encoder, decoder = build_models("dense", (size,), 2, (4,))
@@ -142,8 +153,9 @@ def test_global_random_state_is_neither_read_nor_changed(preset):
         (("dense", (8, 8, 1), 2, (4, 0)), "hidden is (4, 0), expected sizes of 1 or more"),
         (
             ("conv", (8,), 2),
-            "preset conv needs images (height, width, channels), the data has samples of shape "
-            "(8,): use preset dense",
+            "preset conv takes series (steps, channels), images (height, width, channels) and "
+            "volumes (depth, height, width, channels), the data has samples of shape (8,): use "
+            "preset dense, or --layout series if vectors are series",
         ),
     ],
 )

@@ -274,7 +274,7 @@ def test_data_out_of_range_names_the_split_and_the_sample(split, number):
 
 
 def test_presets_that_do_not_fit_or_do_not_exist_are_refused():
-    with pytest.raises(OptionError, match="preset conv needs images"):
+    with pytest.raises(OptionError, match="preset conv takes series"):
         train(Dataset.from_arrays("x", np.zeros((9, 4))), TrainConfig(preset="conv"))
     with pytest.raises(OptionError, match="preset 'nope' is unknown"):
         train(dataset(), TrainConfig(preset="nope"))

@@ -101,6 +101,14 @@ def test_the_channel_axis_is_optional_for_one_channel():
     np.testing.assert_array_equal(batch[..., 0], x)
 
 
+@pytest.mark.parametrize("shape", [(1,), (7, 1), (4, 3, 1), (2, 4, 3, 1), (2, 2, 4, 3, 1)])
+def test_the_channel_axis_is_optional_for_any_number_of_axes(shape):
+    x = np.arange(2 * np.prod(shape)).reshape(2, *shape[:-1])
+    np.testing.assert_array_equal(as_batch(x, shape)[..., 0], x)
+    if len(shape) > 2:  # and so is not to have one
+        assert as_batch(x[..., np.newaxis], shape[:-1]).shape == x.shape
+
+
 def test_lists_are_converted():
     assert as_batch([[1, 2], [3, 4]], (2,)).tolist() == [[1, 2], [3, 4]]
 
