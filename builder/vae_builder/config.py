@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from vae_runtime.errors import OptionError
 from vae_runtime.loss import LossSpec
 
-Variance = Literal["fixed", "optimal", "learned"]
+Variance = Literal["fixed", "optimal", "learned", "decoder"]
 """How training finds the variance of the Gaussian likelihood."""
 
 Schedule = Literal["cosine", "constant"]
@@ -81,8 +81,9 @@ class TrainConfig:
         patience: epochs without a better validation loss after which training stops and keeps the
             best weights. None to train all epochs and keep the last weights.
         variance: variance of the gaussian loss: `fixed` at `loss.variance`; `optimal`, the mean
-            squared error of each batch; or `learned` like a weight. Defaults to `optimal` with the
-            gaussian loss and to None, the only valid value, with other losses.
+            squared error of each batch; `learned` like a weight; or `decoder`, which gives the log
+            variance of each element beside its mean. Defaults to `optimal` with the gaussian loss
+            and to None, the only valid value, with other losses.
         standardize: train on (x - mean) / scale, with the mean and the standard deviation of each
             column or channel of the training samples.
     """
@@ -124,7 +125,17 @@ class TrainConfig:
             value = getattr(self, name)
             if value not in choices and (name, value) != ("variance", None):
                 raise OptionError(f"{name} is {value!r}, expected one of {', '.join(choices)}")
-        if self.variance and self.loss.variance is None:
+        if self.loss.has_two_heads and self.variance is None:
+            object.__setattr__(self, "variance", "decoder")
+        if self.variance == "decoder" and self.loss.reconstruction == "gaussian":
+            heads = LossSpec("gaussian", self.loss.kl_weight, decoder="mean_log_var")
+            object.__setattr__(self, "loss", heads)
+        elif self.variance and self.loss.has_two_heads:
+            raise OptionError(
+                f"variance is {self.variance!r}, the loss has decoder 'mean_log_var', which gives "
+                "its own: leave one of the two out"
+            )
+        elif self.variance and self.loss.variance is None:
             raise OptionError(
                 f"variance is {self.variance!r} with the {self.loss.reconstruction} loss, which "
                 "has none: leave it out, or use the gaussian loss"

@@ -31,6 +31,7 @@ def export_models(
     *,
     loss: LossSpec | None = None,
     scale: Scale | None = None,
+    decoder_scale: Scale | None = None,
     standardization: Standardization | None = None,
     **options: Unpack[ExportOptions],
 ) -> Exported:
@@ -47,6 +48,8 @@ def export_models(
         loss: the loss; by default bce with kl_weight 1.
         scale: what the encoder's second output is: `log_var`, `log_std`, `std` or `var`. The
             graphs convert it to z_log_var. By default it is found as in `vae_export.adopt`.
+        decoder_scale: what the second head of a decoder is that gives mean and log variance of
+            each element, if it is no log variance.
         standardization: standardization of the samples in training, if there was one. The exported
             graphs then apply it. `Dataset.standardization()` computes the usual one.
         **options: see `vae_export.ExportOptions`.
@@ -66,7 +69,14 @@ def export_models(
     dataset = dataset.in_shape(_sample_shape(models[0]) or dataset.input_shape)
     samples = to_scaled_float32(np.asarray(dataset.train[:PROBES]))
     samples = standardize(np, standardization, samples)
-    adopted = adopt(*models, loss, dataset.input_shape, scale=scale, samples=samples)
+    adopted = adopt(
+        *models,
+        loss,
+        dataset.input_shape,
+        scale=scale,
+        decoder_scale=decoder_scale,
+        samples=samples,
+    )
     return export(
         adopted.encoder,
         adopted.decoder,

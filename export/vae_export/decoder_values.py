@@ -64,6 +64,7 @@ def check_decoder_values(
     x = to_scaled_float32(reference["x"][given])
     x = standardize(np, input_spec.standardization, x).astype(np.float64)
     outputs = _decode(decoder, reference["z_mean"])
+    swapped = _decode(decoder, reference["z_mean"], "log_var") if loss.has_two_heads else None
     prior = _prior(decoder, math.prod(input_spec.shape))
     tried = {
         "at the reference samples": outputs,
@@ -84,7 +85,12 @@ def check_decoder_values(
             "sigmoid: use the mse loss if the model was trained with it, or state "
             'LossSpec("bce", decoder="probabilities") (--keep-sigmoid) if they are probabilities'
         )
-    if loss.decoder == "values":
+    if swapped is not None and _explained(x, swapped[given]) > max(MIN_EXPLAINED, as_they_are):
+        raise ExportError(
+            "the decoder's heads are swapped: the log variance explains the reference samples, and "
+            "the mean does not, expected the mean first: return them in the order mean, log_var"
+        )
+    if loss.decoder in ("values", "mean_log_var"):
         if through_sigmoid > max(MIN_EXPLAINED, as_they_are):
             raise ExportError(
                 "the decoder's outputs are logits: through a sigmoid they explain "
@@ -95,8 +101,11 @@ def check_decoder_values(
         _warn_if_out_of_reach(decoder, x)
 
 
-def _decode(decoder: keras.Model, z: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.asarray(decoder(z, training=False), np.float64)
+def _decode(
+    decoder: keras.Model, z: NDArray[np.float32], head: str = "mean"
+) -> NDArray[np.float64]:
+    output = decoder(z, training=False)
+    return np.asarray(output[head] if isinstance(output, dict) else output, np.float64)
 
 
 def _prior(decoder: keras.Model, elements: int) -> NDArray[np.float32]:
@@ -135,6 +144,8 @@ def _sigmoid(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _warn_if_out_of_reach(decoder: keras.Model, x: Any) -> None:
+    if isinstance(decoder.output, dict):
+        decoder = keras.Model(decoder.inputs, decoder.output["mean"])
     last = last_operator(decoder)
     low, high = BOUNDS.get(last, (-math.inf, math.inf))
     share = float(np.mean((x < low) | (x > high)))

@@ -21,7 +21,7 @@ from vae_export.graphs.functions import model_input
 from vae_export.saved_models import read_saved_model
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import InputSpec
-from vae_runtime.bundle.manifest import decoder_outputs
+from vae_runtime.bundle.manifest import loss_input
 from vae_runtime.data.inputs import to_scaled_float32
 from vae_runtime.data.standardization import restore
 from vae_runtime.errors import BundleError, ExportError
@@ -76,7 +76,7 @@ def reference_values(
     z_mean, z_log_var = code["z_mean"], code["z_log_var"]
     z = reparameterize(keras.ops, z_mean, z_log_var, tf.constant(eps))
     decoded = decode(z=z)
-    output = decoded[decoder_outputs(input_spec, loss)[0]]
+    output = loss_input(input_spec, loss, decoded)
     seen = model_input(input_spec, tf.constant(x))
     values: dict[str, Any] = {
         "eps": eps,

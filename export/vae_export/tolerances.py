@@ -19,6 +19,11 @@ MAX_WIDENING_OF_PROBABILITIES = 1000
 """The same for losses of probabilities: 1 - p has few digits if the float32 p is close to 1."""
 
 
+MAX_WIDENING_OF_TWO_HEADS = 100
+"""The same for losses with a variance of each element: exp(-log_var) multiplies the rounding of
+log_var, by 10 or more."""
+
+
 def failure_message(report: VerifyReport, loss: LossSpec) -> str:
     """Say which output of a failed report is worst, and the probable cause."""
     worst = max(report.differences, key=lambda d: d.of_tolerance)
@@ -46,9 +51,12 @@ def widened_tolerances(report: VerifyReport, loss: LossSpec) -> Tolerances:
         # Rounded for the reader, and so that a product of factors does not exceed its bound.
         return float(f"{tolerance * factor:.3g}")
 
-    of_probabilities = loss.decoder == "probabilities"
+    largest = {
+        "probabilities": MAX_WIDENING_OF_PROBABILITIES,
+        "mean_log_var": MAX_WIDENING_OF_TWO_HEADS,
+    }
     tensors = factor(False, MAX_WIDENING)
-    losses = factor(True, MAX_WIDENING_OF_PROBABILITIES if of_probabilities else MAX_WIDENING)
+    losses = factor(True, largest.get(loss.decoder, MAX_WIDENING))
     return Tolerances(
         tensor_atol=widened(TOLERANCES.tensor_atol, tensors),
         tensor_rtol=widened(TOLERANCES.tensor_rtol, tensors),

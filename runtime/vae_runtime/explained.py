@@ -6,6 +6,11 @@
 that of every sample's own values. For mse and gaussian, `left` is the share of the variance that
 the model does not explain. For bce it is the share of the KL divergence between the values and the
 predictions, since the bce of grey values has their entropy as its floor.
+
+A decoder that gives the variance of each element has no floor: the likelihood of a perfect
+reconstruction is unbounded. There `mean_sample` is the loss of one normal distribution for each
+element, with the mean sample and the variance of the samples (at least exp(-MAX_LOG_VAR), as in
+the decoders of the presets), and `perfect` is None.
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_runtime.data.standardization import Standardization
-from vae_runtime.loss import LossSpec, bce_of_probabilities, gaussian
+from vae_runtime.loss import MAX_LOG_VAR, LossSpec, bce_of_probabilities, gaussian
 
 MAX_LEFT = 0.9
 """Share left above which a model explains next to nothing."""
@@ -31,16 +36,21 @@ class Explained:
     Attributes:
         model: of the model, with one z drawn for each sample.
         mean_sample: of one mean sample.
-        perfect: of every sample itself.
+        perfect: of every sample itself; None if it is unbounded.
     """
 
     model: float
     mean_sample: float
-    perfect: float
+    perfect: float | None
 
     @property
     def left(self) -> float | None:
-        """Share that the model leaves unexplained; None if all samples equal the mean sample."""
+        """Share that the model leaves unexplained.
+
+        None if all samples equal the mean sample, or if the loss has no floor.
+        """
+        if self.perfect is None:
+            return None
         spread = self.mean_sample - self.perfect
         return (self.model - self.perfect) / spread if spread > 0 else None
 
@@ -51,6 +61,11 @@ class Explained:
             loss: the loss of the model.
             mean: what the mean sample is, such as "the training mean".
         """
+        if self.perfect is None:
+            return (
+                f"reconstruction loss {self.model:.2f}; a normal distribution for each element "
+                f"around {mean} gives {self.mean_sample:.2f}"
+            )
         if self.left is None:
             return None
         if loss.reconstruction == "bce":
@@ -62,6 +77,12 @@ class Explained:
 
     def warning(self) -> str | None:
         """Return a warning if the model explains next to nothing, else None."""
+        if self.perfect is None and self.model >= self.mean_sample:
+            return (
+                "the model explains nothing: a normal distribution for each element gives a lower "
+                "reconstruction loss: give more epochs or a lower kl_weight, unless the data is "
+                "noise"
+            )
         if self.left is None or self.left <= MAX_LEFT:
             return None
         return (
@@ -84,6 +105,8 @@ def measure_explained(
     """
     center = mean.reshape(1, -1)
     scale = 1.0 if standardization is None else standardization.constants(mean.shape)[1]
+    if loss.has_two_heads:
+        return Explained(model, _element_normals(parts, center, scale), None)
     count, sums = 0, np.zeros(2)
     for part in parts:
         x = part.reshape(len(part), -1).astype(np.float64)
@@ -95,6 +118,21 @@ def measure_explained(
             losses = [gaussian(np, error, x.shape[1], loss.variance) for error in losses]
         count, sums = count + len(x), sums + np.sum(losses, axis=1)
     return Explained(model, *map(float, sums / max(count, 1)))
+
+
+def _element_normals(
+    parts: Iterable[NDArray[np.float32]],
+    center: NDArray[np.float64],
+    scale: float | NDArray[np.float32],
+) -> float:
+    """Return the mean loss of samples under N(center, their variance), element by element."""
+    count, squares = 0, np.zeros(center.size)
+    for part in parts:
+        deviation = (part.reshape(len(part), -1) - center) / scale
+        count, squares = count + len(part), squares + np.square(deviation).sum(axis=0)
+    found = squares / max(count, 1)
+    variance = np.maximum(found, math.exp(-MAX_LOG_VAR))
+    return float(np.sum(np.log(2 * math.pi * variance) + found / variance) / 2)
 
 
 def mean_sample(parts: Iterable[NDArray[np.float32]]) -> NDArray[np.float64]:

@@ -7,11 +7,13 @@ For a sample x of D elements, encoder outputs `z_mean` and `z_log_var` of length
     bce of probabilities       sum over D of  -x * log(p) - (1 - x) * log(1 - p)
     reconstruction_loss, mse   sum over D of  (x - r)^2
     the same, gaussian         sum over D of  (x - r)^2 / (2 v) + log(2 pi v) / 2
+    gaussian of mean, log_var  sum over D of  ((x - r)^2 / exp(s) + s + log(2 pi)) / 2
     kl_loss                    -1/2 * sum over L of  1 + z_log_var - z_mean^2 - exp(z_log_var)
     loss                       reconstruction_loss + kl_weight * kl_loss
 
 with l the logits of the decoder, r its output, p its output clipped to [1e-7, 1 - 1e-7], and v the
-variance of the Gaussian likelihood, one number for all elements. The loss of a sample is the *sum*
+variance of the Gaussian likelihood, one number for all elements. A decoder with two heads gives r
+and s, mean and log variance of each element. The loss of a sample is the *sum*
 over its elements and latent dimensions. The loss of a data set is the *mean* over its samples. bce,
 gaussian and kl_loss are in nats; mse is in squared units of the data. gaussian uses a density, so
 it may be negative.
@@ -29,13 +31,14 @@ same lines are run by NumPy, trained by TensorFlow and traced into the ONNX grap
 
 Sources: Kingma and Welling, Auto-Encoding Variational Bayes (2014), appendix B for the KL term;
 Rybkin, Daniilidis and Levine, Simple and Effective VAE Training with Calibrated Decoders (2021),
-for the Gaussian likelihood with one variance.
+for the Gaussian likelihood with one variance; An and Cho, Variational Autoencoder based Anomaly
+Detection using Reconstruction Probability (2015), for that with a variance of each element.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
@@ -49,17 +52,24 @@ from vae_runtime.files.strict_json import meta
 T = TypeVar("T")
 
 Reconstruction = Literal["bce", "mse", "gaussian"]
-Decoder = Literal["logits", "probabilities", "values"]
+Decoder = Literal["logits", "probabilities", "values", "mean_log_var"]
 
 ALLOWED_DECODERS: dict[Reconstruction, tuple[Decoder, ...]] = {
     "bce": ("logits", "probabilities"),
     "mse": ("values",),
-    "gaussian": ("values",),
+    "gaussian": ("values", "mean_log_var"),
 }
 """Decoder outputs that each reconstruction loss accepts; the first one is the default."""
 
 MIN_VARIANCE, MAX_VARIANCE = 1e-6, 1e6
 """Bounds of the Gaussian variance. Outside them the loss has no correct digits in float32."""
+
+MAX_LOG_VAR = 10.0
+"""Largest log variance of an element that a preset's decoder gives, and minus the smallest.
+
+Standard deviations go from 0.0067 to 148. An element that never varies would drive the loss to
+minus infinity.
+"""
 
 CLIP_EPSILON = 1e-7
 """Smallest distance of a clipped probability from 0 and from 1, the same as in Keras."""
@@ -110,11 +120,14 @@ class LossSpec:
     samples: Annotated[Literal["mean"], meta("reduction over the samples of a data set")] = "mean"
     decoder: Annotated[
         Decoder,
-        meta("output of the decoder; bce: logits or probabilities, mse, gaussian: values"),
+        meta(
+            "output of the decoder; bce: logits or probabilities, mse: values, gaussian: values or "
+            "mean_log_var, mean and log variance of each element"
+        ),
     ] = None  # type: ignore[assignment]  # default set below
     variance: Annotated[
         Annotated[float, meta(ge=MIN_VARIANCE, le=MAX_VARIANCE)] | None,
-        meta("variance of the gaussian likelihood, one for all elements; null: other loss"),
+        meta("variance of the gaussian likelihood, one for all elements; null: there is none"),
     ] = None
 
     def __post_init__(self) -> None:
@@ -133,7 +146,7 @@ class LossSpec:
             raise OptionError(f"kl_weight is {self.kl_weight}, expected 0 or more")
         if self.decoder is None:
             object.__setattr__(self, "decoder", ALLOWED_DECODERS[self.reconstruction][0])
-        if self.reconstruction == "gaussian" and self.variance is None:
+        if self.reconstruction == "gaussian" and self.variance is None and not self.has_two_heads:
             object.__setattr__(self, "variance", 1.0)
         if self.variance is not None and not MIN_VARIANCE <= self.variance <= MAX_VARIANCE:
             raise OptionError(
@@ -149,6 +162,8 @@ class LossSpec:
             )
         if self.variance is not None and self.reconstruction != "gaussian":
             yield f"variance is {self.variance}, the {self.reconstruction} loss has none"
+        if self.variance is not None and self.has_two_heads:
+            yield f"variance is {self.variance}, the decoder gives its own"
 
     def check(self) -> None:
         """Check that no two fields contradict each other.
@@ -158,6 +173,11 @@ class LossSpec:
         """
         for fault in self.faults():
             raise OptionError(f"{fault}: leave one of the two out")
+
+    @property
+    def has_two_heads(self) -> bool:
+        """Whether the decoder gives mean and log variance of each element."""
+        return self.decoder == "mean_log_var"
 
     @property
     def value_range(self) -> tuple[float, float] | None:
@@ -242,6 +262,23 @@ def gaussian(xp: Any, squared_error: Any, elements: int, variance: Any) -> Any:
     return squared_error / (2.0 * variance) + 0.5 * elements * xp.log(2.0 * math.pi * variance)
 
 
+def normal(xp: Any, x: Any, mean: Any, log_var: Any) -> Any:
+    """Return the negative log-likelihood of N(mean, exp(log_var)), summed over the elements.
+
+    Args:
+        xp: array namespace, `numpy` or `keras.ops`.
+        x: samples, shape `(batch, D)`.
+        mean: means of the elements, shape `(batch, D)`.
+        log_var: logarithms of their variances, shape `(batch, D)`.
+
+    Returns:
+        Nats per sample, shape `(batch,)`, negative if the density is above 1.
+    """
+    terms = xp.square(x - mean) * xp.exp(-log_var) + log_var
+    constant = 0.5 * int(x.shape[1]) * math.log(2.0 * math.pi)
+    return 0.5 * _sum_elements(xp, terms) + constant
+
+
 def kl_terms(xp: Any, z_mean: Any, z_log_var: Any) -> Any:
     """Return the KL divergence from N(0, 1) per latent dimension, in nats; all of one shape."""
     return -0.5 * (1.0 + z_log_var - xp.square(z_mean) - xp.exp(z_log_var))
@@ -275,7 +312,8 @@ def losses(
         xp: array namespace, `numpy` or `keras.ops`.
         spec: specification of the loss.
         x: samples, shape `(batch, *input_shape)`.
-        output: decoder output, of the kind `spec.decoder`, same shape as `x`.
+        output: decoder output, of the kind `spec.decoder`, same shape as `x`; for `mean_log_var`
+            two of them, by the names `mean` and `log_var`.
         z_mean: means, shape `(batch, L)` or with more axes, such as `(batch, 8, 8, 4)`.
         z_log_var: logarithms of the variances, same shape.
 
@@ -287,11 +325,17 @@ def losses(
     if len(z_mean.shape) > 2:
         latent_dim = int(np.prod(z_mean.shape[1:]))
         z_mean, z_log_var = (xp.reshape(a, (-1, latent_dim)) for a in (z_mean, z_log_var))
-    flat_x, flat_output = (xp.reshape(a, (-1, elements)) for a in (x, output))
-    by_decoder = {"logits": bce, "probabilities": bce_of_probabilities, "values": mse}
-    reconstruction_loss = by_decoder[spec.decoder](xp, flat_x, flat_output)
-    if spec.reconstruction == "gaussian":
-        variance = np.float32(spec.variance or 1.0)
+    outputs = (output["mean"], output["log_var"]) if spec.has_two_heads else (output,)
+    flat_x, *flat_outputs = (xp.reshape(a, (-1, elements)) for a in (x, *outputs))
+    by_decoder: dict[str, Callable[..., Any]] = {
+        "logits": bce,
+        "probabilities": bce_of_probabilities,
+        "values": mse,
+        "mean_log_var": normal,
+    }
+    reconstruction_loss = by_decoder[spec.decoder](xp, flat_x, *flat_outputs)
+    if spec.variance is not None:
+        variance = np.float32(spec.variance)
         reconstruction_loss = gaussian(xp, reconstruction_loss, elements, variance)
     kl_loss = kl(xp, z_mean, z_log_var)
     return Losses(reconstruction_loss, kl_loss, reconstruction_loss + spec.kl_weight * kl_loss)
@@ -300,7 +344,7 @@ def losses(
 def numpy_losses(
     spec: LossSpec,
     x: NDArray[np.floating[Any]],
-    output: NDArray[np.floating[Any]],
+    output: Any,
     z_mean: NDArray[np.floating[Any]],
     z_log_var: NDArray[np.floating[Any]],
 ) -> Losses[NDArray[np.floating[Any]]]:

@@ -22,7 +22,7 @@ import tensorflow as tf
 from vae_runtime.benchmark.cold_start import peak_resident_bytes
 from vae_runtime.benchmark.timing import random_samples, timed_calls
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.manifest import decoder_outputs
+from vae_runtime.bundle.manifest import loss_input
 from vae_runtime.data.standardization import standardize
 from vae_runtime.loss import losses
 
@@ -53,7 +53,7 @@ def scorer(bundle: Bundle) -> Any:
         # Signatures do not keep their variables alive. Looking them up here keeps the models.
         encode, decode = (model.signatures["serving_default"] for model in models)
         code = encode(x=x)
-        output = decode(z=code["z_mean"])[decoder_outputs(sample, loss)[0]]
+        output = loss_input(sample, loss, decode(z=code["z_mean"]))
         floats = tf.cast(x, tf.float32) / (255.0 if sample.dtype == "uint8" else 1.0)
         target = standardize(NAMESPACE, sample.standardization, floats)
         return tuple(losses(NAMESPACE, loss, target, output, code["z_mean"], code["z_log_var"]))

@@ -75,7 +75,10 @@ def data_source(options: dict[str, Any]) -> Source:
 def loss_spec(options: dict[str, Any]) -> LossSpec:
     """Return the loss of parsed options."""
     variance = options["variance"] if isinstance(options["variance"], float) else None
-    return LossSpec(options["reconstruction"] or "bce", options["kl_weight"], variance=variance)
+    given, kl_weight = options["reconstruction"], options["kl_weight"]
+    if options["variance"] == "decoder":
+        return LossSpec(given or "gaussian", kl_weight, decoder="mean_log_var")
+    return LossSpec(given or "bce", kl_weight, variance=variance)
 
 
 def print_result(trained: Trained) -> None:

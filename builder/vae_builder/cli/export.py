@@ -58,6 +58,11 @@ SCALES = ("log_var", "log_std", "std", "var")
     help="Second output of --encoder: log variance, log standard deviation, standard deviation or "
     "variance [default: log_var, unless a sampled z, a name or the last layer shows another].",
 )
+@click.option(
+    "--decoder-scale",
+    type=click.Choice(SCALES),
+    help="The same of the second head of --decoder, if it gives mean and variance of each element.",
+)
 @data_options
 @model_options
 @click.option(
@@ -96,6 +101,7 @@ def export_command(
     decoder: Path | None,
     keep_sigmoid: bool,
     scale: Scale | None,
+    decoder_scale: Scale | None,
     input_dtype: str,
     precisions: tuple[str, ...],
     allow_drift: tuple[str, ...],
@@ -125,8 +131,9 @@ def export_command(
             )
     if keep_sigmoid and not (encoder and decoder and options["reconstruction"] in (None, "bce")):
         raise OptionError("--keep-sigmoid needs --encoder, --decoder and --loss bce: leave it out")
-    if scale and not (encoder and decoder):
-        raise OptionError("--scale needs --encoder and --decoder: leave it out")
+    for flag, given in (("--scale", scale), ("--decoder-scale", decoder_scale)):
+        if given and not (encoder and decoder):
+            raise OptionError(f"{flag} needs --encoder and --decoder: leave it out")
     if encoder or decoder:
         _check_own_models(ctx, options, encoder, decoder)
     import_tensorflow()
@@ -166,6 +173,7 @@ def export_command(
                 output,
                 loss=loss,
                 scale=scale,
+                decoder_scale=decoder_scale,
                 standardization=standardization,
             )
     with step_progress("exporting", quiet) as on_step:
@@ -209,10 +217,11 @@ def _check_own_models(
     own = (*READ_OPTIONS, *LOSS_OPTIONS, "standardize")
     training = [name for name in options if name not in own]
     refuse_options(ctx, training, "--encoder and --decoder: the models were trained already")
-    if options["reconstruction"] == "gaussian" and not isinstance(options["variance"], float):
+    known = isinstance(options["variance"], float) or options["variance"] == "decoder"
+    if options["reconstruction"] == "gaussian" and not known:
         raise OptionError(
-            f"--variance is {options['variance'] or 'left out'}, expected a number with --encoder "
-            "and --decoder: give the one that the models were trained with"
+            f"--variance is {options['variance'] or 'left out'}, expected a number or decoder with "
+            "--encoder and --decoder: give the one that the models were trained with"
         )
     if not is_given(ctx, "data"):
         raise OptionError(

@@ -21,13 +21,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _variance(_: click.Context, __: click.Parameter, value: str | None) -> Any:
-    """Parse `optimal`, `learned`, or a number."""
-    if value in (None, "optimal", "learned"):
+    """Parse `optimal`, `learned`, `decoder`, or a number."""
+    if value in (None, "optimal", "learned", "decoder"):
         return value
     try:
         return float(str(value))
     except ValueError:
-        raise click.BadParameter(f"{value!r} is not optimal, learned or a number") from None
+        raise click.BadParameter(
+            f"{value!r} is not optimal, learned, decoder or a number"
+        ) from None
 
 
 def column_names(_: click.Context, __: click.Parameter, value: str | None) -> Any:
@@ -121,8 +123,9 @@ model_options = combined(
     click.option(
         "--variance",
         callback=_variance,
-        metavar="optimal|learned|NUMBER",
-        help="Variance of the gaussian loss: found in training, or fixed [default: optimal].",
+        metavar="optimal|learned|decoder|NUMBER",
+        help="Variance of the gaussian loss: found in training, given by the decoder for each "
+        "element, or fixed [default: optimal].",
     ),
     click.option(
         "--standardize",

@@ -7,7 +7,8 @@
 
 The encoder takes `x`, shape `(batch, *input_shape)`, and returns a dict of `z_mean` and
 `z_log_var`, shape `(batch, latent_dim)`. The decoder takes `z` and returns one tensor of shape
-`(batch, *input_shape)`: logits for the bce loss, the reconstruction for the others.
+`(batch, *input_shape)`: logits for the bce loss, the reconstruction for the others. With two heads
+it returns a dict of `mean` and `log_var`, each of this shape.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from keras import layers
 
 from vae_builder.config import DEFAULT_OF_PRESET, TrainConfig
 from vae_runtime.errors import OptionError
+from vae_runtime.loss import MAX_LOG_VAR
 
 CONVOLUTION: dict[str, Any] = {"kernel_size": 4, "strides": 2, "padding": "same"}
 CONVOLUTIONS: dict[int, tuple[Any, Any]] = {
@@ -40,6 +42,7 @@ def build_models(
     hidden: Sequence[int] | None = None,
     *,
     seed: int = 0,
+    two_heads: bool = False,
 ) -> tuple[keras.Model, keras.Model]:
     """Build an encoder and a decoder.
 
@@ -50,6 +53,8 @@ def build_models(
         hidden: units of each dense layer, or filters of each convolution, of the encoder; the
             decoder has them in reverse. By default those of the preset.
         seed: seed of the weights. No global random state is read or changed.
+        two_heads: let the decoder give mean and log variance of each element. The log variance is
+            bounded by `vae_runtime.loss.MAX_LOG_VAR`.
 
     Returns:
         The encoder and the decoder.
@@ -60,11 +65,15 @@ def build_models(
     sizes = DEFAULT_OF_PRESET if hidden is None else tuple(hidden)
     sizes = TrainConfig(preset, sizes, latent_dim).hidden
     seeds = (int(s) for s in np.random.SeedSequence(seed).generate_state(4 * len(sizes) + 8))
-    return BUILDERS[preset](tuple(input_shape), latent_dim, sizes, seeds)
+    return BUILDERS[preset](tuple(input_shape), latent_dim, sizes, seeds, two_heads)
 
 
 def _build_dense(
-    input_shape: tuple[int, ...], latent_dim: int, hidden: tuple[int, ...], seeds: Iterator[int]
+    input_shape: tuple[int, ...],
+    latent_dim: int,
+    hidden: tuple[int, ...],
+    seeds: Iterator[int],
+    two_heads: bool,
 ) -> tuple[keras.Model, keras.Model]:
     x = keras.Input(input_shape, name="x")
     h = layers.Flatten(name="flatten")(x)
@@ -75,12 +84,17 @@ def _build_dense(
     z = h = keras.Input((latent_dim,), name="z")
     for i, units in enumerate(reversed(hidden), 1):
         h = _layer(layers.Dense, units, f"hidden_{i}", seeds, "silu")(h)
-    h = _layer(layers.Dense, math.prod(input_shape), "output", seeds)(h)
-    return encoder, keras.Model(z, layers.Reshape(input_shape, name="image")(h), name="decoder")
+    output_shape = (*input_shape[:-1], (1 + two_heads) * input_shape[-1])
+    h = _layer(layers.Dense, math.prod(output_shape), "output", seeds)(h)
+    return encoder, _decoder(z, layers.Reshape(output_shape, name="image")(h), two_heads)
 
 
 def _build_conv(
-    input_shape: tuple[int, ...], latent_dim: int, hidden: tuple[int, ...], seeds: Iterator[int]
+    input_shape: tuple[int, ...],
+    latent_dim: int,
+    hidden: tuple[int, ...],
+    seeds: Iterator[int],
+    two_heads: bool,
 ) -> tuple[keras.Model, keras.Model]:
     if len(input_shape) - 1 not in CONVOLUTIONS:
         raise OptionError(
@@ -103,8 +117,9 @@ def _build_conv(
     for i, filters in enumerate(hidden[-2::-1], 1):
         h = _layer(transposed, filters, f"hidden_{i}", seeds, "silu", **CONVOLUTION)(h)
         h = _crop(h, sizes[-1 - i], f"crop_{i}")
-    h = _layer(transposed, input_shape[-1], "output", seeds, **CONVOLUTION)(h)
-    return encoder, keras.Model(z, _crop(h, sizes[0], "crop"), name="decoder")
+    channels = (1 + two_heads) * input_shape[-1]
+    h = _layer(transposed, channels, "output", seeds, **CONVOLUTION)(h)
+    return encoder, _decoder(z, _crop(h, sizes[0], "crop"), two_heads)
 
 
 BUILDERS = {"dense": _build_dense, "conv": _build_conv, "deep": _build_dense}
@@ -116,6 +131,15 @@ def _encoder(x: Any, h: Any, latent_dim: int, seeds: Iterator[int]) -> keras.Mod
     heads = _layer(layers.Dense, 2 * latent_dim, "heads", seeds)(h)
     z_mean, z_log_var = keras.ops.split(heads, 2, axis=1)
     return keras.Model(x, {"z_mean": z_mean, "z_log_var": z_log_var}, name="encoder")
+
+
+def _decoder(z: Any, h: Any, two_heads: bool) -> keras.Model:
+    """Return the decoder that ends in h, whose last axis holds both heads side by side."""
+    if not two_heads:
+        return keras.Model(z, h, name="decoder")
+    mean, log_var = keras.ops.split(h, 2, axis=-1)
+    log_var = MAX_LOG_VAR * keras.ops.tanh(log_var / MAX_LOG_VAR)
+    return keras.Model(z, {"mean": mean, "log_var": log_var}, name="decoder")
 
 
 def _layer(

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, replace
-from typing import Any, get_args
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -41,6 +41,9 @@ from vae_runtime.loss import (
 VARIANCE_MOMENTUM = 0.99
 """Momentum of the running mean of the batches' variances, which is used outside of training."""
 
+VARIANCES: tuple[Variance, ...] = ("fixed", "optimal", "learned")
+"""Ways to find the one variance of a Gaussian likelihood."""
+
 EVALUATION_STEP = -1
 """Step number of the noise in Keras's evaluation. Training never has this step."""
 
@@ -54,8 +57,8 @@ class VAE(keras.Model):
 
     Args:
         encoder: Keras model from x to a dict of z_mean and z_log_var.
-        decoder: Keras model from z to logits or probabilities (bce), or to the reconstruction (mse,
-            gaussian), as `spec.decoder` says.
+        decoder: Keras model from z to logits or probabilities (bce), to the reconstruction (mse,
+            gaussian), or to a dict of mean and log_var, as `spec.decoder` says.
         spec: the loss; by default bce with kl_weight 1. Its variance is the initial one if
             `variance` is not `fixed`.
         seed: seed of the noise.
@@ -97,10 +100,11 @@ class VAE(keras.Model):
         self.built = True
 
     def _add_variance_weight(self) -> Any:
-        if self.variance not in get_args(Variance) or self._spec.variance is None:
+        if self.variance not in VARIANCES or self._spec.variance is None:
             raise OptionError(
-                f"variance is {self.variance!r} with the {self._spec.reconstruction} loss: the "
-                f"gaussian loss takes {', '.join(get_args(Variance))}, others fixed only"
+                f"variance is {self.variance!r} with the {self._spec.reconstruction} loss of "
+                f"{self._spec.decoder}: the gaussian loss of values takes {', '.join(VARIANCES)}, "
+                "others fixed only"
             )
         return self.add_weight(
             shape=(),
@@ -192,6 +196,8 @@ class VAE(keras.Model):
         """Return the reconstruction of x from z_mean, shape `(batch, *input_shape)`."""
         code = self.encoder(self.prepared(x), training=training)
         output = self.decoder(code["z_mean"], training=training)
+        if self._spec.has_two_heads:
+            output = output["mean"]
         if self._spec.decoder == "logits":
             return keras.ops.sigmoid(output)
         return restore(keras.ops, self.standardization, output)

@@ -103,6 +103,8 @@ class Trainer:
         config, dataset = self.config, self.dataset
         standardization = dataset.standardization() if config.standardize else None
         loss, variance = config.loss, config.variance or "fixed"
+        if loss.has_two_heads:
+            variance = "fixed"
         if variance != "fixed":
             x = to_scaled_float32(dataset.train[:VARIANCE_SAMPLES])
             initial = float(np.var(standardize(np, standardization, x)))
@@ -110,7 +112,14 @@ class Trainer:
             loss = replace(loss, variance=initial)
         shape, hidden = dataset.input_shape, config.hidden
         vae = VAE(
-            *build_models(config.preset, shape, config.latent_dim, hidden, seed=config.seed),
+            *build_models(
+                config.preset,
+                shape,
+                config.latent_dim,
+                hidden,
+                seed=config.seed,
+                two_heads=loss.has_two_heads,
+            ),
             loss,
             seed=config.seed,
             objective=Objective(

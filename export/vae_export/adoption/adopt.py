@@ -20,6 +20,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from vae_export.adoption.decoder_end import decoder_for_loss, is_functional, producing_layer
+from vae_export.adoption.decoder_heads import with_heads
 from vae_export.adoption.encoder_end import moments
 from vae_export.adoption.encoder_outputs import find_outputs
 from vae_export.adoption.readings import Scale, check_scale
@@ -56,6 +57,7 @@ def adopt(
     input_shape: Sequence[int] | None = None,
     *,
     scale: Scale | None = None,
+    decoder_scale: Scale | None = None,
     samples: NDArray[np.float32] | None = None,
 ) -> Adopted:
     """Bring an encoder and a decoder to the form that is exported.
@@ -74,6 +76,8 @@ def adopt(
         scale: what the encoder's second output is: `log_var`, `log_std`, `std` or `var`. By
             default it is found by a sampled z, or else it is log_var unless its name or its last
             layer shows that it is not.
+        decoder_scale: the same of the second head of a decoder that gives a mean and a variance
+            for each element.
         samples: samples as the encoder takes them, to try it on; by default uniform noise.
 
     Returns:
@@ -87,18 +91,25 @@ def adopt(
     loss = loss or LossSpec()
     loss.check()
     check_scale(scale)
+    check_scale(decoder_scale)
     shape = None if input_shape is None else tuple(map(int, input_shape))
     encoder = _adopt_encoder(_functional(encoder, "encoder", shape), scale, samples)
     latent = tuple(encoder.output["z_mean"].shape[1:])
     decoder = _functional(decoder, "decoder", latent)
+    heads = with_heads(decoder, tuple(encoder.inputs[0].shape[1:]), loss, decoder_scale)
+    decoder = heads or decoder
     _check_shapes(encoder, decoder)
     if shape is not None:
         encoder, decoder = _fit_to_data(encoder, decoder, shape)
     for model in (encoder, decoder):
         _check_layers(model)
-    decoder, output_kind = decoder_for_loss(decoder, loss)
+    if heads:
+        loss = replace(loss, decoder="mean_log_var", variance=None)
+    else:
+        decoder, output_kind = decoder_for_loss(decoder, loss)
+        loss = replace(loss, decoder=output_kind)
     _require_no_random_layer(decoder, "decoder")
-    return Adopted(encoder, decoder, replace(loss, decoder=output_kind))
+    return Adopted(encoder, decoder, loss)
 
 
 def _functional(model: Any, role: str, shape: tuple[int, ...] | None) -> keras.Model:
@@ -164,7 +175,7 @@ def _adopt_encoder(
 
 
 def _one_output(model: keras.Model) -> Any:
-    outputs = list(model.outputs)
+    outputs = [model.output["mean"]] if _has_heads(model) else list(model.outputs)
     if len(outputs) != 1:
         raise ExportError(
             f"decoder {model.name!r} has {len(outputs)} outputs ({_names(outputs)}), expected one: "
@@ -173,6 +184,12 @@ def _one_output(model: keras.Model) -> Any:
     layer = producing_layer(outputs[0])
     _check_tensor(outputs[0], f"decoder {model.name!r} gives {layer.name!r}")
     return outputs[0]
+
+
+def _has_heads(decoder: keras.Model) -> bool:
+    """Tell whether a decoder is one of `with_heads`."""
+    output = None if isinstance(decoder, keras.Sequential) else decoder.output
+    return isinstance(output, dict) and set(output) == {"mean", "log_var"}
 
 
 def _check_shapes(encoder: keras.Model, decoder: keras.Model) -> None:
@@ -221,7 +238,10 @@ def _fit_to_data(
         )
     x = keras.Input(shape, name="x")
     code = encoder(layers.Reshape(model_shape)(x))
-    image = layers.Reshape(shape)(decoder.outputs[0])
+    reshape = layers.Reshape(shape)
+    image = keras.tree.map_structure(
+        reshape, decoder.output if _has_heads(decoder) else decoder.outputs[0]
+    )
     return (
         keras.Model(x, code, name="encoder"),
         keras.Model(decoder.inputs[0], image, name="decoder"),

@@ -12,7 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from vae_runtime.bundle.fields import InputSpec
-from vae_runtime.bundle.manifest import decoder_outputs
+from vae_runtime.bundle.manifest import loss_input
 from vae_runtime.data.inputs import to_scaled_float32
 from vae_runtime.data.standardization import standardize
 from vae_runtime.loss import LossSpec, numpy_losses
@@ -57,7 +57,7 @@ class BatchedModel:
 
         NaN becomes 0, and large values are clipped.
         """
-        parts = [self._decode_batch(part, "reconstruction") for part in self._batches(z)]
+        parts = [self._decode_batch(part)["reconstruction"] for part in self._batches(z)]
         decoded: Float32 = np.nan_to_num(np.concatenate(parts)).clip(-MAX_SHOWN, MAX_SHOWN)
         return decoded
 
@@ -78,14 +78,15 @@ class BatchedModel:
     def _encode_batch(self, x: NDArray[Any]) -> tuple[Float32, Float32, Float32]:
         code = self._functions["encoder"](tf.constant(x))
         z_mean, z_log_var = code["z_mean"].numpy(), code["z_log_var"].numpy()
-        output = self._decode_batch(z_mean, decoder_outputs(self._sample, self._loss)[0])
+        output = loss_input(self._sample, self._loss, self._decode_batch(z_mean))
         target = standardize(np, self._sample.standardization, to_scaled_float32(x))
         losses = numpy_losses(self._loss, target, output, z_mean, z_log_var)
         return z_mean, z_log_var, np.asarray(losses.reconstruction_loss, np.float32)
 
-    def _decode_batch(self, z: Float32, output: str) -> Any:
+    def _decode_batch(self, z: Float32) -> dict[str, Any]:
         z = z.reshape(len(z), *self._z_shape)
-        return self._functions["decoder"](tf.constant(z))[output].numpy()
+        outputs = self._functions["decoder"](tf.constant(z))
+        return {name: value.numpy() for name, value in outputs.items()}
 
     def _batches(self, array: NDArray[Any]) -> Iterator[NDArray[Any]]:
         return (array[i : i + self._batch] for i in range(0, len(array), self._batch))

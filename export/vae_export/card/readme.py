@@ -55,6 +55,8 @@ def _loss(m: Manifest) -> str:
         "probabilities": "binary cross-entropy of the decoder's probabilities, clipped to "
         f"[{CLIP_EPSILON:g}, 1 - {CLIP_EPSILON:g}]",
         "values": "squared error",
+        "mean_log_var": "negative log-likelihood of a Gaussian whose mean and log variance the "
+        "decoder gives for each element",
     }[m.loss.decoder]
     if m.loss.variance:
         term = f"negative log-likelihood of a Gaussian of variance {m.loss.variance:.4g}"

@@ -22,6 +22,7 @@ _MEANING = {
     "logits": "logits of the reconstruction",
     "values": "standardized reconstruction",
     "reconstruction": "reconstruction",
+    "log_var": "logarithms of the variances of the elements",
     "reconstruction_loss": "summed over the elements of a sample",
     "kl_loss": "KL divergence from N(0, I), in nats",
     "loss": "reconstruction_loss + kl_weight * kl_loss",

@@ -1,7 +1,8 @@
 """The three exported functions, as TensorFlow functions with named tensors.
 
     encoder   x        -> z_mean, z_log_var
-    decoder   z        -> logits or values (if the graph has either), reconstruction
+    decoder   z        -> logits or values (if the graph has either), reconstruction, and log_var
+                          (if the decoder has two heads)
     loss      x, eps   -> reconstruction_loss, kl_loss, loss
 
 The noise eps is an argument, so that no random operator is exported.
@@ -68,13 +69,16 @@ def model_input(input_spec: InputSpec, x: Any) -> Any:
 
 def _decoder_outputs(input_spec: InputSpec, loss: LossSpec, output: Any) -> dict[str, Any]:
     """Return the decoder's outputs by name, from the tensor that its last layer gives."""
+    log_var: tuple[Any, ...] = ()
+    if loss.has_two_heads:
+        output, log_var = output["mean"], (tf.identity(output["log_var"]),)
     reconstruction = (
         keras.ops.sigmoid(output)
         if loss.decoder == "logits"
         else restore(keras.ops, input_spec.standardization, output)
     )
     # A function cannot return a layer's tensor under another name, so copy both.
-    tensors = (tf.identity(output), tf.identity(reconstruction))
+    tensors = (tf.identity(output), tf.identity(reconstruction), *log_var)
     names = decoder_outputs(input_spec, loss)
     return dict(zip(names, tensors[-len(names) :], strict=True))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from vae_runtime.bundle.fields import FORMAT_VERSION, InputSpec, Manifest, TensorSpec
@@ -71,10 +71,20 @@ def graph_tensors(
 
 
 def decoder_outputs(sample: InputSpec, loss: LossSpec) -> tuple[str, ...]:
-    """Return the names of the decoder's outputs; the loss is computed from the first one."""
+    """Return the names of the decoder's outputs; the loss is computed from the first one.
+
+    With two heads it is computed from the first one, the mean, and `log_var`.
+    """
     if loss.decoder == "logits":
         return ("logits", "reconstruction")
-    return ("values", "reconstruction") if sample.standardization else ("reconstruction",)
+    names = ("values", "reconstruction") if sample.standardization else ("reconstruction",)
+    return (*names, "log_var") if loss.has_two_heads else names
+
+
+def loss_input(sample: InputSpec, loss: LossSpec, outputs: Mapping[str, Any]) -> Any:
+    """Return what `loss.losses` takes as `output`, from the decoder's outputs by name."""
+    first = outputs[decoder_outputs(sample, loss)[0]]
+    return {"mean": first, "log_var": outputs["log_var"]} if loss.has_two_heads else first
 
 
 def _faults(m: Manifest) -> Iterator[str]:

@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_runtime.bundle.fields import Manifest
-from vae_runtime.bundle.manifest import decoder_outputs
+from vae_runtime.bundle.manifest import loss_input
 from vae_runtime.bundle.variants import FLOAT32
 from vae_runtime.data.inputs import to_scaled_float32
 from vae_runtime.data.standardization import standardize
@@ -212,7 +212,7 @@ def _numpy_values(
     manifest: Manifest, ref: dict[str, Float32], outputs: dict[str, Float32]
 ) -> dict[str, Any]:
     z_mean, z_log_var = outputs["z_mean"], outputs["z_log_var"]
-    decoded = outputs[decoder_outputs(manifest.input, manifest.loss)[0]]
+    decoded = loss_input(manifest.input, manifest.loss, outputs)
     with np.errstate(over="ignore", invalid="ignore"):  # a value that is not finite never agrees
         x = standardize(np, manifest.input.standardization, to_scaled_float32(ref["x"]))
         losses = numpy_losses(manifest.loss, x, decoded, z_mean, z_log_var)

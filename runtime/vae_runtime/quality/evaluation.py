@@ -74,7 +74,8 @@ class Evaluation:
             ("mean of the samples", explained.mean_sample),
             ("perfect reconstruction", explained.perfect),
         ):
-            rows.append(f"{name:22} {value:14.3f}")
+            if value is not None:
+                rows.append(f"{name:22} {value:14.3f}")
         bound = f"importance-weighted, {self.draws}"
         error = f"+- {self.standard_error:.3f}"
         rows.append(f"{bound:36} {error:>11} {self.importance_weighted_loss:10.3f}")
