@@ -68,8 +68,9 @@ def require_batch_independence(
     """Raise `ExportError` if TensorFlow's outputs of a sample depend on the samples beside it."""
     for name in models:
         run, inputs = partial(_run, functions[name]), {INPUTS[name]: reference[INPUTS[name]]}
+        allowed = partial(_allowed, input_spec)
         found = batch_independence(
-            name, run, inputs, reference, _allowed, input_spec, count=len(reference["x"])
+            name, run, inputs, reference, allowed, input_spec, count=len(reference["x"])
         )
         if not found.agrees:
             raise mixing_error(found, models, input_spec, reference)
@@ -80,8 +81,9 @@ def _run(function: Any, inputs: Arrays) -> Arrays:
     return {name: np.asarray(value) for name, value in outputs.items()}
 
 
-def _allowed(name: str, expected: NDArray[np.float64]) -> Any:
-    return MAX_WIDENING * TOLERANCES.allowed(expected, is_loss=False)
+def _allowed(input_spec: InputSpec, name: str, expected: NDArray[np.float64]) -> Any:
+    units = input_spec.units(name, expected)
+    return MAX_WIDENING * TOLERANCES.allowed(expected, is_loss=False, units=units)
 
 
 def mixing_error(

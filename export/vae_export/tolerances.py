@@ -18,6 +18,9 @@ MAX_WIDENING = 10
 MAX_WIDENING_OF_PROBABILITIES = 1000
 """The same for losses of probabilities: 1 - p has few digits if the float32 p is close to 1."""
 
+ROUNDING = 1e-4
+"""Relative difference of a tensor below which it was converted rightly: float32 rounded it."""
+
 
 MAX_WIDENING_OF_TWO_HEADS = 100
 """The same for losses with a variance of each element: exp(-log_var) multiplies the rounding of
@@ -28,6 +31,11 @@ def failure_message(report: VerifyReport, loss: LossSpec) -> str:
     """Say which output of a failed report is worst, and the probable cause."""
     worst = max(report.differences, key=lambda d: d.of_tolerance)
     cause = "a layer is converted wrongly"
+    if all(d.max_relative < ROUNDING for d in report.differences if not d.is_loss):
+        cause = (
+            "each tensor agrees to four digits or more, so float32 rounds values that are large "
+            "beside their differences; train on standardized values (--standardize)"
+        )
     if loss.decoder == "probabilities" and all(d.agrees or d.is_loss for d in report.differences):
         cause = (
             "probabilities next to 0 and 1 have too few digits in float32; end the decoder in "

@@ -21,6 +21,7 @@ DATA_OPTIONS = (
     "key",
     "image_size",
     "channels",
+    "skip_unreadable",
     "keep_columns",
     "drop",
     "layout",

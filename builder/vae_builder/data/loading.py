@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from vae_builder.data.dataset import TEST_FRACTION, VALIDATION_FRACTION, Dataset
 from vae_builder.data.samples import Layout
+from vae_runtime.data.loaded import LoadedSamples
 from vae_runtime.data.sources import format_of, load_splits, load_table
 from vae_runtime.errors import InputError, OptionError
 
@@ -20,6 +19,7 @@ def load_dataset(
     key: str | None = None,
     image_size: tuple[int, int] | None = None,
     channels: int | None = None,
+    skip_unreadable: bool = False,
     columns: Sequence[str] | None = None,
     keep_columns: Sequence[str] = (),
     drop: Sequence[str] = (),
@@ -32,9 +32,11 @@ def load_dataset(
 
     Args:
         source: a source as for `vae_runtime.load_array`, but not a single picture.
-        key: name of the array to use from an `.npz` file.
+        key: name of the array to use from a file of several arrays. If it is the training split,
+            the file's other splits are used as well.
         image_size: height and width that pictures are resized to.
         channels: 1 to read pictures as grey, 3 as RGB; by default grey if all of them are grey.
+        skip_unreadable: leave out pictures that cannot be read; the notes name them.
         columns: names of all columns to read from a table, in this order. By default all but row
             numbers, row names and times; `vae_runtime.data.tables.columns` has the rule.
         keep_columns: names of columns that this rule leaves out, but that are to be read.
@@ -60,28 +62,34 @@ def load_dataset(
     {'train': 9500, 'validation': 500, 'test': 2000}
     """
     source_format = format_of(source)
-    if source_format == "picture":
+    reading: dict[str, Any] = {
+        "key": key,
+        "image_size": image_size,
+        "channels": channels,
+        "skip_unreadable": skip_unreadable,
+    }
+    if source_format == "table":
+        table = load_table(source, columns=columns, keep_columns=keep_columns, drop=drop, **reading)
+        splits = {"train": LoadedSamples(table.x, columns=table.columns, notes=table.notes)}
+    elif columns is None and not (keep_columns or drop):
+        splits = load_splits(source, **reading)
+    else:
+        raise OptionError(f"{source} is no table, its columns have no names: name no columns")
+    train = splits["train"]
+    if source_format == "picture" and len(train.x) == 1:
         raise InputError(
             f"{source} is one picture, expected many to train on: give the folder that holds them"
         )
-    reading: dict[str, Any] = {"key": key, "image_size": image_size, "channels": channels}
-    if source_format == "table":
-        table = load_table(source, columns=columns, keep_columns=keep_columns, drop=drop, **reading)
-        arrays: dict[str, NDArray[Any]] = {"train": table.x}
-    elif columns is None and not (keep_columns or drop):
-        table, arrays = None, load_splits(source, **reading)
-    else:
-        raise OptionError(f"{source} is no table, its columns have no names: name no columns")
+    given = {split: loaded.x for split, loaded in splits.items() if split != "train"}
     return Dataset.from_arrays(
         str(source) if source_format == "name" else Path(source).resolve().name,
-        arrays["train"],
-        validation=arrays.get("validation"),
-        test=arrays.get("test"),
+        train.x,
+        **given,
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
         split_seed=split_seed,
-        columns=table.columns if table else None,
-        is_table=table is not None,
-        notes=table.notes if table else (),
+        columns=train.columns,
+        is_table=source_format == "table",
+        notes=tuple(note for loaded in splits.values() for note in loaded.notes),
         layout=layout,
     )

@@ -58,6 +58,7 @@ class Source:
     key: str | None = None
     image_size: tuple[int, int] | None = None
     channels: int | None = None
+    skip_unreadable: bool = strict_json.optional(False)
     keep_columns: tuple[str, ...] = strict_json.optional(())
     drop: tuple[str, ...] = strict_json.optional(())
     layout: Layout | None = strict_json.optional(None)  # noqa: RUF009

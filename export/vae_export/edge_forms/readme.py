@@ -84,6 +84,12 @@ def _parity(m: Manifest, precision: str) -> str:
             f"tensors differ by at most {t.tensor_atol:g} + {t.tensor_rtol:g} * |value| and losses "
             f"by at most {t.loss_atol:g} + {t.loss_rtol:g} * |value|."
         )
+        if m.input.standardization:
+            allowed += (
+                f" A reconstruction, in the units of the data, differs by at most {t.tensor_atol:g}"
+                f" * scale + {t.tensor_rtol:g} * (|value| + |mean|), with the scale and the mean of"
+                " the standardization in the manifest."
+            )
     else:
         v = m.variants[precision]
         fractions = ", ".join(f"{name} {value:g}" for name, value in v.tolerances.items())

@@ -84,6 +84,19 @@ class InputSpec:
             except OptionError as error:
                 yield f"input.standardization: {error}"
 
+    def units(self, output: str, reference: NDArray[np.float64]) -> tuple[Any, Any]:
+        """Return the unit and the offset of an output's values, for `Tolerances.allowed`.
+
+        A reconstruction has the scale and the mean of the standardization. Without one, its unit
+        is its largest value, or 1 if that is less. All other outputs have no units.
+        """
+        if output != "reconstruction":
+            return 1.0, 0.0
+        if self.standardization is None:
+            return max(1.0, float(np.abs(reference).max(initial=0))), 0.0
+        mean, scale = self.standardization.constants(self.shape)
+        return scale.reshape(self.shape), mean.reshape(self.shape)
+
 
 @dataclass(frozen=True)
 class GraphSpec:
@@ -134,18 +147,35 @@ class ParitySpec:
 
 @dataclass(frozen=True)
 class Tolerances:
-    """Largest allowed differences from TensorFlow: `|a - ref| <= atol + rtol * |ref|`."""
+    """Largest allowed differences from TensorFlow: `|a - ref| <= atol + rtol * |ref|`.
 
-    tensor_atol: Annotated[float, meta("absolute, for z_mean, z_log_var, z, ...", ge=0, le=1e-3)]
+    Values in the units of the data, such as euros or milliseconds, have a unit `u` and an offset
+    `o`: `|a - ref| <= u * atol + rtol * (|ref| + |o|)`; see `InputSpec.units`.
+    """
+
+    tensor_atol: Annotated[
+        float,
+        meta("absolute, for z_mean, ...; in the data's units: times their scale", ge=0, le=1e-3),
+    ]
     tensor_rtol: Annotated[float, meta("relative, for the same", ge=0, le=1e-3)]
     loss_atol: Annotated[float, meta("absolute, for each loss of each sample", ge=0, le=1e-2)]
     loss_rtol: Annotated[float, meta("relative, for the same", ge=0, le=1e-2)]
 
-    def allowed(self, reference: NDArray[np.float64], *, is_loss: bool) -> Any:
-        """Return the largest allowed difference for each element of TensorFlow's values."""
+    def allowed(
+        self,
+        reference: NDArray[np.float64],
+        *,
+        is_loss: bool,
+        units: tuple[Any, Any] = (1.0, 0.0),
+    ) -> Any:
+        """Return the largest allowed difference for each element of TensorFlow's values.
+
+        `units` are the unit and the offset of tensors, each a number or one for each element.
+        """
         if is_loss:
             return self.loss_atol + self.loss_rtol * np.abs(reference)
-        return self.tensor_atol + self.tensor_rtol * np.abs(reference)
+        unit, offset = units
+        return unit * self.tensor_atol + self.tensor_rtol * (np.abs(reference) + np.abs(offset))
 
 
 @dataclass(frozen=True)
@@ -277,6 +307,7 @@ class Manifest:
             Differences, in a form that broadcasts to the shape of `reference`.
         """
         if precision == FLOAT32:
-            return self.tolerances.allowed(reference, is_loss=is_loss)
+            units = self.input.units(output, reference)
+            return self.tolerances.allowed(reference, is_loss=is_loss, units=units)
         tolerance = self.variants[precision].tolerances[output]
         return allowed_difference(tolerance, reference, is_loss=is_loss)

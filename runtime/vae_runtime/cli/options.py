@@ -80,7 +80,7 @@ debug_option = click.option(
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print only results.")
 
 source_options = combined(
-    click.option("--key", help="Name of the array to use, if an .npz file holds several."),
+    click.option("--key", help="Name of the array to use, if a file holds several."),
     click.option(
         "--image-size",
         callback=_image_size,
@@ -92,6 +92,11 @@ source_options = combined(
         type=click.Choice(["1", "3"]),
         callback=lambda _, __, value: value and int(value),
         help="Read pictures as grey (1) or as RGB (3).",
+    ),
+    click.option(
+        "--skip-unreadable",
+        is_flag=True,
+        help="Leave out pictures that cannot be read, and name them.",
     ),
 )
 

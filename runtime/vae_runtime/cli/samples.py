@@ -200,7 +200,9 @@ def _open(
     bundle: Path, source: str, options: dict[str, Any], *, allow_infinite: bool = False
 ) -> tuple[NDArray[Any], VAERuntime]:
     """Load the bundle and the samples, read as the model takes them."""
-    reading = {name: options.pop(name) for name in ("key", "image_size", "channels")}
+    reading = {
+        name: options.pop(name) for name in ("key", "image_size", "channels", "skip_unreadable")
+    }
     vae = load(bundle, **options)
     shape = vae.manifest.input.shape
     takes_pictures = len(shape) in (2, 3) and is_pictures(source)

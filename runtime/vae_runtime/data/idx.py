@@ -14,12 +14,15 @@ from __future__ import annotations
 import gzip
 import math
 import struct
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_runtime.data.loaded import LoadedSamples, Reader, as_labels, reader_of_splits
 from vae_runtime.data.read_errors import MAX_DEFLATE_RATIO, wrap_read_errors
 from vae_runtime.errors import InputError
 
@@ -28,6 +31,9 @@ IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0
 MNIST_FILES = {"train": "train-images-idx3-ubyte", "test": "t10k-images-idx3-ubyte"}
 """Split -> name of MNIST's file of images, with or without `.gz`."""
 
+_MNIST_LABELS = {
+    split: name.replace("images-idx3", "labels-idx1") for split, name in MNIST_FILES.items()
+}
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -38,15 +44,31 @@ def is_idx(path: Path) -> bool:
     return len(magic) == 4 and magic[:2] == b"\0\0" and magic[2] in IDX_DTYPES
 
 
-def find_mnist_files(folder: Path) -> dict[str, Path] | None:
+def find_mnist_files(
+    folder: Path, names: Mapping[str, str] = MNIST_FILES
+) -> dict[str, Path] | None:
     """Return MNIST's files of "train" and "test" images; None if one of them is missing."""
     found = {}
-    for split, name in MNIST_FILES.items():
+    for split, name in names.items():
         for path in (folder / name, folder / f"{name}.gz"):
             if path.is_file():
                 found[split] = path
                 break
-    return found if found.keys() == MNIST_FILES.keys() else None
+    return found if found.keys() == names.keys() else None
+
+
+def mnist_reader(folder: Path) -> Reader:
+    """Return the reader of a folder of MNIST's files, with the labels if they are there."""
+    images = find_mnist_files(folder) or {}
+    labels = find_mnist_files(folder, _MNIST_LABELS) or {}
+
+    def read(split: str) -> LoadedSamples:
+        x = read_idx(images[split])
+        return LoadedSamples(
+            x, labels=as_labels(read_idx(labels[split]), len(x)) if labels else None
+        )
+
+    return reader_of_splits({split: partial(read, split) for split in images})
 
 
 def read_idx(path: Path) -> NDArray[np.generic]:

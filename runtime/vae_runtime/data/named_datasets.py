@@ -8,7 +8,8 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.data.numpy_files import KERAS_ARRAY_NAMES, read_npz_array
+from vae_runtime.data.loaded import LoadedSamples, as_labels
+from vae_runtime.data.numpy_files import read_npz_array
 from vae_runtime.errors import InputError, MissingExtraError
 
 EMBEDDED_DATASET = "digits"
@@ -24,25 +25,28 @@ def read_digits(split: str) -> NDArray[np.generic]:
     """
     resource = resources.files("vae_runtime.data") / "digits" / "digits.npz"
     with resources.as_file(resource) as path:
-        return read_npz_array(path, KERAS_ARRAY_NAMES[split][0])
+        return read_npz_array(path, f"x_{split}")
 
 
-def read_keras_dataset(name: str) -> dict[str, NDArray[np.generic]]:
+def read_keras_dataset(name: str) -> dict[str, LoadedSamples]:
     """Read "train" and "test" with Keras's loader, which downloads them once.
 
-    Returns pixels, uint8, shape `(n, 28, 28)`. Raises `InputError` if the download fails, and
-    `MissingExtraError` if Keras is not installed.
+    Pixels are uint8, shape `(n, 28, 28)`, labels the digits or classes. Raises `InputError` if the
+    download fails, and `MissingExtraError` if Keras is not installed.
     """
     try:
         loader = importlib.import_module(f"keras.datasets.{name}")
     except ImportError as error:
         raise MissingExtraError(f"the data set {name}", "keras", "build") from error
     try:
-        (train, _), (test, _) = loader.load_data()
+        train, test = loader.load_data()
     except Exception as error:  # Keras raises a bare Exception if a download fails
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
             f"{name} could not be downloaded ({reason}): connect to the network, or download it "
             "elsewhere and give the file"
         ) from error
-    return {"train": train, "test": test}
+    splits = {"train": train, "test": test}
+    return {
+        split: LoadedSamples(x, labels=as_labels(y, len(x))) for split, (x, y) in splits.items()
+    }

@@ -1,9 +1,7 @@
 """Readers of `.npy` and `.npz` files: objects are never unpickled, sizes are checked first.
 
-`numpy.load` is not used: it allocates the size that a header states before it reads the data.
-
-An `.npz` in the layout of Keras holds `x_train`, and optionally `x_test` and `x_val` or
-`x_validation`. Labels beside them are ignored.
+`numpy.load` is not used: it allocates the size that a header states before it reads the data. Which
+arrays of an `.npz` are samples, labels and splits is decided in `named_arrays`.
 """
 
 from __future__ import annotations
@@ -16,15 +14,9 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_runtime.data.named_arrays import ArrayInfo
 from vae_runtime.data.read_errors import MAX_DEFLATE_RATIO, wrap_read_errors
 from vae_runtime.errors import InputError
-
-KERAS_ARRAY_NAMES = {
-    "train": ("x_train",),
-    "validation": ("x_val", "x_validation"),
-    "test": ("x_test",),
-}
-"""Split -> names that its array may have; the first one found is used."""
 
 _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -41,38 +33,22 @@ def read_npy(path: Path) -> NDArray[np.generic]:
         return mapped
 
 
-def find_npz_splits(path: Path, key: str | None = None) -> dict[str, str]:
-    """Return the name of the array for each split of an `.npz` file; "train" is always present.
+def npy_info(path: Path) -> ArrayInfo:
+    """Return shape and dtype of the array of an `.npy` file."""
+    with wrap_read_errors(path, "npy file"), path.open("rb") as stream:
+        return _read_npy_header(stream, f"{path}")
 
-    `key` names the one array to use; by default the names of Keras decide. Raises `InputError` if
-    `key` is missing in the file, or if there is no key and the choice is not clear.
-    """
+
+def npz_infos(path: Path) -> dict[str, ArrayInfo]:
+    """Return shape and dtype of each array of an `.npz` file by name."""
     with wrap_read_errors(path, "npz file"), zipfile.ZipFile(path) as archive:
-        names = _array_names(archive)
-        if key is not None:
-            if key in names:
-                return {"train": key}
-            raise InputError(
-                f"{path} has no array {key!r}, it has {_describe_arrays(path, archive)}: "
-                "give one of these as the key"
-            )
-        splits = {
-            split: name
-            for split, choices in KERAS_ARRAY_NAMES.items()
-            for name in reversed(choices)  # the first choice wins
-            if name in names
-        }
-        if "train" in splits:
-            return splits
-        if len(names) == 1:
-            return {"train": names[0]}
-        advice = "save an array of samples in it"
-        if names:
-            advice = f"name the one to use, such as --key {_likely_samples(path, archive)}"
-        raise InputError(
-            f"{path} holds {_describe_arrays(path, archive)}, expected x_train or a single array: "
-            f"{advice}"
-        )
+        infos = {}
+        for name in archive.namelist():
+            if name.endswith(".npy"):
+                array = name.removesuffix(".npy")
+                with archive.open(name) as stream:
+                    infos[array] = _read_npy_header(stream, f"{path}: array {array!r}")
+        return infos
 
 
 def read_npz_array(path: Path, name: str) -> NDArray[np.generic]:
@@ -91,39 +67,7 @@ def read_npz_array(path: Path, name: str) -> NDArray[np.generic]:
             return array
 
 
-def _array_names(archive: zipfile.ZipFile) -> list[str]:
-    return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-
-
-def _describe_arrays(path: Path, archive: zipfile.ZipFile) -> str:
-    """Return the names, shapes and dtypes of all arrays, for an error message."""
-    headers = _read_headers(path, archive).items()
-    return ", ".join(f"{n} {shape} {dtype}" for n, (shape, dtype) in headers) or "no arrays"
-
-
-def _likely_samples(path: Path, archive: zipfile.ZipFile) -> str:
-    """Return the name of the largest array of numbers that has more axes than labels have."""
-
-    def rank(name: str) -> tuple[bool, int]:
-        shape, dtype = headers[name]
-        return dtype.kind in "biuf" and len(shape) > 1, math.prod(shape)
-
-    headers = _read_headers(path, archive)
-    return max(headers, key=rank)
-
-
-def _read_headers(
-    path: Path, archive: zipfile.ZipFile
-) -> dict[str, tuple[tuple[int, ...], np.dtype[np.generic]]]:
-    """Return shape and dtype of all arrays by name."""
-    headers = {}
-    for name in _array_names(archive):
-        with archive.open(f"{name}.npy") as stream:
-            headers[name] = _read_npy_header(stream, f"{path}: array {name!r}")
-    return headers
-
-
-def _read_npy_header(stream: IO[bytes], what: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+def _read_npy_header(stream: IO[bytes], what: str) -> ArrayInfo:
     version = np.lib.format.read_magic(stream)
     if version not in _HEADER_READERS:
         raise InputError(
@@ -131,12 +75,13 @@ def _read_npy_header(stream: IO[bytes], what: str) -> tuple[tuple[int, ...], np.
             "save a plain array of numbers"
         )
     shape, _, dtype = _HEADER_READERS[version](stream)
-    return shape, dtype
+    return ArrayInfo(shape, dtype)
 
 
 def _check_npy_header(stream: IO[bytes], size: int, what: str) -> None:
     """Check that no Python objects follow, and exactly the bytes that shape and dtype need."""
-    shape, dtype = _read_npy_header(stream, what)
+    info = _read_npy_header(stream, what)
+    shape, dtype = info.shape, info.dtype
     if dtype.hasobject:
         raise InputError(
             f"{what} holds Python objects, which are never unpickled: save an array of numbers"

@@ -6,6 +6,7 @@ a file gives its format, except for IDX files, which have known first bytes.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,16 +15,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.data.idx import find_mnist_files, is_idx, read_idx
+from vae_runtime.data.formats.array_reader import reader_of_arrays
+from vae_runtime.data.formats.cifar import cifar_reader, find_cifar_files, is_cifar
+from vae_runtime.data.formats.numpy_folder import has_npy_files, numpy_folder_reader
+from vae_runtime.data.formats.refusals import find_pickle, refusal
+from vae_runtime.data.idx import find_mnist_files, is_idx, mnist_reader, read_idx
+from vae_runtime.data.loaded import LoadedSamples, Reader, reader_of, reader_of_splits
 from vae_runtime.data.named_datasets import (
     DATASET_NAMES,
     EMBEDDED_DATASET,
     read_digits,
     read_keras_dataset,
 )
-from vae_runtime.data.numpy_files import find_npz_splits, read_npy, read_npz_array
-from vae_runtime.data.pictures.picture_files import PICTURE_EXTENSIONS, read_folder, read_picture
+from vae_runtime.data.numpy_files import npz_infos, read_npy, read_npz_array
+from vae_runtime.data.pictures.folders import has_pictures, picture_reader
+from vae_runtime.data.pictures.picture_files import PICTURE_EXTENSIONS
 from vae_runtime.data.read_errors import wrap_read_errors
+from vae_runtime.data.rounding import InputWarning
 from vae_runtime.data.tables.table import (
     CSV_EXTENSIONS,
     PARQUET_EXTENSIONS,
@@ -32,6 +40,11 @@ from vae_runtime.data.tables.table import (
     read_table,
 )
 from vae_runtime.errors import InputError, OptionError
+
+KEYED_FORMATS = ("npz", "npy folder")
+"""Formats that hold arrays by name."""
+PICTURE_FORMATS = ("picture", "folder")
+"""Formats that hold pictures."""
 
 READABLE_FORMATS = (
     ".npz, .npy, .csv, .tsv, .parquet, IDX (also gzipped), a folder of pictures, "
@@ -56,8 +69,6 @@ _SINGLE_ARRAY_READERS: dict[str, Callable[[Path], NDArray[np.generic]]] = {
     "table": lambda path: read_table(path).x,
     "idx": read_idx,
 }
-_Readers = dict[str, Callable[[], NDArray[np.generic]]]
-"""Split -> function that reads its array; "train" is always present."""
 
 
 def load_array(
@@ -66,6 +77,7 @@ def load_array(
     key: str | None = None,
     image_size: tuple[int, int] | None = None,
     channels: int | None = None,
+    skip_unreadable: bool = False,
     columns: Sequence[str] | int | None = None,
     allow_infinite: bool = False,
 ) -> NDArray[np.generic]:
@@ -75,11 +87,12 @@ def load_array(
         source: a name ("digits", "mnist", "fashion_mnist"), a file (`.npz`, `.npy`, IDX, `.csv`,
             `.tsv`, `.parquet`, one picture), a folder of pictures, or a folder of MNIST's IDX
             files.
-        key: name of the array to use from an `.npz` file. By default `x_test`, `x_train` or the
-            only array.
+        key: name of the array to use from a file of several arrays. By default the only reading
+            that makes sense: `X` beside `y`, `test_images` beside `train_images`, ...
         image_size: height and width to resize pictures to, in pixels. By default they keep their
             size.
         channels: 1 to read pictures as grey, 3 as RGB. By default grey if all of them are grey.
+        skip_unreadable: leave out pictures that cannot be read, with a warning that names them.
         columns: names of the columns to read from a table, in this order: the `data.columns` of
             the model's manifest. Their number, if the model knows no names: all columns if there
             are so many. By default all columns but row numbers, row names and times.
@@ -98,30 +111,56 @@ def load_array(
         MissingExtraError: the source needs Pillow, Keras or pyarrow, which is not installed.
         OptionError: an option does not apply to the source, or is outside its choices.
     """
-    readers = _readers(source, key, image_size, channels)
-    if columns is not None and is_table(source):
-        return read_model_columns(Path(source), columns, allow_infinite=allow_infinite)
-    return readers.get("test", readers["train"])()
+    loaded = load_samples(
+        source,
+        key=key,
+        image_size=image_size,
+        channels=channels,
+        skip_unreadable=skip_unreadable,
+        columns=columns,
+        allow_infinite=allow_infinite,
+    )
+    for note in loaded.notes:
+        warnings.warn(f"{source}: {note}", InputWarning, stacklevel=2)
+    return loaded.x
 
 
-def load_splits(
+def load_samples(
     source: str | Path,
     *,
-    key: str | None = None,
-    image_size: tuple[int, int] | None = None,
-    channels: int | None = None,
-) -> dict[str, NDArray[np.generic]]:
-    """Load "train", and "validation" and "test" if the source has them.
+    columns: Sequence[str] | int | None = None,
+    allow_infinite: bool = False,
+    **options: Any,
+) -> LoadedSamples:
+    """Load samples to score, with the file and the label of each, if the source has them.
 
-    Arguments and errors are those of `load_array`.
+    Arguments and errors are those of `load_array`. It does not warn: what the reader left out is in
+    the notes.
+
+    Returns:
+        The test split if the source has one, otherwise all its samples.
     """
-    readers = _readers(source, key, image_size, channels)
-    return {split: read() for split, read in readers.items()}
+    reader = _reader(source, **options)
+    if columns is not None and is_table(source):
+        return LoadedSamples(
+            read_model_columns(Path(source), columns, allow_infinite=allow_infinite)
+        )
+    return reader.scored()
+
+
+def load_splits(source: str | Path, **options: Any) -> dict[str, LoadedSamples]:
+    """Load "train", and "validation" and "test" if the source has them, to train on.
+
+    Arguments and errors are those of `load_array`. A `key` that names the training split keeps the
+    other splits of the file. If the training split of a folder has one class only, such as `good`,
+    other classes are not in the test split.
+    """
+    return _reader(source, **options).splits()
 
 
 def is_pictures(source: str | Path) -> bool:
     """Return whether a source is one picture or a folder of pictures."""
-    return format_of(source) in ("picture", "folder")
+    return format_of(source) in PICTURE_FORMATS
 
 
 def is_table(source: str | Path) -> bool:
@@ -143,7 +182,7 @@ def load_table(
     `columns`, if given, are all columns to read. `options` are those of `load_array` that do not
     apply to a table.
     """
-    _readers(source, **options)
+    _reader(source, **options)
     if columns is not None:
         return Table(read_model_columns(Path(source), columns), tuple(columns))
     return read_table(Path(source), keep_columns=keep_columns, drop=drop)
@@ -157,14 +196,9 @@ def format_of(source: str | Path) -> str:
     path = Path(source)
     with wrap_read_errors(source, "source"):
         if path.is_dir():
-            return "folder" if find_mnist_files(path) is None else "mnist folder"
+            return _format_of_folder(path)
         if path.is_file():
-            found = "idx" if is_idx(path) else _FORMAT_OF_EXTENSION.get(path.suffix.lower())
-            if found is None:
-                raise InputError(
-                    f"{path} has no known format, expected {READABLE_FORMATS}: {CONVERT}"
-                )
-            return found
+            return _format_of_file(path)
         if path.exists():
             raise InputError(
                 f"{source} is neither a file nor a folder, expected {READABLE_FORMATS}: copy it"
@@ -177,36 +211,73 @@ def format_of(source: str | Path) -> str:
     )
 
 
-def _readers(
+def _format_of_file(path: Path) -> str:
+    if is_idx(path):
+        return "idx"
+    if is_cifar(path):
+        return "cifar"
+    found = _FORMAT_OF_EXTENSION.get(path.suffix.lower())
+    if found is None:
+        no_format = f"{path} has no known format, expected {READABLE_FORMATS}: {CONVERT}"
+        raise InputError(refusal(path) or no_format)
+    return found
+
+
+def _format_of_folder(path: Path) -> str:
+    if find_mnist_files(path):
+        return "mnist folder"
+    if find_cifar_files(path):
+        return "cifar"
+    for found, is_there in (("folder", has_pictures), ("npy folder", has_npy_files)):
+        if is_there(path):
+            return found
+    if pickle := find_pickle(path):
+        raise InputError(refusal(pickle))
+    raise InputError(
+        f"{path} has no pictures ({', '.join(PICTURE_EXTENSIONS)}), no .npy files, and is not a "
+        "folder of MNIST's IDX files: give a folder of pictures, or a file"
+    )
+
+
+def _reader(
     source: str | Path,
     key: str | None = None,
     image_size: tuple[int, int] | None = None,
     channels: int | None = None,
-) -> _Readers:
-    """Choose the readers of a source, and refuse an option that does not apply to it."""
+    skip_unreadable: bool = False,
+) -> Reader:
+    """Choose the reader of a source, and refuse an option that does not apply to it."""
     path, found = Path(source), format_of(source)
-    if key is not None and found != "npz":
-        raise OptionError(f"key {key!r} is for .npz files, {source} is not one: drop the key")
-    if (image_size, channels) != (None, None) and found not in ("folder", "picture"):
+    if key is not None and found not in KEYED_FORMATS:
+        raise OptionError(
+            f"key {key!r} is for files of several arrays, {source} is not one: drop the key"
+        )
+    if (image_size, channels) != (None, None) and found not in PICTURE_FORMATS:
         raise OptionError(
             f"{source} holds arrays, image size and channels are for pictures: drop them"
         )
+    if skip_unreadable and found not in PICTURE_FORMATS:
+        raise OptionError(f"{source} holds no pictures, skip_unreadable is for pictures: drop it")
+    if found in PICTURE_FORMATS:
+        return picture_reader(path, image_size, channels, skip_unreadable=skip_unreadable)
     if found == "name":
-        return _named_readers(str(source))
+        return _named_reader(str(source))
+    if found == "npy folder":
+        return numpy_folder_reader(path, key)
+    if found == "cifar":
+        return cifar_reader(path)
     if found == "npz":
-        names = find_npz_splits(path, key)
-        return {split: partial(read_npz_array, path, name) for split, name in names.items()}
+        return reader_of_arrays(f"{path}", npz_infos(path), partial(read_npz_array, path), key)
     if found == "mnist folder":
-        files = find_mnist_files(path) or {}
-        return {split: partial(read_idx, file) for split, file in files.items()}
-    if found in ("folder", "picture"):
-        read_pictures = read_folder if found == "folder" else read_picture
-        return {"train": partial(read_pictures, path, image_size, channels)}
-    return {"train": partial(_SINGLE_ARRAY_READERS[found], path)}
+        return mnist_reader(path)
+    return reader_of(lambda: LoadedSamples(_SINGLE_ARRAY_READERS[found](path)))
 
 
-def _named_readers(name: str) -> _Readers:
+def _named_reader(name: str) -> Reader:
     if name == EMBEDDED_DATASET:
-        return {split: partial(read_digits, split) for split in ("train", "test")}
-    arrays = read_keras_dataset(name)
-    return {split: partial(arrays.__getitem__, split) for split in arrays}
+        read = {
+            split: partial(lambda split: LoadedSamples(read_digits(split)), split)
+            for split in ("train", "test")
+        }
+        return reader_of_splits(read)
+    return Reader(lambda: read_keras_dataset(name), lambda: read_keras_dataset(name)["test"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vae_builder.data import load_dataset
-from vae_runtime.data.sources import load_array
+from vae_runtime.data.sources import load_array, load_samples
 from vae_runtime.errors import InputError, MissingExtraError, OptionError
 
 SHA256 = {
@@ -66,13 +66,14 @@ def replace_keras(monkeypatch, name, load_data):
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 def test_keras_loader(monkeypatch, name):
-    x = np.arange(60, dtype=np.uint8).reshape(15, 2, 2)
-    replace_keras(monkeypatch, name, lambda: ((x[:10], None), (x[10:], None)))
+    x, y = np.arange(60, dtype=np.uint8).reshape(15, 2, 2), np.arange(15)
+    replace_keras(monkeypatch, name, lambda: ((x[:10], y[:10]), (x[10:], y[10:])))
     dataset = load_dataset(name)
     assert dataset.name == name
     assert dataset.counts == {"train": 9, "validation": 1, "test": 5}
     assert (dataset.test[..., 0] == x[10:]).all()
     assert (load_array(name) == x[10:]).all()
+    assert load_samples(name).labels.tolist() == [10, 11, 12, 13, 14]
 
 
 def test_download_that_fails(monkeypatch):

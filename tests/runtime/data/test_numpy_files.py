@@ -58,20 +58,20 @@ def test_key_wins_over_the_layout(tmp_path):
 
 @pytest.mark.parametrize(
     ("key", "message"),
-    [("b", "has no array 'b'"), (None, "name the one to use, such as --key images")],
+    [("b", "has no array 'b'"), (None, "name the one to use, such as --key left")],
 )
 def test_unclear_choice_lists_names_and_shapes(tmp_path, key, message):
-    np.savez(tmp_path / "a.npz", images=X, labels=np.zeros(40))
+    np.savez(tmp_path / "a.npz", left=X, right=X)
     with pytest.raises(InputError, match=message) as caught:
         load_dataset(tmp_path / "a.npz", key=key)
     assert "a.npz" in str(caught.value)
-    assert "images (40, 4, 5) uint8, labels (40,) float64" in str(caught.value)
+    assert "left (40, 4, 5) uint8, right (40, 4, 5) uint8" in str(caught.value)
 
 
 def test_archive_without_arrays(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("notes.txt", "hello")
-    with pytest.raises(InputError, match=r"a\.npz holds no arrays, expected x_train"):
+    with pytest.raises(InputError, match=r"a\.npz holds no arrays, expected a single"):
         load_array(tmp_path / "a.npz")
 
 

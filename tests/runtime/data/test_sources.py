@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from vae_builder.data import load_dataset
 from vae_runtime.data.sources import load_array
@@ -43,8 +44,6 @@ def test_path_that_exists_wins_over_a_name(load, tmp_path, monkeypatch):
 
 
 def test_current_folder_has_a_name(tmp_path, monkeypatch):
-    from PIL import Image
-
     for i in range(3):
         Image.fromarray(np.zeros((2, 2), np.uint8)).save(tmp_path / f"{i}.png")
     monkeypatch.chdir(tmp_path)
@@ -89,11 +88,12 @@ def test_picture_options_are_only_for_pictures(load, options, name, tmp_path):
 
 @both
 @pytest.mark.parametrize("name", ["a.npy", "a.idx", "folder"])
-def test_key_is_only_for_npz(load, name, tmp_path):
+def test_key_is_only_for_files_of_arrays(load, name, tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((9, 2)))
     (tmp_path / "a.idx").write_bytes(bytes.fromhex("00000801 00000000"))
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OptionError, match=rf"key 'x' is for \.npz files, .*{name} is not one"):
+    Image.fromarray(np.zeros((2, 2), np.uint8)).save(tmp_path / "folder" / "0.png")
+    with pytest.raises(OptionError, match=f"key 'x' is for files of several arrays, .*{name} is"):
         load(tmp_path / name, key="x")
 
 

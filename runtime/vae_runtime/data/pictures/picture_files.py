@@ -1,23 +1,25 @@
-"""Reader of one picture or a folder of pictures, as uint8 pixels with one or three channels.
+"""Reader of pictures, as uint8 pixels with one or three channels.
 
 Conventions:
     - The pixels are grey if all pictures are grey, otherwise RGB. A palette is grey if all its
       entries are.
     - Transparency is composited onto black. 16-bit values keep their high byte.
-    - The Exif orientation is applied. A picture with many frames gives the first one.
+    - The Exif orientation is applied.
+    - Each page of a TIFF, and each frame of an animation, is a sample, called `stack.tif#3`.
+      Smaller copies of a page are none. A JPEG of a phone gives its picture, not its previews.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.data.pictures.pixel_array import allocate_pixels
+from vae_runtime.data.pictures.pixel_array import PixelArray
 from vae_runtime.data.read_errors import wrap_read_errors
 from vae_runtime.errors import InputError, MissingExtraError, OptionError
 
@@ -29,48 +31,112 @@ PICTURE_EXTENSIONS = tuple(
 )
 """Extensions of files that are read as pictures, in lower case."""
 
+MAX_LISTED = 10
+"""Most files that a message names."""
+
+_NEW_SUBFILE_TYPE = 254  # tag of TIFF; bit 0: a reduced-resolution version of another page
 _GREY_MODES = {"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"}
 _ALPHA_MODES = {"LA", "La", "PA", "RGBA", "RGBa"}
 _MODES = {1: "L", 3: "RGB"}
 
 
-def read_folder(
-    folder: Path, image_size: tuple[int, int] | None = None, channels: int | None = None
-) -> NDArray[np.uint8]:
-    """Read all pictures in a folder and its subfolders, ordered by relative path.
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures of one size.
 
-    Hidden files and folders are skipped. `image_size` is height and width to resize to. Returns
-    shape `(n, height, width, channels)`, memory-mapped if large. Raises `InputError` if sizes
-    differ.
+    Attributes:
+        pixels: shape `(n, height, width, channels)`, memory-mapped if large.
+        names: where each picture is: the name of its file, and its page if the file has several.
+        file_of: index of each picture's file.
+        notes: files that were left out, or that have several pages; a line each.
+    """
+
+    pixels: NDArray[np.uint8]
+    names: tuple[str, ...]
+    file_of: NDArray[np.intp]
+    notes: tuple[str, ...]
+
+
+def read_pictures(
+    folder: Path,
+    files: Sequence[str],
+    image_size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    *,
+    skip_unreadable: bool = False,
+) -> Pictures:
+    """Read pictures in the order of `files`, which are paths relative to a folder.
+
+    `image_size` is height and width to resize to. An `InputError` names all files that cannot be
+    read; with `skip_unreadable` they are left out. It also names the first file of another size.
     """
     _check_options(image_size, channels)
-    require_pillow("reading pictures")
-    files = _picture_files(folder)
-    pixels: NDArray[np.uint8] | None = None
+    require_pillow("reading pictures" if len(files) > 1 else "reading a picture")
+    pixels = PixelArray(len(files))
+    names: list[str] = []
+    file_of: list[int] = []
+    unreadable: dict[str, InputError] = {}
+    stacks: list[str] = []
     for i, file in enumerate(files):
-        picture = _decode(file, image_size, channels)
-        if pixels is None:
-            pixels = allocate_pixels((len(files), *picture.shape))
-        elif picture.shape[:2] != pixels.shape[1:3]:
-            raise InputError(
-                f"{file} is {_format_size(picture)} (height x width), {files[0].name} is "
-                f"{_format_size(pixels[0])}, expected pictures of one size: resize them, e.g. with "
-                f"--image-size {_format_size(pixels[0])}"
-            )
-        if picture.shape[-1] > pixels.shape[-1]:  # the first colour picture after grey ones
-            pixels = _grey_to_rgb(pixels, i)
-        pixels[i] = picture  # broadcasting repeats a grey channel
-    assert pixels is not None  # `_picture_files` refuses an empty folder
-    return pixels
+        before, misfit = len(pixels), None
+        try:
+            for picture in _decode(folder / file, image_size, channels):
+                if pixels.size not in (None, picture.shape[:2]):
+                    misfit = picture
+                    break
+                pixels.append(picture)
+        except InputError as error:
+            unreadable[file] = error
+            pixels.truncate(before)
+            continue
+        if misfit is not None:
+            raise _size_error(pixels, misfit, folder / file, names)
+        pages = len(pixels) - before
+        stacks += [file] * (pages > 1)
+        names += [f"{file}#{n}" for n in range(1, pages + 1)] if pages > 1 else [file]
+        file_of += [i] * pages
+    if unreadable and (not skip_unreadable or not names):
+        raise _unreadable_error(folder, unreadable, len(files))
+    notes = []
+    if unreadable:
+        notes.append(f"left out {_listed(list(unreadable), 'unreadable picture')}")
+    if stacks:
+        notes.append(f"each page is a sample: {_listed(stacks, 'file')}")
+    return Pictures(pixels.finish(), tuple(names), np.array(file_of, np.intp), tuple(notes))
 
 
-def read_picture(
-    path: Path, image_size: tuple[int, int] | None = None, channels: int | None = None
-) -> NDArray[np.uint8]:
-    """Read one picture as a batch of one, shape `(1, height, width, channels)`."""
-    _check_options(image_size, channels)
-    require_pillow("reading a picture")
-    return _decode(path, image_size, channels)[np.newaxis]
+def _size_error(
+    pixels: PixelArray, picture: NDArray[np.uint8], path: Path, names: list[str]
+) -> InputError:
+    found, first = ("x".join(map(str, s)) for s in (picture.shape[:2], pixels.size or ()))
+    other = names[0] if names else "its first page"
+    return InputError(
+        f"{path} is {found} (height x width), {other} is {first}, "
+        f"expected pictures of one size: resize them, e.g. with --image-size {first}"
+    )
+
+
+def _unreadable_error(folder: Path, errors: dict[str, InputError], count: int) -> InputError:
+    """Return one error for all files that cannot be read."""
+    (first, error), *rest = errors.items()
+    if count == 1:
+        return error
+    reason = str(error).removeprefix(str(folder / first)).rpartition(":")[0].strip()
+    if not rest:
+        return InputError(
+            f"{folder / first} {reason}: repair it, or leave it out with --skip-unreadable"
+        )
+    return InputError(
+        f"{folder} has {_listed(list(errors), 'unreadable picture')} ({first} {reason}): repair "
+        "them, or leave them out with --skip-unreadable"
+    )
+
+
+def _listed(files: Sequence[str], what: str) -> str:
+    """Return `2 files: a, b`, at most `MAX_LISTED` names."""
+    shown = ", ".join(files[:MAX_LISTED])
+    more = f" and {len(files) - MAX_LISTED} more" if len(files) > MAX_LISTED else ""
+    return f"{len(files)} {what}{'s' if len(files) > 1 else ''}, {shown}{more}"
 
 
 def _check_options(image_size: tuple[int, int] | None, channels: int | None) -> None:
@@ -89,41 +155,6 @@ def require_pillow(purpose: str) -> None:
         raise MissingExtraError(purpose, "pillow", "pictures") from error
 
 
-def _picture_files(folder: Path) -> list[Path]:
-    with wrap_read_errors(folder, "folder"):
-        files = sorted(_visible_pictures(folder, ()))
-    if not files:
-        raise InputError(
-            f"{folder} has no pictures ({', '.join(PICTURE_EXTENSIONS)}) and is not a folder of "
-            "MNIST's IDX files: give a folder of pictures, or a file"
-        )
-    return [folder.joinpath(*parts) for parts in files]
-
-
-def _visible_pictures(folder: Path, parts: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Yield the pictures below a folder as the parts of their relative paths.
-
-    `os.scandir` knows the type of each entry; `Path.rglob` would need a system call per file.
-    """
-    with os.scandir(folder.joinpath(*parts)) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _visible_pictures(folder, (*parts, entry.name))
-            elif Path(entry.name).suffix.lower() in PICTURE_EXTENSIONS and entry.is_file():
-                yield (*parts, entry.name)
-
-
-def _grey_to_rgb(grey: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-    """Allocate an RGB array for the same pictures and copy the first `count` of them."""
-    pixels = allocate_pixels((*grey.shape[:3], 3))
-    for start in range(0, count, 1024):
-        part = slice(start, start + 1024)
-        pixels[part] = grey[part]
-    return pixels
-
-
 def _is_grey(image: Image.Image) -> bool:
     """Return whether mode and palette of a picture have no colour."""
     if image.mode not in ("P", "PA"):
@@ -134,19 +165,43 @@ def _is_grey(image: Image.Image) -> bool:
 
 def _decode(
     path: Path, image_size: tuple[int, int] | None, channels: int | None
-) -> NDArray[np.uint8]:
-    """Read one picture, shape `(height, width, channels)`; by default with its own channels."""
-    from PIL import Image, ImageOps
+) -> Iterator[NDArray[np.uint8]]:
+    """Read the pages of a picture one by one, each of shape `(height, width, channels)`.
+
+    By default each has its own channels.
+    """
+    from PIL import Image
 
     with wrap_read_errors(path, "picture"), Image.open(path) as image:
-        if channels is None:
-            channels = 1 if _is_grey(image) else 3
-        upright = ImageOps.exif_transpose(image)
-        picture = _over_black(_to_8_bits(upright, path)).convert(_MODES[channels])
-        if image_size is not None:
-            height, width = image_size
-            picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-        pixels = np.asarray(picture, np.uint8)
+        for page in range(_page_count(image)):
+            if page:
+                image.seek(page)
+            if not (page and _is_smaller_copy(image)):
+                yield _page_pixels(image, path, image_size, channels)
+
+
+def _page_count(image: Image.Image) -> int:
+    return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+
+
+def _is_smaller_copy(image: Image.Image) -> bool:
+    """Return whether a page of a TIFF is a preview of another page."""
+    return bool(getattr(image, "tag_v2", {}).get(_NEW_SUBFILE_TYPE, 0) & 1)
+
+
+def _page_pixels(
+    image: Image.Image, path: Path, image_size: tuple[int, int] | None, channels: int | None
+) -> NDArray[np.uint8]:
+    from PIL import Image, ImageOps
+
+    if channels is None:
+        channels = 1 if _is_grey(image) else 3
+    upright = ImageOps.exif_transpose(image)
+    picture = _over_black(_to_8_bits(upright, path)).convert(_MODES[channels])
+    if image_size is not None:
+        height, width = image_size
+        picture = picture.resize((width, height), Image.Resampling.LANCZOS)
+    pixels = np.asarray(picture, np.uint8)
     return pixels.reshape(*pixels.shape[:2], channels)
 
 
@@ -172,8 +227,3 @@ def _over_black(image: Image.Image) -> Image.Image:
         return image
     pixels = np.asarray(image.convert("RGBA")).astype(np.uint16)
     return Image.fromarray(((pixels[..., :3] * pixels[..., 3:] + 127) // 255).astype(np.uint8))
-
-
-def _format_size(picture: NDArray[np.uint8]) -> str:
-    height, width, _ = picture.shape
-    return f"{height}x{width}"

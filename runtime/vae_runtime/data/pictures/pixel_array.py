@@ -39,6 +39,55 @@ def allocate_pixels(shape: tuple[int, ...]) -> NDArray[np.uint8]:
         ) from error
 
 
+class PixelArray:
+    """Pictures of one size, collected one by one: grey, or RGB as soon as one of them is.
+
+    `expected` is the number of pictures if each file has one; files of several pages make the array
+    grow.
+    """
+
+    def __init__(self, expected: int) -> None:
+        self._expected = max(1, expected)
+        self._pixels: NDArray[np.uint8] | None = None
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the pictures; None if there are none yet."""
+        return None if self._pixels is None else (self._pixels.shape[1], self._pixels.shape[2])
+
+    def append(self, picture: NDArray[np.uint8]) -> None:
+        """Add a picture of shape `(height, width, 1 or 3)` and of the size of the others."""
+        if self._pixels is None:
+            self._pixels = allocate_pixels((self._expected, *picture.shape))
+        length, *_, channels = self._pixels.shape
+        if self._count == length or picture.shape[-1] > channels:
+            grown = length if self._count < length else length + max(1, length // 2)
+            self._move_to((grown, *picture.shape[:2], max(channels, picture.shape[-1])))
+        self._pixels[self._count] = picture  # broadcasting repeats a grey channel
+        self._count += 1
+
+    def truncate(self, count: int) -> None:
+        """Forget all pictures but the first `count`."""
+        self._count = count
+
+    def finish(self) -> NDArray[np.uint8]:
+        """Return all pictures, shape `(n, height, width, channels)`; there is at least one."""
+        assert self._pixels is not None
+        return self._pixels[: self._count]
+
+    def _move_to(self, shape: tuple[int, ...]) -> None:
+        assert self._pixels is not None
+        moved = allocate_pixels(shape)
+        for start in range(0, self._count, 1024):
+            part = slice(start, min(start + 1024, self._count))
+            moved[part] = self._pixels[part]
+        self._pixels = moved
+
+
 def _reserve_space(descriptor: int, size: int) -> None:
     """Reserve the disk space now: a full disk is an error here, but a fatal signal later."""
     if hasattr(os, "posix_fallocate"):
