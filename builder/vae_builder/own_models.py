@@ -76,6 +76,7 @@ def export_models(
         scale=scale,
         decoder_scale=decoder_scale,
         samples=samples,
+        conditions=dataset.conditions_of("train", PROBES),
     )
     return export(
         adopted.encoder,
@@ -83,6 +84,7 @@ def export_models(
         dataset.held_out(),
         path,
         loss=adopted.loss,
+        conditions=dataset.held_out_conditions(),
         standardization=standardization,
         provenance=Provenance(data=data_spec(dataset)),
         **options,

@@ -40,6 +40,7 @@ def export_trained(
         trained.held_out,
         path,
         loss=trained.config.loss,
+        conditions=trained.conditions,
         standardization=trained.vae.standardization,
         provenance=_provenance(trained),
         **options,
@@ -63,11 +64,17 @@ def plan_variants(
         OptionError: an unknown precision.
         InputError: too few test samples.
     """
+    given = (
+        dataset.conditions_of("train", MAX_CALIBRATION_SAMPLES),
+        dataset.conditions_of("test", MAX_HELD_OUT_SAMPLES),
+    )
     plan = VariantPlan(
         precisions=tuple(precisions),
         calibration=np.asarray(dataset.train[:MAX_CALIBRATION_SAMPLES]),
         held_out=np.asarray(dataset.test[:MAX_HELD_OUT_SAMPLES]),
         allow_drift=tuple(allow_drift),
+        calibration_condition=given[0].values if given[0] else None,
+        held_out_condition=given[1].values if given[1] else None,
     )
     plan.check()
     return plan

@@ -32,7 +32,7 @@ def decoder(end, shape=SHAPE):
 
 
 def conv(name=None, filters=2, activation=None):
-    return layers.Conv2D(filters, 3, activation, padding="same", name=name)
+    return layers.Conv2D(filters, 3, activation=activation, padding="same", name=name)
 
 
 ENDS = {
@@ -166,11 +166,9 @@ def test_heads_in_the_wrong_order_are_refused(tmp_path):
     """A model that has learned its data, with mean and log variance exchanged."""
     x = np.random.default_rng(0).standard_normal((40, 2)).astype(np.float32)
     given = keras.Input((2,))
-    identity = keras.Model(
-        given, [layers.Identity()(given), layers.ZeroPadding1D(0)(given[..., None])[..., 0] * 0 - 5]
-    )
+    identity = keras.Model(given, [1.0 * given, 0.0 * given - 5.0])
     z = keras.Input((2,))
-    swapped = keras.Model(z, [0 * z - 3, layers.Identity()(z)])
+    swapped = keras.Model(z, [0.0 * z - 3.0, 1.0 * z])
     with pytest.raises(ExportError, match="the decoder's heads are swapped"):
         export_models(identity, swapped, Dataset.from_arrays("x", x), tmp_path / "a", loss=GAUSSIAN)
 
@@ -184,7 +182,7 @@ def test_training_with_the_variance_of_the_decoder(preset, tmp_path):
     x = (level + noise * rng.standard_normal((600, 8, 2))).astype(np.float32)
     dataset = Dataset.from_arrays("x", x, layout="series")
     config = TrainConfig(
-        preset, (8, 8), 2, variance="decoder", loss=LossSpec("gaussian"), epochs=40
+        preset, (8, 8), 2, variance="decoder", loss=LossSpec("gaussian"), epochs=120
     )
     assert config.loss == GAUSSIAN
     trained = train(dataset, config)
@@ -196,7 +194,7 @@ def test_training_with_the_variance_of_the_decoder(preset, tmp_path):
     z_mean = vae.encode(x[:50]).z_mean
     decoded = vae.run("decoder", {"z": z_mean})
     deviations = np.exp(decoded["log_var"] / 2).mean(axis=(0, 1))
-    assert 0.4 < deviations[1] < 0.6 and deviations[0] < 0.2
+    assert 0.4 < deviations[1] < 0.6 and deviations[0] < 0.3
     expected = f64.normal(x[:50], decoded["reconstruction"], decoded["log_var"])
     np.testing.assert_allclose(vae.loss(x[:50]).reconstruction_loss, expected, rtol=1e-5, atol=1e-4)
     text = str(evaluate(vae, x[:50], draws=2))

@@ -25,6 +25,7 @@ DATA_OPTIONS = (
     "keep_columns",
     "drop",
     "layout",
+    "condition",
     "validation_fraction",
     "test_fraction",
     "split_seed",

@@ -85,6 +85,12 @@ data_options = combined(
         "is (steps,) or (steps, channels), a volume (depth, height, width) and maybe channels.",
     ),
     click.option(
+        "--condition",
+        type=click.Choice(["labels"]),
+        help="Train a conditional model, or export one: the labels of the samples are its "
+        "condition.",
+    ),
+    click.option(
         "--validation-fraction",
         default=VALIDATION_FRACTION,
         show_default=True,

@@ -19,12 +19,14 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
+from vae_export.adoption.conditional import GIVE_CONDITIONS, pack
 from vae_export.adoption.decoder_end import decoder_for_loss, is_functional, producing_layer
 from vae_export.adoption.decoder_heads import with_heads
 from vae_export.adoption.encoder_end import moments
 from vae_export.adoption.encoder_outputs import find_outputs
 from vae_export.adoption.readings import Scale, check_scale
 from vae_export.adoption.tracing import layer_of, random_nodes
+from vae_runtime.data.conditions import Conditions, ConditionSpec
 from vae_runtime.errors import ExportError, InputError
 from vae_runtime.loss import LossSpec
 
@@ -59,6 +61,7 @@ def adopt(
     scale: Scale | None = None,
     decoder_scale: Scale | None = None,
     samples: NDArray[np.float32] | None = None,
+    conditions: Conditions | None = None,
 ) -> Adopted:
     """Bring an encoder and a decoder to the form that is exported.
 
@@ -79,6 +82,9 @@ def adopt(
         decoder_scale: the same of the second head of a decoder that gives a mean and a variance
             for each element.
         samples: samples as the encoder takes them, to try it on; by default uniform noise.
+        conditions: what a conditional model takes beside x and z, and the conditions of `samples`.
+            The result takes a list of x or z and the condition. A model that takes no condition
+            may stand beside one that does.
 
     Returns:
         Models that share the weights of the given ones, which are not changed.
@@ -93,12 +99,17 @@ def adopt(
     check_scale(scale)
     check_scale(decoder_scale)
     shape = None if input_shape is None else tuple(map(int, input_shape))
-    encoder = _adopt_encoder(_functional(encoder, "encoder", shape), scale, samples)
+    spec = conditions.spec if conditions else None
+    whole = pack(_functional(encoder, "encoder", shape, spec), "encoder", shape, spec)
+    if samples is not None and conditions and whole.model.inputs[0] is not whole.first:
+        parts = (samples, conditions.values[: len(samples)])
+        samples = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+    encoder = whole.unpacked(_adopt_encoder(whole.model, scale, samples))
     latent = tuple(encoder.output["z_mean"].shape[1:])
-    decoder = _functional(decoder, "decoder", latent)
-    heads = with_heads(decoder, tuple(encoder.inputs[0].shape[1:]), loss, decoder_scale)
-    decoder = heads or decoder
-    _check_shapes(encoder, decoder)
+    whole = pack(_functional(decoder, "decoder", latent, spec), "decoder", latent, spec)
+    heads = with_heads(whole.model, tuple(encoder.inputs[0].shape[1:]), loss, decoder_scale)
+    decoder = heads or whole.model
+    _check_shapes(encoder, decoder, whole.first)
     if shape is not None:
         encoder, decoder = _fit_to_data(encoder, decoder, shape)
     for model in (encoder, decoder):
@@ -109,11 +120,13 @@ def adopt(
         decoder, output_kind = decoder_for_loss(decoder, loss)
         loss = replace(loss, decoder=output_kind)
     _require_no_random_layer(decoder, "decoder")
-    return Adopted(encoder, decoder, loss)
+    return Adopted(encoder, whole.unpacked(decoder), loss)
 
 
-def _functional(model: Any, role: str, shape: tuple[int, ...] | None) -> keras.Model:
-    """Return a functional model of one input; a subclassed model becomes its only layer."""
+def _functional(
+    model: Any, role: str, shape: tuple[int, ...] | None, spec: ConditionSpec | None = None
+) -> keras.Model:
+    """Return a functional model; a subclassed model becomes its only layer."""
     if not isinstance(model, keras.Model):
         raise ExportError(
             f"{role} is a {type(model).__name__}, expected a Keras model: wrap it in keras.Model"
@@ -123,18 +136,25 @@ def _functional(model: Any, role: str, shape: tuple[int, ...] | None) -> keras.M
             f"{role} {model.name!r} has no weights yet: train it, or call it on data, first"
         )
     if not is_functional(model):
-        return _wrapped(model, role, shape)
+        return _wrapped(model, role, shape, spec)
     inputs = model.inputs
-    if len(inputs) > 1:
+    if len(inputs) > 1 and spec is None:
         raise ExportError(
             f"{role} {model.name!r} has {len(inputs)} inputs ({_names(inputs)}), expected one: "
-            "join them in one tensor, or fix all but one"
+            f"join them in one tensor, fix all but one, or, if the second is a condition, "
+            f"{GIVE_CONDITIONS}"
         )
-    _check_tensor(inputs[0], f"{role} {model.name!r} takes {inputs[0].name!r}")
+    for tensor in inputs:
+        what = f"{role} {model.name!r} takes {tensor.name!r}"
+        if len(inputs) > 1 and "int" in tensor.dtype and None not in tensor.shape[1:]:
+            continue  # a condition may be a label
+        _check_tensor(tensor, what)
     return model
 
 
-def _wrapped(model: keras.Model, role: str, shape: tuple[int, ...] | None) -> keras.Model:
+def _wrapped(
+    model: keras.Model, role: str, shape: tuple[int, ...] | None, spec: ConditionSpec | None
+) -> keras.Model:
     if shape is None:
         raise ExportError(
             f"{role} {model.name!r} is a subclassed model, whose input shape is not known: give "
@@ -142,12 +162,26 @@ def _wrapped(model: keras.Model, role: str, shape: tuple[int, ...] | None) -> ke
         )
     x = keras.Input(shape)
     try:
+        if spec is not None:
+            return _wrapped_conditional(model, x, keras.Input(spec.shape, name="condition"), role)
         return keras.Model(x, model(x, training=False), name=role)
     except Exception as error:  # whatever its `call` raises
         raise ExportError(
             f"{role} {model.name!r} does not take an input of shape {shape}: "
             f"{' '.join(str(error).split())[:300]}"
         ) from error
+
+
+def _wrapped_conditional(model: keras.Model, x: Any, condition: Any, role: str) -> keras.Model:
+    """Wrap a subclassed model that takes a list, two arguments, or x or z alone."""
+    try:
+        outputs = model([x, condition], training=False)
+    except Exception:  # whatever its `call` raises
+        try:
+            outputs = model(x, condition, training=False)
+        except Exception:
+            return keras.Model(x, model(x, training=False), name=role)
+    return keras.Model([x, condition], outputs, name=role)
 
 
 def _adopt_encoder(
@@ -192,8 +226,8 @@ def _has_heads(decoder: keras.Model) -> bool:
     return isinstance(output, dict) and set(output) == {"mean", "log_var"}
 
 
-def _check_shapes(encoder: keras.Model, decoder: keras.Model) -> None:
-    latent, z = encoder.output["z_mean"], decoder.inputs[0]
+def _check_shapes(encoder: keras.Model, decoder: keras.Model, z: Any) -> None:
+    latent = encoder.output["z_mean"]
     if tuple(z.shape[1:]) != tuple(latent.shape[1:]):
         raise InputError(
             f"encoder gives z_mean of shape {_shape(latent)}, decoder takes {_shape(z)}: pass an "
@@ -230,7 +264,7 @@ def _fit_to_data(
     model_shape = tuple(encoder.inputs[0].shape[1:])
     if model_shape == shape:
         return encoder, decoder
-    if (*model_shape, 1) != shape or len(model_shape) != 2:
+    if (*model_shape, 1) != shape or len(model_shape) != 2 or len(encoder.inputs) > 1:
         raise InputError(
             f"the models take samples of shape {model_shape}, the data has {shape}: give the data "
             "the models' shape, or put a Reshape at the start of the encoder and the end of the "

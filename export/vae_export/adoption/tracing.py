@@ -146,8 +146,8 @@ def layer_of(node: str, layers: Sequence[str]) -> str:
 
 
 def _trace(model: keras.Model) -> Any:
-    (x,) = model.inputs
-    signature = [tf.TensorSpec(x.shape, x.dtype)]
+    signature = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in model.inputs]
     return tf.function(
-        lambda x: model(x, training=False), input_signature=signature
+        lambda *inputs: model(inputs if len(inputs) > 1 else inputs[0], training=False),
+        input_signature=signature,
     ).get_concrete_function()
