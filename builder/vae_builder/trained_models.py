@@ -64,17 +64,13 @@ def plan_variants(
         OptionError: an unknown precision.
         InputError: too few test samples.
     """
-    given = (
-        dataset.conditions_of("train", MAX_CALIBRATION_SAMPLES),
-        dataset.conditions_of("test", MAX_HELD_OUT_SAMPLES),
-    )
     plan = VariantPlan(
         precisions=tuple(precisions),
         calibration=np.asarray(dataset.train[:MAX_CALIBRATION_SAMPLES]),
         held_out=np.asarray(dataset.test[:MAX_HELD_OUT_SAMPLES]),
         allow_drift=tuple(allow_drift),
-        calibration_condition=given[0].values if given[0] else None,
-        held_out_condition=given[1].values if given[1] else None,
+        calibration_conditions=dataset.conditions_of("train", MAX_CALIBRATION_SAMPLES),
+        held_out_conditions=dataset.conditions_of("test", MAX_HELD_OUT_SAMPLES),
     )
     plan.check()
     return plan

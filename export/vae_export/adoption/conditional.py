@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from vae_runtime.data.conditions import ConditionSpec
@@ -109,20 +110,25 @@ def _is_condition(name: str) -> bool:
 
 def _as_taken(condition: Any, taken: Any, spec: ConditionSpec, what: str) -> Any:
     """Return the condition of a graph in the shape and dtype that a model takes it in."""
-    shape = tuple(taken.shape[1:])
-    if shape != spec.shape:
+    shape, takes_floats = tuple(taken.shape[1:]), taken.dtype == "float32"
+    if shape != spec.shape or not (takes_floats or spec.categories):
         numbers = _label_numbers(spec) if math.prod(shape) == 1 else None
         if numbers is None:
             raise ExportError(
-                f"{what} takes a condition {taken.name!r} of shape {shape}, the data's conditions "
-                f"are {spec.describe()}, shape {spec.shape}: give conditions of the model's shape"
+                f"{what} takes a condition {taken.name!r} of shape {shape} and dtype "
+                f"{taken.dtype}, the data's conditions are {spec.describe()}, shape {spec.shape}: "
+                "give conditions of the model's shape, or labels that are whole numbers if it "
+                "takes a label"
             )
-        condition = layers.Reshape(shape)(ops.sum(condition * numbers, axis=-1, keepdims=True))
-    return condition if taken.dtype == "float32" else ops.cast(condition, taken.dtype)
+        number = ops.sum(condition * numbers, axis=-1, keepdims=True)
+        # Anything but a one-hot vector stays within the labels: an Embedding has no others.
+        number = ops.clip(number, min(numbers), max(numbers))
+        condition = layers.Reshape(shape)(number)
+    return condition if takes_floats else ops.cast(condition, taken.dtype)
 
 
 def _label_numbers(spec: ConditionSpec) -> Any:
     """Return labels that are whole numbers as float32; None if others are among them."""
     if not spec.categories or not all(n.removeprefix("-").isdecimal() for n in spec.categories):
         return None
-    return ops.convert_to_tensor([float(name) for name in spec.categories], "float32")
+    return np.array([float(name) for name in spec.categories], np.float32)

@@ -29,7 +29,7 @@ from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import Graphs, Variant
 from vae_runtime.bundle.manifest import INPUTS, MANIFEST_FILE
 from vae_runtime.bundle.variants import MAX_RELATIVE_TOLERANCE, PRECISIONS, Drift, Latency
-from vae_runtime.data.conditions import as_condition
+from vae_runtime.data.conditions import Conditions, as_condition
 from vae_runtime.data.inputs import as_batch, to_graph_input
 from vae_runtime.errors import BundleError, ExportError, InputError, OptionError
 from vae_runtime.files import strict_json
@@ -62,16 +62,16 @@ class VariantPlan:
         calibration: training samples, shape `(n, *input_shape)`, uint8 or float32.
         held_out: samples to measure the drift on, with the same shape, at least 20.
         allow_drift: precisions to publish even if their drift exceeds the budget.
-        calibration_condition: conditions of the calibration samples of a conditional model.
-        held_out_condition: conditions of the held-out samples.
+        calibration_conditions: conditions of the calibration samples of a conditional model.
+        held_out_conditions: conditions of the held-out samples.
     """
 
     precisions: tuple[str, ...]
     calibration: NDArray[np.generic]
     held_out: NDArray[np.generic]
     allow_drift: tuple[str, ...] = ()
-    calibration_condition: NDArray[np.generic] | None = None
-    held_out_condition: NDArray[np.generic] | None = None
+    calibration_conditions: Conditions | None = None
+    held_out_conditions: Conditions | None = None
 
     def check(self) -> None:
         """Check the names of precisions and the number of held-out samples.
@@ -163,10 +163,10 @@ def add_variants(
         folder,
         base,
         _calibration_feeds(
-            base, calibration, _given(base, plan.calibration_condition, calibration)
+            base, calibration, _given(base, plan.calibration_conditions, calibration)
         ),
         held_out,
-        _given(base, plan.held_out_condition, held_out),
+        _given(base, plan.held_out_conditions, held_out),
     )
     outcomes = []
     for precision in asked:
@@ -293,10 +293,15 @@ def _samples(base: VAERuntime, x: NDArray[np.generic], what: str) -> Array:
     return to_graph_input(samples, spec.dtype, spec.range, binary_uint8=binary)
 
 
-def _given(base: VAERuntime, condition: Array | None, x: Array) -> Feeds:
+def _given(base: VAERuntime, conditions: Conditions | None, x: Array) -> Feeds:
     """Return the graphs' input `condition` for samples x; nothing if the model takes none."""
-    given = None if condition is None else condition[: len(x)]
-    rows = as_condition(base.manifest.condition, given, len(x))
+    spec = base.manifest.condition
+    if conditions and spec and conditions.spec != spec:
+        raise InputError(
+            f"the data's conditions are {conditions.spec.describe()}, the model expects "
+            f"{spec.describe()}: give the data that the model was trained on"
+        )
+    rows = as_condition(spec, conditions.values[: len(x)] if conditions else None, len(x))
     return {} if rows is None else {"condition": rows}
 
 
