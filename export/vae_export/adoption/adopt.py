@@ -327,6 +327,11 @@ def _check_tensor(tensor: Any, what: str) -> None:
             f"{what} of shape {_shape(tensor)}, expected fixed sizes after the batch dimension: "
             "build the model with keras.Input of a fixed shape"
         )
+    if "int" in tensor.dtype:
+        raise ExportError(
+            f"{what} as {tensor.dtype}, integer tokens, expected float32: a loss of tokens "
+            "(--loss categorical) is not offered; give the model one-hot vectors and the bce loss"
+        )
     if tensor.dtype != "float32":
         raise ExportError(
             f"{what} as {tensor.dtype}, expected float32: build the model under "
