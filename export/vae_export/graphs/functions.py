@@ -24,6 +24,9 @@ from vae_runtime.data.conditions import ConditionSpec
 from vae_runtime.data.standardization import restore, standardize
 from vae_runtime.loss import LossSpec, losses, reparameterize
 
+Function = Callable[..., dict[str, Any]]
+"""Function from tensors to tensors by name."""
+
 
 def exported_functions(
     encoder: keras.Model,
@@ -53,22 +56,42 @@ def exported_functions(
         output = call_model(decoder, reparameterize(keras.ops, z_mean, z_log_var, eps), *given)
         return vars(losses(keras.ops, loss, x, output, z_mean, z_log_var))
 
-    functions: dict[str, Callable[..., dict[str, Any]]] = {
-        "encoder": encode,
-        "decoder": decode,
-        "loss": compute_loss,
-    }
-    if condition:
-        functions = {
-            "encoder": lambda x, condition: encode(x, condition),
-            "decoder": lambda z, condition: decode(z, condition),
-            "loss": lambda x, eps, condition: compute_loss(x, eps, condition),
-        }
+    functions = _named(encode, decode, compute_loss, is_conditional=condition is not None)
     tensors = graph_tensors(input_spec, latent_shape(decoder), loss, condition)
     return {
         name: tf.function(function, input_signature=_signature(tensors[name][0]))
         for name, function in functions.items()
     }
+
+
+def _named(
+    encode: Function, decode: Function, compute_loss: Function, *, is_conditional: bool
+) -> dict[str, Function]:
+    """Return the functions with arguments that have the names of the graphs' inputs."""
+
+    def encoder(x: Any) -> Any:
+        return encode(x)
+
+    def decoder(z: Any) -> Any:
+        return decode(z)
+
+    def loss(x: Any, eps: Any) -> Any:
+        return compute_loss(x, eps)
+
+    def conditional_encoder(x: Any, condition: Any) -> Any:
+        return encode(x, condition)
+
+    def conditional_decoder(z: Any, condition: Any) -> Any:
+        return decode(z, condition)
+
+    def conditional_loss(x: Any, eps: Any, condition: Any) -> Any:
+        return compute_loss(x, eps, condition)
+
+    if is_conditional:
+        functions: tuple[Function, ...] = conditional_encoder, conditional_decoder, conditional_loss
+    else:
+        functions = encoder, decoder, loss
+    return dict(zip(("encoder", "decoder", "loss"), functions, strict=True))
 
 
 def latent_shape(decoder: keras.Model) -> tuple[int, ...]:
