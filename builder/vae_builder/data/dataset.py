@@ -314,6 +314,15 @@ class Dataset:
             return False
         return True
 
+    @cached_property
+    def is_binary(self) -> bool:
+        """Whether all values are 0 or 1, as float32."""
+        return self.train.dtype != np.uint8 and all(
+            bool(((part == 0) | (part == 1)).all())
+            for x in self._splits.values()
+            for _, part in read_chunks(x)
+        )
+
     def require_range(self, value_range: tuple[float, float] | None) -> None:
         """Check that all values lie in the range that a loss needs.
 

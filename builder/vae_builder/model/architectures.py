@@ -2,6 +2,7 @@
 
     dense   flatten and dense layers with SiLU; the decoder mirrors them
     deep    the same with more layers
+    table   a factor analysis plus small networks; see `vae_builder.model.table_model`
     conv    convolutions of size 4 and stride 2 with SiLU, along one to three axes; the decoder
             mirrors them by transposed ones
 
@@ -14,7 +15,7 @@ it returns a dict of `mean` and `log_var`, each of this shape.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -22,6 +23,8 @@ import numpy as np
 from keras import layers
 
 from vae_builder.config import DEFAULT_OF_PRESET, TrainConfig
+from vae_builder.model.model_inputs import condition_input, one_or_list
+from vae_builder.model.table_model import build_table
 from vae_runtime.errors import OptionError
 from vae_runtime.loss import MAX_LOG_VAR
 
@@ -81,14 +84,14 @@ def _build_dense(
     condition: tuple[int, ...] | None,
 ) -> tuple[keras.Model, keras.Model]:
     x = keras.Input(input_shape, name="x")
-    c, joined = _condition(condition)
+    c, joined = condition_input(condition)
     h = joined(layers.Flatten(name="flatten")(x))
     for i, units in enumerate(hidden, 1):
         h = _layer(layers.Dense, units, f"hidden_{i}", seeds, "silu")(h)
     encoder = _encoder([x, *c], h, latent_dim, seeds)
 
     z = keras.Input((latent_dim,), name="z")
-    c, joined = _condition(condition)
+    c, joined = condition_input(condition)
     h = joined(z)
     for i, units in enumerate(reversed(hidden), 1):
         h = _layer(layers.Dense, units, f"hidden_{i}", seeds, "silu")(h)
@@ -119,12 +122,12 @@ def _build_conv(
         h = _layer(convolution, filters, f"hidden_{i}", seeds, "silu", **CONVOLUTION)(h)
         sizes.append(h.shape[1:-1])
     grid = tuple(h.shape[1:])
-    c, joined = _condition(condition)
+    c, joined = condition_input(condition)
     h = joined(layers.Flatten(name="flatten")(h))
     encoder = _encoder([x, *c], h, latent_dim, seeds)
 
     z = keras.Input((latent_dim,), name="z")
-    c, joined = _condition(condition)
+    c, joined = condition_input(condition)
     h = _layer(layers.Dense, math.prod(grid), "hidden_0", seeds, "silu")(joined(z))
     h = layers.Reshape(grid, name="grid")(h)
     for i, filters in enumerate(hidden[-2::-1], 1):
@@ -135,24 +138,13 @@ def _build_conv(
     return encoder, _decoder([z, *c], _crop(h, sizes[0], "crop"), two_heads)
 
 
-BUILDERS = {"dense": _build_dense, "conv": _build_conv, "deep": _build_dense}
+BUILDERS = {
+    "dense": _build_dense,
+    "conv": _build_conv,
+    "deep": _build_dense,
+    "table": build_table,
+}
 """The function that builds the models of each preset."""
-
-
-def _condition(shape: tuple[int, ...] | None) -> tuple[list[Any], Callable[[Any], Any]]:
-    """Return the input of the condition, and a function that joins it to vectors.
-
-    Without a condition there is no input, and the function returns the vectors.
-    """
-    if shape is None:
-        return [], lambda h: h
-    condition = keras.Input(shape, name="condition")
-    flat = layers.Flatten(name="flat_condition")(condition)
-    return [condition], lambda h: layers.Concatenate(name="joined")([h, flat])
-
-
-def _one_or_list(inputs: list[Any]) -> Any:
-    return inputs if len(inputs) > 1 else inputs[0]
 
 
 def _encoder(inputs: list[Any], h: Any, latent_dim: int, seeds: Iterator[int]) -> keras.Model:
@@ -160,17 +152,17 @@ def _encoder(inputs: list[Any], h: Any, latent_dim: int, seeds: Iterator[int]) -
     heads = _layer(layers.Dense, 2 * latent_dim, "heads", seeds)(h)
     z_mean, z_log_var = keras.ops.split(heads, 2, axis=1)
     outputs = {"z_mean": z_mean, "z_log_var": z_log_var}
-    return keras.Model(_one_or_list(inputs), outputs, name="encoder")
+    return keras.Model(one_or_list(inputs), outputs, name="encoder")
 
 
 def _decoder(inputs: list[Any], h: Any, two_heads: bool) -> keras.Model:
     """Return the decoder that ends in h, whose last axis holds both heads side by side."""
     if not two_heads:
-        return keras.Model(_one_or_list(inputs), h, name="decoder")
+        return keras.Model(one_or_list(inputs), h, name="decoder")
     mean, log_var = keras.ops.split(h, 2, axis=-1)
     log_var = MAX_LOG_VAR * keras.ops.tanh(log_var / MAX_LOG_VAR)
     outputs = {"mean": mean, "log_var": log_var}
-    return keras.Model(_one_or_list(inputs), outputs, name="decoder")
+    return keras.Model(one_or_list(inputs), outputs, name="decoder")
 
 
 def _layer(

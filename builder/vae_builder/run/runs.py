@@ -36,7 +36,7 @@ from vae_builder.run.folder import (
 )
 from vae_builder.run.history import log_epoch, read_history, write_history
 from vae_builder.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from vae_builder.training.defaults import with_loss_for
+from vae_builder.training.defaults import config_for
 from vae_builder.training.loop import Progress
 from vae_builder.training.train import Trained, data_spec, train
 from vae_export.saved_models import translated_write_errors
@@ -126,7 +126,7 @@ def train_run(
         path: folder to make.
         source: source of the data, so that the run folder is enough to resume; or the data itself.
         config: training options, or a function that chooses them for the data; by default
-            `vae_builder.training.defaults.with_loss_for`.
+            `vae_builder.training.defaults.config_for`.
         force: delete the files of an existing run, and start again.
         on_data: called with the data set as soon as the run can be resumed.
         on_progress: called after each block of steps.
@@ -147,7 +147,7 @@ def train_run(
     if recorded_source and Path(recorded_source.source).exists():
         folder = str(absolute("."))
     dataset = source if isinstance(source, Dataset) else source.load()
-    config = config or with_loss_for
+    config = config or config_for
     config, data = config(dataset) if callable(config) else config, data_spec(dataset)
     config = config.for_samples(len(dataset.train))
     record = RunRecord("build-vae-run", 1, config, recorded_source, data, _versions(), folder)

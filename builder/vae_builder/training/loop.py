@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 
 from vae_builder.config import Schedule, TrainConfig
 from vae_builder.data import Dataset
+from vae_builder.data.moments import moments
 from vae_builder.model.architectures import build_models
 from vae_builder.model.objective import Objective
+from vae_builder.model.table_model import start_from_factor_analysis
 from vae_builder.model.vae import VAE
 from vae_builder.training.averaging import MovingAverage
 from vae_builder.training.checkpoint import Checkpoint, Epoch, Position
@@ -115,16 +117,20 @@ class Trainer:
             initial = float(np.clip(initial, MIN_VARIANCE, MAX_VARIANCE))
             loss = replace(loss, variance=initial)
         shape, hidden = dataset.input_shape, config.hidden
+        encoder, decoder = build_models(
+            config.preset,
+            shape,
+            config.latent_dim,
+            hidden,
+            seed=config.seed,
+            two_heads=loss.has_two_heads,
+            condition_shape=given.spec.shape if given else None,
+        )
+        if config.preset == "table" and loss.value_range is None:
+            start_from_factor_analysis(encoder, decoder, *moments(dataset.train, standardization))
         vae = VAE(
-            *build_models(
-                config.preset,
-                shape,
-                config.latent_dim,
-                hidden,
-                seed=config.seed,
-                two_heads=loss.has_two_heads,
-                condition_shape=given.spec.shape if given else None,
-            ),
+            encoder,
+            decoder,
             loss,
             seed=config.seed,
             objective=Objective(

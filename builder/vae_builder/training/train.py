@@ -12,7 +12,7 @@ from vae_builder.config import TrainConfig
 from vae_builder.data import Dataset
 from vae_builder.model.vae import VAE
 from vae_builder.training.checkpoint import Checkpoint, Epoch
-from vae_builder.training.defaults import with_loss_for
+from vae_builder.training.defaults import config_for
 from vae_builder.training.evaluation import describe_latents, evaluate, explain, require_finite
 from vae_builder.training.loop import TEST_NOISE, Progress, Trainer
 from vae_runtime.bundle.fields import DataSpec
@@ -72,8 +72,8 @@ def train(
     Args:
         dataset: samples in their splits; uint8 is divided by 255. If it has conditions, the model
             is conditional.
-        config: training options; by default those of `TrainConfig()`, with the loss that suits
-            the data (`vae_builder.training.defaults`).
+        config: training options; by default those that suit the data, from
+            `vae_builder.training.defaults.config_for`.
         resume: checkpoint to resume from, of a run with the same data and options.
         on_progress: called after each block of steps.
         on_checkpoint: called after each epoch, or after every few if there are more than
@@ -89,7 +89,7 @@ def train(
         TrainingError: the loss is no longer finite. The last checkpoint is good.
         KeyboardInterrupt: Ctrl-C was pressed; it is raised between two blocks.
     """
-    config = config or with_loss_for(dataset)
+    config = config or config_for(dataset)
     config = config.for_samples(len(dataset.train))
     dataset.require_range(config.loss.value_range)
     trainer = Trainer(dataset, config, on_progress, on_checkpoint)
