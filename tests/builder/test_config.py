@@ -81,6 +81,7 @@ def test_defaults():
         "patience": None,
         "variance": None,
         "standardize": False,
+        "value_range": None,
     }
 
 

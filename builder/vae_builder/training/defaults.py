@@ -22,6 +22,6 @@ def with_loss_for(dataset: Dataset, config: TrainConfig | None = None) -> TrainC
         outside [0, 1]: its columns have different units. Otherwise `config`.
     """
     config = config or TrainConfig()
-    if not dataset.is_table or dataset.is_in(UNIT_RANGE):
+    if config.value_range or not dataset.is_table or dataset.is_in(UNIT_RANGE):
         return config
     return replace(config, loss=LossSpec("gaussian", config.loss.kl_weight), standardize=True)
