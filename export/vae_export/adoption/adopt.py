@@ -229,9 +229,11 @@ def _has_heads(decoder: keras.Model) -> bool:
 def _check_shapes(encoder: keras.Model, decoder: keras.Model, z: Any) -> None:
     latent = encoder.output["z_mean"]
     if tuple(z.shape[1:]) != tuple(latent.shape[1:]):
+        remedy = "pass an encoder and a decoder of the same model"
+        if np.prod(z.shape[1:]) == np.prod(latent.shape[1:]):
+            remedy = f"end both outputs of the encoder in a Reshape({tuple(z.shape[1:])})"
         raise InputError(
-            f"encoder gives z_mean of shape {_shape(latent)}, decoder takes {_shape(z)}: pass an "
-            "encoder and a decoder of the same model"
+            f"encoder gives z_mean of shape {_shape(latent)}, decoder takes {_shape(z)}: {remedy}"
         )
     x, output = encoder.inputs[0], _one_output(decoder)
     taken, given = tuple(x.shape[1:]), tuple(output.shape[1:])
@@ -327,7 +329,7 @@ def _check_tensor(tensor: Any, what: str) -> None:
             f"{what} of shape {_shape(tensor)}, expected fixed sizes after the batch dimension: "
             "build the model with keras.Input of a fixed shape"
         )
-    if "int" in tensor.dtype:
+    if tensor.dtype.startswith("int"):
         raise ExportError(
             f"{what} as {tensor.dtype}, integer tokens, expected float32: a loss of tokens "
             "(--loss categorical) is not offered; give the model one-hot vectors and the bce loss"

@@ -27,6 +27,9 @@ from vae_runtime.inference.runtime import VAERuntime
 from vae_runtime.latents import Latents, measure_latents
 from vae_runtime.loss import Losses, reparameterize
 
+MAX_SHOWN_DIMENSIONS = 100
+"""Number of latent dimensions whose KL divergence is printed, the largest first."""
+
 EXPLAINED_ROWS = 256
 """Samples that are converted at a time for `Evaluation.explained`, which bounds memory."""
 
@@ -83,7 +86,9 @@ class Evaluation:
             rows.append(f"left unexplained       {explained.left:.1%} of what the mean leaves")
         kl = sorted(self.latents.kl_per_dimension, reverse=True)
         rows.append(f"active units           {self.latents.active_units} of {len(kl)}")
-        rows.append(f"KL per dimension       {' '.join(f'{value:.2f}' for value in kl)}")
+        more = f" ... ({len(kl)} in all)" if len(kl) > MAX_SHOWN_DIMENSIONS else ""
+        shown = " ".join(f"{value:.2f}" for value in kl[:MAX_SHOWN_DIMENSIONS])
+        rows.append(f"KL per dimension       {shown}{more}")
         return "\n".join(rows)
 
 

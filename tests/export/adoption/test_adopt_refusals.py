@@ -32,6 +32,13 @@ def test_encoder_outputs_that_are_unclear(refuse):
     refuse(ExportError, f"gives mu, mean, log_var, {two}", keyed("mu", "mean", "log_var"))
 
 
+def test_tokens_are_refused_by_name(refuse):
+    tokens = keras.Input((10,), dtype="int32", name="tokens")
+    h = layers.Flatten()(layers.Embedding(7, 3)(tokens))
+    encoder = keras.Model(tokens, [dense()(h), dense()(h)], name="enc")
+    refuse(ExportError, "(--loss categorical) is not offered; give the model one-hot", encoder)
+
+
 def test_random_layers_are_named(refuse):
     class Noisy(layers.Layer):
         def call(self, x):
@@ -135,7 +142,7 @@ def test_shapes_that_do_not_fit(refuse):
     )
     refuse(
         InputError,
-        "gives z_mean of shape (batch, 1, 2), expected (batch, latent_dim): add a Flatten",
+        "decoder takes (batch, 2): end both outputs of the encoder in a Reshape((2,))",
         encoder_of(*(lambda x: dense()(layers.Reshape((1, 10))(x)) for _ in "ab")),
     )
     refuse(
