@@ -1,4 +1,8 @@
-"""Every layer and activation of Keras in small models, as expressions of an input x."""
+"""Every layer and activation of Keras in small models: expressions of an input x.
+
+`TAKEN` and `REFUSED` name each layer once, under its first name in `keras.layers`. Run this file to
+print the table in export/README.md.
+"""
 
 SHAPES = {
     "vector": (6,),
@@ -7,12 +11,12 @@ SHAPES = {
     "picture": (8, 8, 3),
     "volume": (4, 4, 4, 4),
     "whole": (5,),
+    "wide": (40,),
 }
 
-WHOLE = 7
-"""Samples of `whole` are whole numbers from 0 to 6, as float32; `picture` lies in [0, 1]."""
+"""Kinds of samples. Those of `whole` are numbers from 0 to 6; `picture` lies in [0, 1]."""
 
-LAYERS = {
+TAKEN = {
     # cores
     "Dense": [("vector", "Dense(5)(x)"), ("image", "Dense(5, use_bias=False)(x)")],
     "EinsumDense": [
@@ -25,7 +29,10 @@ LAYERS = {
         ("whole", "LSTM(3)(Embedding(7, 3, mask_zero=True)(x))"),
         ("whole", "GlobalAveragePooling1D()(Embedding(7, 3, mask_zero=True)(x))"),
     ],
-    "ReversibleEmbedding": [("whole", "ReversibleEmbedding(7, 3)(x)")],
+    "ReversibleEmbedding": [
+        ("whole", "ReversibleEmbedding(7, 3)(x)"),
+        ("whole", "ReversibleEmbedding(7, 3)(ReversibleEmbedding(7, 3)(x), reverse=True)"),
+    ],
     "Identity": [("vector", "Identity()(x)")],
     "Lambda": [("vector", "Lambda(lambda t: t * 2 - 1)(x)"), ("image", "Lambda(keras.ops.abs)(x)")],
     "Masking": [
@@ -33,6 +40,7 @@ LAYERS = {
         ("series", "LSTM(3)(Masking(0.0)(x * cast(x > -0.5)))"),
         ("series", "GRU(3, return_sequences=True)(Masking(0.0)(x * cast(x[:, :, :1] > -0.3)))"),
     ],
+    "TFSMLayer": [("vector", "TFSMLayer(saved_model(), call_endpoint='serve')(x)")],
     "Activation": [("vector", "Activation('tanh')(x)")],
     "ActivityRegularization": [("vector", "ActivityRegularization(0.1)(x)")],
     "InputLayer": [("vector", "x")],
@@ -87,6 +95,7 @@ LAYERS = {
         ("series", "Conv1DTranspose(3, 3, 2, 'valid', output_padding=1)(x)"),
         ("series", "Conv1DTranspose(3, 3, dilation_rate=2)(x)"),
         ("series", "Conv1DTranspose(3, 3, dilation_rate=2, padding='same')(x)"),
+        ("series", "Conv1DTranspose(6, 2, 3, data_format='channels_first')(x)"),
     ],
     "Conv2DTranspose": [
         ("image", "Conv2DTranspose(3, 3)(x)"),
@@ -100,6 +109,9 @@ LAYERS = {
         ("image", "Conv2DTranspose(3, 3, dilation_rate=2)(x)"),
         ("image", "Conv2DTranspose(3, 3, dilation_rate=(2, 1), padding='same')(x)"),
         ("image", "Conv2DTranspose(3, 4, dilation_rate=2, padding='same')(x)"),
+        ("image", "Conv2DTranspose(6, 2, 3, 'same', data_format='channels_first')(x)"),
+        ("image", "Conv2DTranspose(3, (2, 5), (5, 2), 'same', output_padding=(1, 0))(x)"),
+        ("image", "Conv2DTranspose(3, 3, 4, 'valid', output_padding=2)(x)"),
     ],
     "Conv3DTranspose": [
         ("volume", "Conv3DTranspose(3, 2)(x)"),
@@ -108,6 +120,7 @@ LAYERS = {
         ("volume", "Conv3DTranspose(3, 2, 3, 'valid')(x)"),
         ("volume", "Conv3DTranspose(3, 3, 2, 'valid', output_padding=1)(x)"),
         ("volume", "Conv3DTranspose(3, 2, dilation_rate=2)(x)"),
+        ("volume", "Conv3DTranspose(3, (1, 2, 3), (3, 1, 2), 'same')(x)"),
     ],
     "DepthwiseConv1D": [
         ("series", "DepthwiseConv1D(3)(x)"),
@@ -216,7 +229,10 @@ LAYERS = {
         ("volume", "MaxPooling3D(2)(x)"),
         ("volume", "MaxPooling3D(3, 2, padding='same')(x)"),
     ],
-    "GlobalAveragePooling1D": [("series", "GlobalAveragePooling1D()(x)")],
+    "GlobalAveragePooling1D": [
+        ("series", "GlobalAveragePooling1D()(x)"),
+        ("series", "GlobalAveragePooling1D()(Masking(0.0)(x * cast(x[:, :, :1] > -0.3)))"),
+    ],
     "GlobalAveragePooling2D": [
         ("image", "GlobalAveragePooling2D()(x)"),
         ("image", "GlobalAveragePooling2D(data_format='channels_first', keepdims=True)(x)"),
@@ -235,7 +251,7 @@ LAYERS = {
     ],
     "AdaptiveAveragePooling3D": [
         ("volume", "AdaptiveAveragePooling3D(2)(x)"),
-        ("volume", "AdaptiveAveragePooling3D((3, 1, 2))(x)"),
+        ("volume", "AdaptiveAveragePooling3D((2, 1, 4))(x)"),
     ],
     "AdaptiveMaxPooling1D": [
         ("series", "AdaptiveMaxPooling1D(4)(x)"),
@@ -247,7 +263,7 @@ LAYERS = {
     ],
     "AdaptiveMaxPooling3D": [
         ("volume", "AdaptiveMaxPooling3D(2)(x)"),
-        ("volume", "AdaptiveMaxPooling3D((3, 1, 2))(x)"),
+        ("volume", "AdaptiveMaxPooling3D((2, 1, 4))(x)"),
     ],
     # shapes
     "Cropping1D": [("series", "Cropping1D((1, 2))(x)")],
@@ -292,6 +308,7 @@ LAYERS = {
         ("series", "MultiHeadAttention(2, 3)(x, x, attention_mask=x @ transposed(x) > -1)"),
         ("image", "MultiHeadAttention(2, 3, attention_axes=(1, 2))(x, x)"),
         ("series", "MultiHeadAttention(2, 3, flash_attention=False)(x, x)"),
+        ("volume", "MultiHeadAttention(2, 3, attention_axes=(1, 2, 3))(x, x)"),
     ],
     "GroupQueryAttention": [
         ("series", "GroupQueryAttention(3, 4, 2)(x, x)"),
@@ -304,12 +321,14 @@ LAYERS = {
         ("series", "LSTM(3, return_state=True)(x)[2]"),
         ("series", "LSTM(3, unroll=True)(x)"),
         ("series", "LSTM(3, activation='relu', recurrent_activation='hard_sigmoid')(x)"),
+        ("series", "LSTM(3)(x, initial_state=[Dense(3)(Flatten()(x)), Dense(3)(Flatten()(x))])"),
     ],
     "GRU": [
         ("series", "GRU(3)(x)"),
         ("series", "GRU(3, return_sequences=True)(x)"),
         ("series", "GRU(3, reset_after=False, go_backwards=True)(x)"),
         ("series", "GRU(3, return_state=True)(x)[1]"),
+        ("series", "GRU(3)(x, initial_state=Dense(3)(Flatten()(x)))"),
     ],
     "SimpleRNN": [
         ("series", "SimpleRNN(3)(x)"),
@@ -377,26 +396,20 @@ LAYERS = {
         ("vector", "Discretization(bin_boundaries=[-1.0, 0.0], output_mode='one_hot')(x[:, :1])"),
         ("vector", "Discretization(bin_boundaries=[-1.0, 0.0], output_mode='count')(x)"),
     ],
-    "IntegerLookup": [
-        ("whole", "cast(IntegerLookup(vocabulary=[1, 3, 5])(cast(x, 'int64')))"),
-        ("whole", "IntegerLookup(vocabulary=[1, 3, 5], output_mode='multi_hot')(cast(x, 'int64'))"),
-    ],
-    "Hashing": [("whole", "cast(Hashing(4)(cast(x, 'int64')))")],
-    "HashedCrossing": [("whole", "cast(HashedCrossing(4)((cast(x[:, 0], 'int64'), cast(x[:, 1], 'int64'))))")],
-    "StringLookup": [("vector", "StringLookup(vocabulary=['a'])(tf.strings.as_string(x))")],
-    "TextVectorization": [("vector", "TextVectorization()(tf.strings.as_string(x))")],
     "MelSpectrogram": [
-        ("series", "MelSpectrogram(fft_length=64, sequence_stride=16, num_mel_bins=8)"
-         "(Reshape((128,))(Conv1D(16, 1)(x)))"),
+        (
+            "series",
+            "MelSpectrogram(fft_length=64, sequence_stride=16, num_mel_bins=8)"
+            "(Reshape((128,))(Conv1D(16, 1)(x)))",
+        ),
     ],
     "STFTSpectrogram": [
-        ("series", "STFTSpectrogram('log', 16, 8, 16)(Conv1D(16, 1)(Permute((2, 1))(Conv1D(32, 1)(x))))"),
-        ("series", "STFTSpectrogram('real', 4, 2, 4)(x)"),
+        ("series", "STFTSpectrogram('real', 4, 2, 4, window=None)(x)"),
+        ("series", "STFTSpectrogram('log', 16, 8, 16, window=None)(Reshape((32, 1))(x))"),
     ],
     "Pipeline": [("picture", "Pipeline([Rescaling(2.0), RandomFlip()])(x)")],
     "Solarization": [("picture", "Solarization(value_range=(0, 1))(x)")],
     "AutoContrast": [("picture", "AutoContrast(value_range=(0, 1))(x)")],
-    "Equalization": [("picture", "Equalization(value_range=(0, 1))(x)")],
     "ContrastLimitedAdaptiveHistogramEqualization": [
         ("picture", "ContrastLimitedAdaptiveHistogramEqualization(value_range=(0, 1))(x)")
     ],
@@ -425,3 +438,78 @@ LAYERS = {
     "RandomTranslation": [("picture", "RandomTranslation(0.2, 0.2)(x)")],
     "RandomZoom": [("picture", "RandomZoom(0.2)(x)")],
 }
+
+ACTIVATIONS = {
+    **dict.fromkeys(
+        [
+            "celu",
+            "elu",
+            "exponential",
+            "gelu",
+            "glu",
+            "hard_shrink",
+            "hard_sigmoid",
+            "hard_silu",
+            "hard_tanh",
+            "leaky_relu",
+            "linear",
+            "log_sigmoid",
+            "log_softmax",
+            "mish",
+            "relu",
+            "relu6",
+            "selu",
+            "sigmoid",
+            "silu",
+            "soft_shrink",
+            "softmax",
+            "softplus",
+            "softsign",
+            "sparse_plus",
+            "sparse_sigmoid",
+            "sparsemax",
+            "squareplus",
+            "tanh",
+            "tanh_shrink",
+        ],
+        "Activation('{}')(x)",
+    ),
+    "threshold": "Activation(lambda t: keras.activations.threshold(t, 0.2, -1.0))(x)",
+}
+"""Name in `keras.activations` -> the activation as a layer."""
+
+REFUSED = {
+    "Hashing": ("whole", "cast(Hashing(4)(cast(x, 'int64')))", "StringToHashBucketFast"),
+    "HashedCrossing": (
+        "whole",
+        "cast(HashedCrossing(4)((cast(x[:, 0], 'int64'), cast(x[:, 1], 'int64'))))",
+        "SparseCross",
+    ),
+    "IntegerLookup": (
+        "whole",
+        "cast(IntegerLookup(vocabulary=[1, 3, 5])(cast(x, 'int64')))",
+        "LookupTableFindV2",
+    ),
+    "StringLookup": (
+        "whole",
+        "cast(StringLookup(vocabulary=['1', '3'])(text(x)))",
+        "AsString",
+    ),
+    "TextVectorization": (
+        "whole",
+        "cast(TextVectorization(vocabulary=['1', '3'])(text(x[:, :1])))",
+        "AsString",
+    ),
+}
+"""Layer -> kind of samples, expression, and the operator that the error names."""
+
+NOT_FOR_MODELS = {
+    "Layer": "a base class",
+    "Wrapper": "a base class",
+    "FlaxLayer": "needs Keras's JAX backend",
+    "JaxLayer": "needs Keras's JAX backend",
+    "TorchModuleWrapper": "needs Keras's PyTorch backend",
+    "MaxNumBoundingBoxes": "takes labels of pictures",
+    "Equalization": "Keras itself cannot build a model with it",
+}
+"""Layers that cannot stand in an encoder or decoder of this project."""

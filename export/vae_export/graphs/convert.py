@@ -90,9 +90,7 @@ def convert(function: Any, spec: GraphSpec, metadata: dict[str, str]) -> bytes:
     return data
 
 
-def _converted(
-    function: Any, spec: GraphSpec, name: str, *, loops: bool = True
-) -> ModelProto:
+def _converted(function: Any, spec: GraphSpec, name: str, *, loops: bool = True) -> ModelProto:
     """Return what tf2onnx makes of a function, without operators on constants alone."""
     logging.getLogger("tf2onnx").setLevel(SILENT)
     failures: list[Exception] = []

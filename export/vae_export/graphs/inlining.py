@@ -1,12 +1,12 @@
 """Functions in a form that tf2onnx can read: no compiled parts, captured tensors or loops.
 
-    compiled parts    Keras compiles grouped convolutions, because not all of TensorFlow's CPU
-                      kernels know groups. ONNX knows them, so the graph needs the operator itself.
-    captured tensors  Keras keeps the statistics of a Normalization as plain tensors. tf2onnx takes
-                      them for further inputs of the graph; they become constants.
-    loops             tf2onnx knows the loop of an LSTM, which becomes one operator. The loops of
-                      other recurrent layers would stay, and no bundle may hold a loop: their steps
-                      are written out.
+compiled parts    Keras compiles grouped convolutions, because not all of TensorFlow's CPU
+kernels know groups. ONNX knows them, so the graph needs the operator itself.
+captured tensors  Keras keeps the statistics of a Normalization as plain tensors. tf2onnx takes
+them for further inputs of the graph; they become constants.
+loops             tf2onnx knows the loop of an LSTM, which becomes one operator. The loops of
+other recurrent layers would stay, and no bundle may hold a loop: their steps
+are written out.
 """
 
 from __future__ import annotations

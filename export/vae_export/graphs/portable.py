@@ -1,8 +1,8 @@
 """The same graph in a form that more runtimes compute rightly. ONNX Runtime needs no more time.
 
-    Sigmoid(Reshape(x))  becomes Reshape(Sigmoid(x)) if Reshape(x) is an output too, as the logits
-                         of a dense decoder are: MNN gives the probabilities for both otherwise
-    Split                gets explicit sizes: importers to PyTorch know no other form of opset 18
+Sigmoid(Reshape(x))  becomes Reshape(Sigmoid(x)) if Reshape(x) is an output too, as the logits
+of a dense decoder are: MNN gives the probabilities for both otherwise
+Split                gets explicit sizes: importers to PyTorch know no other form of opset 18
 """
 
 from __future__ import annotations

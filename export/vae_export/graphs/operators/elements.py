@@ -1,10 +1,11 @@
 """Operators that work element by element, or count elements.
 
-    Erfc(x)        1 - Erf(x), which the exact GELU needs
-    Expm1(x)       tanh(x / 2) (exp(x) + 1), as exact near 0
-    Bucketize(x)   the number of boundaries that x reaches
-    DenseBincount  a sum of one-hot vectors; at most 1 if it only tells which indices occur
-    Range          of floats, as in sparsemax, becomes a constant: no bundle may compute it
+Erfc(x)        1 - Erf(x), which the exact GELU needs
+Expm1(x)       tanh(x / 2) (exp(x) + 1), as exact near 0
+Log1p(x)       log(u) x / (u - 1) with u = 1 + x, as exact near 0; x where u is 1
+Bucketize(x)   the number of boundaries that x reaches
+DenseBincount  a sum of one-hot vectors; at most 1 if it only tells which indices occur
+Range          of floats, as in sparsemax, becomes a constant: no bundle may compute it
 """
 
 from __future__ import annotations
@@ -35,6 +36,14 @@ def _expm1(build: Builder) -> None:
     x = build.node.input[0]
     tanh = build.make("Tanh", build.make("Mul", x, build.constant(0.5)))
     build.replace("Mul", tanh, build.make("Add", build.make("Exp", x), build.constant(1.0)))
+
+
+def _log1p(build: Builder) -> None:
+    x, one = build.node.input[0], build.constant(1.0)
+    u = build.make("Add", x, one)
+    rounded = build.make("Div", x, build.make("Sub", u, one))
+    exact = build.make("Mul", build.make("Log", u), rounded)
+    build.replace("Where", build.make("Equal", u, one), x, exact)
 
 
 def _bucketize(build: Builder) -> None:
@@ -95,5 +104,6 @@ _WRITTEN_OUT = {
     "DenseBincount": _bincount,
     "Erfc": _erfc,
     "Expm1": _expm1,
+    "Log1p": _log1p,
     "Range": _float_range,
 }

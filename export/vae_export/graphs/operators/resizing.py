@@ -39,13 +39,14 @@ def write_out_resizing(graph: Any, nodes: list[Any]) -> list[Any]:
     return list(graph.get_nodes())
 
 
-def _write_out(
-    build: Builder, resize: Resize, shape: list[int], size: NDArray[np.int32]
-) -> None:
+def _write_out(build: Builder, resize: Resize, shape: list[int], size: NDArray[np.int32]) -> None:
     rows, columns = (_weights(resize, axis, shape[1 + axis], int(size[axis])) for axis in (0, 1))
     sample = np.random.default_rng(0).random((1, *shape[1:]), dtype=np.float32)
     expected = _resized(resize, sample, size, None)
-    if np.abs(np.einsum("ah,nhwc,bw->nabc", rows, sample, columns) - expected).max() > LARGEST_ERROR:
+    if (
+        np.abs(np.einsum("ah,nhwc,bw->nabc", rows, sample, columns) - expected).max()
+        > LARGEST_ERROR
+    ):
         return
     _, height, width, channels = shape
     new_height, new_width = map(int, size)

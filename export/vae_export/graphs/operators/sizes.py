@@ -25,13 +25,21 @@ ARITHMETIC = {
 }
 
 
+SHAPE_INPUTS = {"Reshape": 1, "Conv2DBackpropInput": 0, "Conv3DBackpropInputV2": 0}
+"""Operator -> number of the input that states the shape of its output.
+
+tf2onnx computes the sizes of a transposed convolution when the graph runs, if they are not
+constants, and takes wrong axes if the channels come first.
+"""
+
+
 def fix_sizes(graph: Any, nodes: list[Any]) -> list[Any]:
-    """Make sizes that are known constants, and -1 the size of the batch in each reshape."""
+    """Make sizes that are known constants, and -1 the size of the batch in each shape."""
     for node in list(nodes):
-        if node.type == "Reshape":
-            _fix_reshape(graph, node)
-        elif node.type == "StridedSlice":
+        if node.type == "StridedSlice":
             _fix_slice(graph, node)
+        elif node.type in SHAPE_INPUTS:
+            _fix_shape(graph, node, SHAPE_INPUTS[node.type])
     return list(graph.get_nodes())
 
 
@@ -53,16 +61,16 @@ def constant(graph: Any, node: Any) -> NDArray[Any] | None:
     return np.array(values).reshape(graph.get_shape(node.output[0]) or -1)
 
 
-def _fix_reshape(graph: Any, reshape: Any) -> None:
-    if reshape.inputs[1] is None or reshape.inputs[1].is_const():
+def _fix_shape(graph: Any, node: Any, index: int) -> None:
+    if node.inputs[index] is None or node.inputs[index].is_const():
         return
-    sizes = _sizes(graph, reshape.inputs[1])
+    sizes = _sizes(graph, node.inputs[index])
     if sizes and 0 not in sizes and sizes.count(-1) <= 1:
-        fixed = graph.make_const(f"{reshape.name}/fixed_shape", np.array(sizes, np.int32))
-        graph.replace_input(reshape, reshape.input[1], fixed.output[0], 1)
-        known = graph.get_shape(reshape.output[0])
+        fixed = graph.make_const(f"{node.name}/fixed_shape", np.array(sizes, np.int32))
+        graph.replace_input(node, node.input[index], fixed.output[0], index)
+        known = graph.get_shape(node.output[0])
         if not known or known.count(-1) > sizes.count(-1):
-            graph.set_shape(reshape.output[0], sizes)
+            graph.set_shape(node.output[0], sizes)
 
 
 def _fix_slice(graph: Any, node: Any) -> None:
@@ -84,7 +92,7 @@ def _sizes(graph: Any, node: Any) -> list[int] | None:
     if node.type == "Shape":
         shape: list[int] | None = graph.get_shape(node.input[0])
         return shape
-    if node.type in ("Identity", "Cast"):
+    if node.type in ("Identity", "Cast", "ExpandDims", "Squeeze"):
         return _sizes(graph, node.inputs[0])
     if node.type == "Pack":
         return [(_sizes(graph, source) or [-1])[0] for source in node.inputs]
