@@ -439,41 +439,13 @@ TAKEN = {
     "RandomZoom": [("picture", "RandomZoom(0.2)(x)")],
 }
 
+_ACTIVATIONS = """
+    celu elu exponential gelu glu hard_shrink hard_sigmoid hard_silu hard_tanh leaky_relu linear
+    log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign
+    sparse_plus sparse_sigmoid sparsemax squareplus tanh tanh_shrink
+"""
 ACTIVATIONS = {
-    **dict.fromkeys(
-        [
-            "celu",
-            "elu",
-            "exponential",
-            "gelu",
-            "glu",
-            "hard_shrink",
-            "hard_sigmoid",
-            "hard_silu",
-            "hard_tanh",
-            "leaky_relu",
-            "linear",
-            "log_sigmoid",
-            "log_softmax",
-            "mish",
-            "relu",
-            "relu6",
-            "selu",
-            "sigmoid",
-            "silu",
-            "soft_shrink",
-            "softmax",
-            "softplus",
-            "softsign",
-            "sparse_plus",
-            "sparse_sigmoid",
-            "sparsemax",
-            "squareplus",
-            "tanh",
-            "tanh_shrink",
-        ],
-        "Activation('{}')(x)",
-    ),
+    **dict.fromkeys(_ACTIVATIONS.split(), "Activation('{}')(x)"),
     "threshold": "Activation(lambda t: keras.activations.threshold(t, 0.2, -1.0))(x)",
 }
 """Name in `keras.activations` -> the activation as a layer."""

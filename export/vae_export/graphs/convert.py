@@ -114,8 +114,9 @@ def _converted(function: Any, spec: GraphSpec, name: str, *, loops: bool = True)
             raise failures[0]
     except Exception as error:  # tf2onnx raises whatever its handlers raise
         raise ExportError(f"{name} cannot be converted to ONNX: {one_line(error)}") from error
-    fold_constants(model)
-    return model
+    converted: ModelProto = model
+    fold_constants(converted)
+    return converted
 
 
 def canonicalize(model: ModelProto, spec: GraphSpec, metadata: dict[str, str]) -> ModelProto:

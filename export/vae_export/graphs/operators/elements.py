@@ -82,11 +82,12 @@ def _size(build: Builder) -> int | None:
     if known is not None or size.type != "Minimum":
         return None if known is None else int(known)
     for upper, inner in permutations(size.inputs):
-        least = [constant(build.graph, source) for source in inner.inputs]
         bound = constant(build.graph, upper)
-        if inner.type == "Maximum" and bound is not None:
-            if any(number is not None and number >= bound for number in least):
-                return int(bound)
+        if bound is None or inner.type != "Maximum":
+            continue
+        least = [constant(build.graph, source) for source in inner.inputs]
+        if any(number is not None and number >= bound for number in least):
+            return int(bound)
     return None
 
 

@@ -1,9 +1,9 @@
 """Resizing of images by fixed sizes: two products with the matrices of weights that TensorFlow has.
 
 ONNX's Resize has no Lanczos kernels and no antialiasing, TensorFlow's bicubic kernel is a table of
-1,024 steps, and tf2onnx converts the area method to another one. All of them are linear, and work on
+1,024 steps, and tf2onnx converts the area method to another one. All of them are linear, and treat
 rows and columns apart. So TensorFlow itself resizes the columns of an identity matrix, and the
-weights it gives are constants of the graph. Nearest and bilinear resizing are left to tf2onnx.
+weights that it gives are constants of the graph. tf2onnx converts nearest and bilinear resizing.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ def write_out_resizing(graph: Any, nodes: list[Any]) -> list[Any]:
         if node.type not in _METHODS:
             continue
         shape = graph.get_shape(node.input[0])
-        numbers = [constant(graph, source) for source in node.inputs[1:]]
-        if shape and min(shape[1:]) > 0 and not any(number is None for number in numbers):
+        inputs = node.inputs[1:]
+        numbers = [value for source in inputs if (value := constant(graph, source)) is not None]
+        if shape and min(shape[1:]) > 0 and len(numbers) == len(inputs):
             size, *rest = numbers
             resize = _METHODS[node.type](node, *rest)
             _write_out(Builder(graph, node), resize, shape, np.asarray(size, np.int32))

@@ -101,6 +101,11 @@ def _sizes(graph: Any, node: Any) -> list[int] | None:
         return None if sizes is None else [-1 if -1 in sizes else math.prod(sizes)]
     if node.type == "StridedSlice":
         return _sliced(graph, node)
+    if node.type in ARITHMETIC:
+        numbers = [_sizes(graph, source) for source in node.inputs]
+        if any(number is None or len(number) != 1 or number[0] < 0 for number in numbers):
+            return None
+        return [int(ARITHMETIC[node.type](*(number[0] for number in numbers if number)))]
     if node.type in ("ConcatV2", "GatherV2"):
         parts = [_sizes(graph, source) for source in node.inputs[:-1]]
         known = [part for part in parts if part is not None]
