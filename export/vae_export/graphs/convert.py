@@ -24,13 +24,20 @@ import onnxruntime
 import tf2onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-from vae_export.graphs.inlining import without_compiled_parts
-from vae_export.graphs.repairs import fix_ranges, fix_reshapes, repair_convolutions
+from vae_export.graphs.folding import fold_constants
+from vae_export.graphs.inlining import readable
+from vae_export.graphs.operators.einsum import write_out_einsums
+from vae_export.graphs.operators.elements import write_out_elements
+from vae_export.graphs.operators.fourier import write_out_transforms
+from vae_export.graphs.operators.resizing import write_out_resizing
+from vae_export.graphs.operators.sizes import fix_sizes
+from vae_export.graphs.portable import make_portable
+from vae_export.graphs.repairs import repair_convolutions
 from vae_export.graphs.rewrites import group_logarithms
 from vae_runtime.bundle.fields import GraphSpec, TensorSpec
 from vae_runtime.data.denormals import without_denormals
 from vae_runtime.errors import BundleError, ExportError
-from vae_runtime.graph.check import check_graph
+from vae_runtime.graph.check import MAX_NODES, check_graph
 from vae_runtime.graph.operators import OPERATORS
 
 OPSETS = (17, 18)
@@ -40,6 +47,17 @@ SILENT = logging.CRITICAL + 1
 
 RANDOM_OPERATORS = ("Bernoulli", "Multinomial", "RandomNormal", "RandomUniform")
 """Prefixes of the names of ONNX's random operators."""
+
+LOOPS = ("Loop", "Scan", "CudnnRNN")
+"""Prefixes of operators that recurrent layers become, the last one where TensorFlow has a GPU."""
+
+REWRITERS = (
+    fix_sizes,
+    write_out_einsums,
+    write_out_elements,
+    write_out_resizing,
+    write_out_transforms,
+)
 
 ELEMENT_TYPES = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8}
 IR_VERSION = 8
@@ -53,19 +71,14 @@ def convert(function: Any, spec: GraphSpec, metadata: dict[str, str]) -> bytes:
     `ExportError` says why ONNX cannot express the function as `spec` states.
     """
     name = Path(spec.file).stem
-    logging.getLogger("tf2onnx").setLevel(SILENT)
-    try:
-        model, _ = tf2onnx.convert.from_function(
-            without_compiled_parts(function),
-            input_signature=list(function.input_signature),
-            opset=spec.opset,
-            custom_rewriter=[fix_reshapes, fix_ranges],
-        )
-    except Exception as error:  # tf2onnx raises whatever its handlers raise
-        raise ExportError(f"{name} cannot be converted to ONNX: {one_line(error)}") from error
+    model = _converted(function, spec, name)
+    if loops := [node.name for node in model.graph.node if node.op_type.startswith(LOOPS)]:
+        model = _converted(function, spec, name, loops=False)
+        _check_size(model, name, loops[0])
     _check_operators(model, name)
     _check_signature(model, name, spec)
     repair_convolutions(model)
+    make_portable(model)
     rewritten = group_logarithms(model, opset=spec.opset)
     canonical = canonicalize(rewritten, spec, metadata)
     data: bytes = canonical.SerializeToString(deterministic=True)
@@ -75,6 +88,35 @@ def convert(function: Any, spec: GraphSpec, metadata: dict[str, str]) -> bytes:
         origin = _origin(str(error), rewritten, canonical)
         raise ExportError(f"{error}: replace the layer that it comes from{origin}") from error
     return data
+
+
+def _converted(function: Any, spec: GraphSpec, name: str, *, loops: bool = True) -> ModelProto:
+    """Return what tf2onnx makes of a function, without operators on constants alone."""
+    logging.getLogger("tf2onnx").setLevel(SILENT)
+    failures: list[Exception] = []
+
+    def rewrite(graph: Any, nodes: list[Any]) -> list[Any]:
+        try:
+            for rewriter in REWRITERS:
+                nodes = rewriter(graph, nodes)
+        except Exception as error:  # tf2onnx would go on with a graph that is half rewritten
+            failures.append(error)
+        return nodes
+
+    try:
+        model, _ = tf2onnx.convert.from_function(
+            readable(function, loops=loops),
+            input_signature=list(function.input_signature),
+            opset=spec.opset,
+            custom_rewriter=[rewrite],
+        )
+        if failures:
+            raise failures[0]
+    except Exception as error:  # tf2onnx raises whatever its handlers raise
+        raise ExportError(f"{name} cannot be converted to ONNX: {one_line(error)}") from error
+    converted: ModelProto = model
+    fold_constants(converted)
+    return converted
 
 
 def canonicalize(model: ModelProto, spec: GraphSpec, metadata: dict[str, str]) -> ModelProto:
@@ -179,7 +221,10 @@ def _check_operators(model: ModelProto, name: str) -> None:
             operator, reason = f"{node.domain}:{node.op_type}", "is not part of ONNX: "
         elif any(attribute.HasField("g") for attribute in node.attribute):
             kind = "control flow"
-            reason = "is not supported: give a recurrent layer unroll=True, or "
+            reason = (
+                "no bundle may hold: compute without tf.while_loop, tf.map_fn and conditions on "
+                "values, or "
+            )
         elif node.op_type.startswith(RANDOM_OPERATORS):
             kind = "random operator"
             reason = "gives other numbers in every runtime: make noise an input, or "
@@ -194,6 +239,16 @@ def _check_operators(model: ModelProto, name: str) -> None:
             )
 
 
+def _check_size(model: ModelProto, name: str, loop: str) -> None:
+    """Refuse recurrent layers whose steps, written out, are too many."""
+    if len(model.graph.node) > MAX_NODES:
+        raise ExportError(
+            f"{name} has {len(model.graph.node)} operators after the steps of its recurrent layers "
+            f"({loop}) are written out, at most {MAX_NODES} are allowed: give it fewer steps, or "
+            "use LSTM layers with their default activations, which become one operator each"
+        )
+
+
 def _check_signature(model: ModelProto, name: str, spec: GraphSpec) -> None:
     for kind, values, tensors in (
         ("inputs", model.graph.input, spec.inputs),
@@ -202,7 +257,9 @@ def _check_signature(model: ModelProto, name: str, spec: GraphSpec) -> None:
         found = {v.name: v.type.tensor_type for v in values}
         shapes = {key: tuple(d.dim_value for d in t.shape.dim)[1:] for key, t in found.items()}
         expected = {tensor.name: tensor.shape[1:] for tensor in tensors}
-        if shapes != expected:
+        if shapes.keys() != expected.keys() or not all(
+            _may_be(shapes[key], expected[key]) for key in shapes
+        ):
             raise ExportError(
                 f"{name} has the {kind} {shapes}, expected {expected} after the batch dimension: a "
                 "layer that captures a constant, or whose output shape is not fixed, is a known "
@@ -213,6 +270,13 @@ def _check_signature(model: ModelProto, name: str, spec: GraphSpec) -> None:
                 raise ExportError(
                     f"{name}'s {tensor.name} is not {tensor.dtype}: use {tensor.dtype} throughout"
                 )
+
+
+def _may_be(found: tuple[int, ...], expected: tuple[Any, ...]) -> bool:
+    """Tell whether sizes, 0 where tf2onnx does not know them, may be the expected ones."""
+    return len(found) == len(expected) and all(
+        size in (0, wanted) for size, wanted in zip(found, expected, strict=True)
+    )
 
 
 def _value_info(spec: TensorSpec) -> Any:

@@ -170,11 +170,13 @@ def test_transposed_convolution_that_tensorflow_cannot_compute_is_named(output_p
     )
 
 
-def test_normalization_is_named(refuse):
+def test_a_normalization_without_statistics_is_named(refuse):
     normalization = layers.Normalization(name="standardize")
-    normalization.adapt(np.zeros((6, 10), np.float32))
     encoder = encoder_of(*(lambda x: dense()(normalization(x)) for _ in "ab"))
-    refuse(ExportError, "layer 'standardize' is a Normalization", encoder)
+    message = "layer 'standardize' is a Normalization of mean 0 and variance 1, expected"
+    refuse(ExportError, message, encoder)
+    nested = encoder_of(*(lambda x: dense()(keras.Sequential([normalization])(x)) for _ in "ab"))
+    refuse(ExportError, message, nested)
 
 
 def test_invalid_loss(refuse):
@@ -185,14 +187,16 @@ def test_invalid_loss(refuse):
     )
 
 
+class Looping(layers.Layer):
+    def call(self, x):
+        return tf.map_fn(lambda row: 2 * row, x)
+
+
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (layers.Activation("gelu", name="exact"), "Erfc (from decoder_1/exact"),
-        (
-            layers.GRU(5, name="loops", return_sequences=True),
-            "control flow Loop (from decoder_1/loops_1/",
-        ),
+        (layers.Activation(tf.math.erfinv, name="inverse"), "Erfinv (from decoder_1/inverse"),
+        (Looping(name="loops"), "control flow Loop (from decoder_1/loops_1/"),
     ],
 )
 def test_error_names_the_layer_of_an_operator_without_onnx_form(layer, message, tmp_path):
