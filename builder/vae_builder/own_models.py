@@ -33,6 +33,7 @@ def export_models(
     scale: Scale | None = None,
     decoder_scale: Scale | None = None,
     standardization: Standardization | None = None,
+    value_range: tuple[float, float] | None = None,
     **options: Unpack[ExportOptions],
 ) -> Exported:
     """Export an encoder and a decoder that were trained elsewhere.
@@ -52,6 +53,8 @@ def export_models(
             each element, if it is no log variance.
         standardization: standardization of the samples in training, if there was one. The exported
             graphs then apply it. `Dataset.standardization()` computes the usual one.
+        value_range: raw values of the data that stood for 0 and 1 in training, such as (0, 255),
+            instead of `standardization`. The exported graphs take raw values.
         **options: see `vae_export.ExportOptions`.
 
     Returns:
@@ -64,11 +67,15 @@ def export_models(
         OptionError: an unknown scale, or as `vae_export.export`.
     """
     loss = loss or LossSpec()
-    dataset.require_range(loss.value_range)
+    data, scaling, allowed = data_spec(dataset), standardization, loss.value_range
+    if value_range is not None:
+        dataset, scaling = dataset.undivided(), Standardization.of_range(*value_range)
+        allowed = allowed and scaling.unit_range()
+    dataset.require_range(allowed)
     models = (_read_if_path(encoder, "encoder"), _read_if_path(decoder, "decoder"))
     dataset = dataset.in_shape(_sample_shape(models[0]) or dataset.input_shape)
     samples = to_scaled_float32(np.asarray(dataset.train[:PROBES]))
-    samples = standardize(np, standardization, samples)
+    samples = standardize(np, scaling, samples)
     adopted = adopt(
         *models,
         loss,
@@ -86,7 +93,8 @@ def export_models(
         loss=adopted.loss,
         conditions=dataset.held_out_conditions(),
         standardization=standardization,
-        provenance=Provenance(data=data_spec(dataset)),
+        value_range=value_range,
+        provenance=Provenance(data=data),
         **options,
     )
 

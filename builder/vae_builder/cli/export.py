@@ -172,6 +172,7 @@ def export_command(
                 scale=scale,
                 decoder_scale=decoder_scale,
                 standardization=standardization,
+                value_range=options["value_range"],
             )
     with step_progress("exporting", quiet) as on_step:
         exported = write(
@@ -211,7 +212,7 @@ def _check_own_models(
     if not (encoder and decoder):
         given, missing = ("--encoder", "--decoder") if encoder else ("--decoder", "--encoder")
         raise OptionError(f"{given} needs {missing}: give both, each a .keras file")
-    own = (*READ_OPTIONS, *LOSS_OPTIONS, "standardize")
+    own = (*READ_OPTIONS, *LOSS_OPTIONS, "standardize", "value_range")
     training = [name for name in options if name not in own]
     refuse_options(ctx, training, "--encoder and --decoder: the models were trained already")
     known = isinstance(options["variance"], float) or options["variance"] == "decoder"

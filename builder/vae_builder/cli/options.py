@@ -32,6 +32,17 @@ def _variance(_: click.Context, __: click.Parameter, value: str | None) -> Any:
         ) from None
 
 
+def _value_range(_: click.Context, __: click.Parameter, value: str | None) -> Any:
+    """Parse `0,255` into (0.0, 255.0)."""
+    if value is None:
+        return None
+    try:
+        low, high = map(float, value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not LOW,HIGH, such as 0,255") from None
+    return low, high
+
+
 def column_names(_: click.Context, __: click.Parameter, value: str | None) -> Any:
     """Parse `a,"b, c"` into ("a", "b, c")."""
     return tuple(name.strip() for name in next(csv.reader([value]))) if value else ()
@@ -136,6 +147,14 @@ model_options = combined(
         "--standardize",
         is_flag=True,
         help="Train on (x - mean) / scale of each column or channel; not with bce.",
+    ),
+    click.option(
+        "--range",
+        "value_range",
+        callback=_value_range,
+        metavar="LOW,HIGH",
+        help="Values of the data that stand for 0 and 1, such as 0,255 or 0,65535. The graphs "
+        "scale them; not with --standardize.",
     ),
     click.option(
         "--kl-weight",

@@ -292,6 +292,11 @@ class Dataset:
         scale = np.where(scale < MIN_SCALE, 1.0, scale)
         return Standardization(*(tuple(map(float, n)) for n in (mean + offset, scale)))
 
+    def undivided(self) -> Dataset:
+        """Return the same samples as float32, uint8 as numbers from 0 to 255."""
+        splits: dict[str, Any] = undivided(self._splits)
+        return replace(self, **splits)
+
     def held_out(self) -> NDArray[np.generic]:
         """Return the first test samples, which are kept with a model.
 
@@ -332,8 +337,20 @@ class Dataset:
         Raises:
             InputError: names the split and the first sample in it that is out of range.
         """
-        for split, x in self._splits.items():
-            check_samples(x, value_range, what=f"{split} sample")
+        if value_range is None:
+            return
+        try:
+            for split, x in self._splits.items():
+                check_samples(x, value_range, what=f"{split} sample")
+        except InputError:
+            extent = self._extent()
+            for split, x in self._splits.items():
+                check_samples(x, value_range, what=f"{split} sample", extent=extent)
+
+    def _extent(self) -> tuple[float, float]:
+        """Return the lowest and the highest value of all samples."""
+        parts = [part for x in self._splits.values() for _, part in read_chunks(x)]
+        return min(float(p.min()) for p in parts), max(float(p.max()) for p in parts)
 
     @property
     def _splits(self) -> dict[str, Samples]:

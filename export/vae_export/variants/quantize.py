@@ -290,7 +290,13 @@ def _samples(base: VAERuntime, x: NDArray[np.generic], what: str) -> Array:
     spec, data = base.manifest.input, base.manifest.data
     samples = as_batch(x, spec.shape, name=what, columns=base.manifest.columns)
     binary = bool(data and data.binary_uint8)
-    return to_graph_input(samples, spec.dtype, spec.range, binary_uint8=binary)
+    return to_graph_input(
+        samples,
+        spec.dtype,
+        spec.range,
+        binary_uint8=binary,
+        raw_range=spec.raw_range,
+    )
 
 
 def _given(base: VAERuntime, conditions: Conditions | None, x: Array) -> Feeds:

@@ -15,6 +15,8 @@ def describe(manifest: Manifest, *, sha256: str) -> str:
     m = manifest
     variance = f", variance {m.loss.variance:.4g}" if m.loss.variance else ""
     standardized = ", standardized in the graphs" if m.input.standardization else ""
+    if raw := m.input.raw_range:
+        standardized = f", {raw[0]:g} to {raw[1]:g} scaled to 0 to 1 in the graphs"
     values = f"in [{m.input.range[0]:g}, {m.input.range[1]:g}]" if m.input.range else "any finite"
     facts = {
         "name": m.name,

@@ -87,6 +87,7 @@ def decoder_outputs(sample: InputSpec, loss: LossSpec) -> tuple[str, ...]:
     """
     if loss.decoder == "logits":
         return ("logits", "reconstruction")
+    # "values" are what the loss takes: probabilities too, if a range restores their units.
     names = ("values", "reconstruction") if sample.standardization else ("reconstruction",)
     return (*names, "log_var") if loss.has_two_heads else names
 

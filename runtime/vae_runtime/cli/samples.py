@@ -139,13 +139,14 @@ def reconstruct_command(
     check_output(output, ".png", ".npz", ".npy")
     x, vae, condition = _open(bundle, data, options)
     images = vae.reconstruct(x, condition=condition)
-    origin = vae.manifest.data
+    origin, sample = vae.manifest.data, vae.manifest.input
     write_samples(
         output,
         images,
         name="reconstruction",
         above=x if compare else None,
-        binary_uint8=bool(origin and origin.binary_uint8),
+        undivided_uint8=sample.undivided_uint8 or bool(origin and origin.binary_uint8),
+        unit_values=sample.unit_values,
     )
     click.echo(described(output, len(images), images.shape[1:], "reconstruction"))
 
@@ -180,7 +181,7 @@ def sample_command(
     vae = load(bundle, **options)
     given = read_condition(vae.manifest.condition, condition)
     images = vae.sample(count, seed=seed, condition=given)
-    write_samples(output, images, name="sample")
+    write_samples(output, images, name="sample", unit_values=vae.manifest.input.unit_values)
     click.echo(f"{described(output, count, images.shape[1:], 'sample')}, seed {seed}")
 
 

@@ -372,6 +372,7 @@ class VAERuntime:
             spec.range,
             first=part.start,
             binary_uint8=bool(data and data.binary_uint8),
+            raw_range=spec.raw_range,
             is_table=columns is not None,
             check=check,
         )

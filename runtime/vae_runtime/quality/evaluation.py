@@ -156,12 +156,13 @@ def _explain(
     vae: VAERuntime, samples: NDArray[np.generic], reconstruction_loss: float
 ) -> Explained:
     manifest = vae.manifest
-    binary = bool(manifest.data and manifest.data.binary_uint8)
+    undivided = manifest.input.undivided_uint8
+    undivided |= bool(manifest.data and manifest.data.binary_uint8)
 
     def parts() -> Iterator[NDArray[np.float32]]:
         for start in range(0, len(samples), EXPLAINED_ROWS):
             part = samples[start : start + EXPLAINED_ROWS]
-            yield to_scaled_float32(part, binary_uint8=binary)
+            yield to_scaled_float32(part, binary_uint8=undivided)
 
     standardization, mean = manifest.input.standardization, mean_sample(parts())
     return measure_explained(manifest.loss, standardization, parts(), mean, reconstruction_loss)
