@@ -124,7 +124,7 @@ def measure_explained(
 def _element_normals(
     parts: Iterable[NDArray[np.float32]],
     center: NDArray[np.float64],
-    scale: float | NDArray[np.float32],
+    scale: NDArray[np.float64],
 ) -> float:
     """Return the mean loss of samples under N(center, their variance), element by element."""
     count, squares = 0, np.zeros(center.size)
