@@ -102,6 +102,6 @@ def load_dataset(
         columns=train.columns,
         is_table=source_format == "table",
         notes=tuple(note for loaded in splits.values() for note in loaded.notes),
-        layout=layout,
+        layout=layout or ("series" if train.is_series else None),
         condition=labels if condition else None,
     )

@@ -17,8 +17,13 @@ from numpy.typing import NDArray
 
 from vae_runtime.data.formats.array_reader import reader_of_arrays
 from vae_runtime.data.formats.cifar import cifar_reader, find_cifar_files, is_cifar
+from vae_runtime.data.formats.hdf5 import HDF5_EXTENSIONS, hdf5_reader
+from vae_runtime.data.formats.matlab import matlab_reader
 from vae_runtime.data.formats.numpy_folder import has_npy_files, numpy_folder_reader
 from vae_runtime.data.formats.refusals import find_pickle, refusal
+from vae_runtime.data.formats.sparse import is_sparse_npz, read_sparse_npz
+from vae_runtime.data.formats.ts_files import find_ts_files, ts_reader
+from vae_runtime.data.formats.zarr_store import is_zarr, zarr_reader
 from vae_runtime.data.idx import find_mnist_files, is_idx, mnist_reader, read_idx
 from vae_runtime.data.loaded import LoadedSamples, Reader, reader_of, reader_of_splits
 from vae_runtime.data.named_datasets import (
@@ -41,8 +46,6 @@ from vae_runtime.data.tables.table import (
 )
 from vae_runtime.errors import InputError, OptionError
 
-KEYED_FORMATS = ("npz", "npy folder")
-"""Formats that hold arrays by name."""
 PICTURE_FORMATS = ("picture", "folder")
 """Formats that hold pictures."""
 
@@ -63,6 +66,29 @@ _FORMAT_OF_EXTENSION = {
     ".npy": "npy",
     **dict.fromkeys((*CSV_EXTENSIONS, *PARQUET_EXTENSIONS), "table"),
     **dict.fromkeys(PICTURE_EXTENSIONS, "picture"),
+    **dict.fromkeys(HDF5_EXTENSIONS, "hdf5"),
+    ".mat": "matlab",
+    ".ts": "ts",
+}
+_FOLDERS: dict[str, Callable[[Path], Any]] = {
+    "mnist folder": find_mnist_files,
+    "cifar": find_cifar_files,
+    "zarr": is_zarr,
+    "ts": find_ts_files,
+    "folder": has_pictures,
+    "npy folder": has_npy_files,
+}
+"""Format of a folder -> whether a folder has it; the first one found decides."""
+_KEYED_READERS: dict[str, Callable[[Path, str | None], Reader]] = {
+    "hdf5": hdf5_reader,
+    "matlab": matlab_reader,
+    "npy folder": numpy_folder_reader,
+    "zarr": zarr_reader,
+}
+_PLAIN_READERS: dict[str, Callable[[Path], Reader]] = {
+    "cifar": cifar_reader,
+    "mnist folder": mnist_reader,
+    "ts": ts_reader,
 }
 _SINGLE_ARRAY_READERS: dict[str, Callable[[Path], NDArray[np.generic]]] = {
     "npy": read_npy,
@@ -216,6 +242,8 @@ def _format_of_file(path: Path) -> str:
         return "idx"
     if is_cifar(path):
         return "cifar"
+    if is_zarr(path):
+        return "zarr"
     found = _FORMAT_OF_EXTENSION.get(path.suffix.lower())
     if found is None:
         no_format = f"{path} has no known format, expected {READABLE_FORMATS}: {CONVERT}"
@@ -224,11 +252,7 @@ def _format_of_file(path: Path) -> str:
 
 
 def _format_of_folder(path: Path) -> str:
-    if find_mnist_files(path):
-        return "mnist folder"
-    if find_cifar_files(path):
-        return "cifar"
-    for found, is_there in (("folder", has_pictures), ("npy folder", has_npy_files)):
+    for found, is_there in _FOLDERS.items():
         if is_there(path):
             return found
     if pickle := find_pickle(path):
@@ -248,7 +272,7 @@ def _reader(
 ) -> Reader:
     """Choose the reader of a source, and refuse an option that does not apply to it."""
     path, found = Path(source), format_of(source)
-    if key is not None and found not in KEYED_FORMATS:
+    if key is not None and found not in ("npz", *_KEYED_READERS):
         raise OptionError(
             f"key {key!r} is for files of several arrays, {source} is not one: drop the key"
         )
@@ -262,15 +286,20 @@ def _reader(
         return picture_reader(path, image_size, channels, skip_unreadable=skip_unreadable)
     if found == "name":
         return _named_reader(str(source))
-    if found == "npy folder":
-        return numpy_folder_reader(path, key)
-    if found == "cifar":
-        return cifar_reader(path)
+    if found in _KEYED_READERS:
+        return _KEYED_READERS[found](path, key)
+    if found in _PLAIN_READERS:
+        return _PLAIN_READERS[found](path)
     if found == "npz":
-        return reader_of_arrays(f"{path}", npz_infos(path), partial(read_npz_array, path), key)
-    if found == "mnist folder":
-        return mnist_reader(path)
+        return _npz_reader(path, key)
     return reader_of(lambda: LoadedSamples(_SINGLE_ARRAY_READERS[found](path)))
+
+
+def _npz_reader(path: Path, key: str | None) -> Reader:
+    infos = npz_infos(path)
+    if key is None and is_sparse_npz({*infos}):
+        return reader_of(lambda: LoadedSamples(read_sparse_npz(path)))
+    return reader_of_arrays(f"{path}", infos, partial(read_npz_array, path), key)
 
 
 def _named_reader(name: str) -> Reader:
