@@ -48,7 +48,7 @@ def config_for(
         preset = "table" if is_small else "dense"
     if loss is None:
         has_units = not dataset.is_binary if dataset.is_table else not dataset.is_in(UNIT_RANGE)
-        if has_units and (dataset.is_table or is_small) and not choices.get("value_range"):
+        if has_units and (dataset.is_table or is_small) and choices.get("value_range") is None:
             loss, choices = LossSpec("gaussian", kl_weight), {**choices, "standardize": True}
         else:
             loss = LossSpec("bce", kl_weight)
