@@ -1,7 +1,7 @@
 """Every layer and activation of Keras in small models: expressions of an input x.
 
-`TAKEN` and `REFUSED` name each layer once, under its first name in `keras.layers`. Run this file to
-print the table in export/README.md.
+`TAKEN`, `REFUSED` and `NOT_FOR_MODELS` name each layer once. Run this file to print the table in
+export/README.md.
 """
 
 SHAPES = {
@@ -462,16 +462,6 @@ REFUSED = {
         "cast(IntegerLookup(vocabulary=[1, 3, 5])(cast(x, 'int64')))",
         "LookupTableFindV2",
     ),
-    "StringLookup": (
-        "whole",
-        "cast(StringLookup(vocabulary=['1', '3'])(text(x)))",
-        "AsString",
-    ),
-    "TextVectorization": (
-        "whole",
-        "cast(TextVectorization(vocabulary=['1', '3'])(text(x[:, :1])))",
-        "AsString",
-    ),
 }
 """Layer -> kind of samples, expression, and the operator that the error names."""
 
@@ -482,6 +472,28 @@ NOT_FOR_MODELS = {
     "JaxLayer": "needs Keras's JAX backend",
     "TorchModuleWrapper": "needs Keras's PyTorch backend",
     "MaxNumBoundingBoxes": "takes labels of pictures",
+    "StringLookup": "takes text",
+    "TextVectorization": "takes text",
     "Equalization": "Keras itself cannot build a model with it",
 }
 """Layers that cannot stand in an encoder or decoder of this project."""
+
+
+def table():
+    """Return the table of layers in export/README.md."""
+    wrong = {name: f"operator {operator}" for name, (_, _, operator) in REFUSED.items()}
+    rows = [
+        ("taken", f"{len(TAKEN)} layers: " + ", ".join(sorted(TAKEN))),
+        ("activations taken", f"{len(ACTIVATIONS)}: " + ", ".join(sorted(ACTIVATIONS))),
+        ("refused: no ONNX form", ", ".join(f"{n} ({why})" for n, why in sorted(wrong.items()))),
+        (
+            "not for these models",
+            ", ".join(f"{n} ({w})" for n, w in sorted(NOT_FOR_MODELS.items())),
+        ),
+    ]
+    lines = [f"| {kind} | {names} |" for kind, names in rows]
+    return "\n".join(["| Keras 3.15 | |", "|---|---|", *lines])
+
+
+if __name__ == "__main__":
+    print(table())

@@ -21,43 +21,22 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-import tf2onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-from vae_export.graphs.folding import fold_constants
-from vae_export.graphs.inlining import readable
-from vae_export.graphs.operators.einsum import write_out_einsums
-from vae_export.graphs.operators.elements import write_out_elements
-from vae_export.graphs.operators.fourier import write_out_transforms
-from vae_export.graphs.operators.resizing import write_out_resizing
-from vae_export.graphs.operators.sizes import fix_sizes
+from vae_export.graphs.from_tensorflow import from_tensorflow
 from vae_export.graphs.portable import make_portable
 from vae_export.graphs.repairs import repair_convolutions
 from vae_export.graphs.rewrites import group_logarithms
 from vae_runtime.bundle.fields import GraphSpec, TensorSpec
 from vae_runtime.data.denormals import without_denormals
 from vae_runtime.errors import BundleError, ExportError
-from vae_runtime.graph.check import MAX_NODES, check_graph
+from vae_runtime.graph.check import check_graph
 from vae_runtime.graph.operators import OPERATORS
 
 OPSETS = (17, 18)
 ONNX_DOMAINS = ("", "ai.onnx")
-SILENT = logging.CRITICAL + 1
-"""Level of tf2onnx's log: whatever is wrong with a graph becomes one `ExportError`."""
-
 RANDOM_OPERATORS = ("Bernoulli", "Multinomial", "RandomNormal", "RandomUniform")
 """Prefixes of the names of ONNX's random operators."""
-
-LOOPS = ("Loop", "Scan", "CudnnRNN")
-"""Prefixes of operators that recurrent layers become, the last one where TensorFlow has a GPU."""
-
-REWRITERS = (
-    fix_sizes,
-    write_out_einsums,
-    write_out_elements,
-    write_out_resizing,
-    write_out_transforms,
-)
 
 ELEMENT_TYPES = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8}
 IR_VERSION = 8
@@ -71,10 +50,12 @@ def convert(function: Any, spec: GraphSpec, metadata: dict[str, str]) -> bytes:
     `ExportError` says why ONNX cannot express the function as `spec` states.
     """
     name = Path(spec.file).stem
-    model = _converted(function, spec, name)
-    if loops := [node.name for node in model.graph.node if node.op_type.startswith(LOOPS)]:
-        model = _converted(function, spec, name, loops=False)
-        _check_size(model, name, loops[0])
+    try:
+        model = from_tensorflow(function, spec.opset, name)
+    except ExportError:
+        raise
+    except Exception as error:  # tf2onnx raises whatever its handlers raise
+        raise ExportError(f"{name} cannot be converted to ONNX: {one_line(error)}") from error
     _check_operators(model, name)
     _check_signature(model, name, spec)
     repair_convolutions(model)
@@ -88,35 +69,6 @@ def convert(function: Any, spec: GraphSpec, metadata: dict[str, str]) -> bytes:
         origin = _origin(str(error), rewritten, canonical)
         raise ExportError(f"{error}: replace the layer that it comes from{origin}") from error
     return data
-
-
-def _converted(function: Any, spec: GraphSpec, name: str, *, loops: bool = True) -> ModelProto:
-    """Return what tf2onnx makes of a function, without operators on constants alone."""
-    logging.getLogger("tf2onnx").setLevel(SILENT)
-    failures: list[Exception] = []
-
-    def rewrite(graph: Any, nodes: list[Any]) -> list[Any]:
-        try:
-            for rewriter in REWRITERS:
-                nodes = rewriter(graph, nodes)
-        except Exception as error:  # tf2onnx would go on with a graph that is half rewritten
-            failures.append(error)
-        return nodes
-
-    try:
-        model, _ = tf2onnx.convert.from_function(
-            readable(function, loops=loops),
-            input_signature=list(function.input_signature),
-            opset=spec.opset,
-            custom_rewriter=[rewrite],
-        )
-        if failures:
-            raise failures[0]
-    except Exception as error:  # tf2onnx raises whatever its handlers raise
-        raise ExportError(f"{name} cannot be converted to ONNX: {one_line(error)}") from error
-    converted: ModelProto = model
-    fold_constants(converted)
-    return converted
 
 
 def canonicalize(model: ModelProto, spec: GraphSpec, metadata: dict[str, str]) -> ModelProto:
@@ -237,16 +189,6 @@ def _check_operators(model: ModelProto, name: str) -> None:
                 f"{name} holds the {kind} {operator} (from {node.name}), which {reason}replace the "
                 "layer it comes from"
             )
-
-
-def _check_size(model: ModelProto, name: str, loop: str) -> None:
-    """Refuse recurrent layers whose steps, written out, are too many."""
-    if len(model.graph.node) > MAX_NODES:
-        raise ExportError(
-            f"{name} has {len(model.graph.node)} operators after the steps of its recurrent layers "
-            f"({loop}) are written out, at most {MAX_NODES} are allowed: give it fewer steps, or "
-            "use LSTM layers with their default activations, which become one operator each"
-        )
 
 
 def _check_signature(model: ModelProto, name: str, spec: GraphSpec) -> None:

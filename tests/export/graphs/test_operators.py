@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 
-from vae_export.graphs import convert as convert_module
+from vae_export.graphs import from_tensorflow as conversion
 from vae_export.graphs.convert import convert
 from vae_runtime.bundle.fields import GraphSpec, TensorSpec
 from vae_runtime.errors import ExportError
@@ -111,7 +111,7 @@ def test_a_defect_of_a_rewriter_is_one_line(monkeypatch):
     def fail(graph, nodes):
         raise IndexError("out of\nrange")
 
-    monkeypatch.setattr(convert_module, "REWRITERS", (fail,))
+    monkeypatch.setattr(conversion, "REWRITERS", (fail,))
     with pytest.raises(ExportError, match=r"^graph cannot be converted to ONNX: out of range$"):
         graph_of(lambda x: x * 2, np.ones((2, 3), np.float32))
 

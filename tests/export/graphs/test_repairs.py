@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import layers
 
 from vae_export.graphs import convert as convert_module
+from vae_export.graphs import from_tensorflow
 from vae_export.graphs.convert import convert
 from vae_export.graphs.inlining import without_compiled_parts
 from vae_runtime.bundle.fields import GraphSpec, TensorSpec
@@ -177,9 +178,12 @@ def test_recurrent_layers_of_a_machine_with_a_gpu(monkeypatch):
     np.testing.assert_allclose(computed(data, samples), expected, rtol=2e-6, atol=1e-6)
 
 
-def test_too_many_steps_are_refused_by_name():
-    function = traced((600, 1), layers.GRU(1, name="memory"))
-    with pytest.raises(ExportError, match=r"graph has \d+ operators .*memory.*, at most 5000"):
+@pytest.mark.parametrize("share", [1.5, 1000])  # found before and after the conversion
+def test_too_many_steps_are_refused_by_name(share, monkeypatch):
+    monkeypatch.setattr(from_tensorflow, "MAX_NODES", 100)
+    monkeypatch.setattr(from_tensorflow, "TENSORFLOW_SHARE", share)
+    function = traced((10, 1), layers.GRU(1, name="memory"))
+    with pytest.raises(ExportError, match=r"graph has \d+ operators .*memory.*, at most 100 "):
         converted(*function)
 
 

@@ -102,10 +102,10 @@ def _sizes(graph: Any, node: Any) -> list[int] | None:
     if node.type == "StridedSlice":
         return _sliced(graph, node)
     if node.type in ARITHMETIC:
-        numbers = [_sizes(graph, source) for source in node.inputs]
-        if any(number is None or len(number) != 1 or number[0] < 0 for number in numbers):
+        first, second = (_sizes(graph, source) or [-1] for source in node.inputs)
+        if len(first) != 1 or len(second) != 1 or -1 in first + second:
             return None
-        return [int(ARITHMETIC[node.type](*(number[0] for number in numbers if number)))]
+        return [int(ARITHMETIC[node.type](first[0], second[0]))]
     if node.type in ("ConcatV2", "GatherV2"):
         parts = [_sizes(graph, source) for source in node.inputs[:-1]]
         known = [part for part in parts if part is not None]
