@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,8 +27,14 @@ from vae_runtime.data.frames import frame_values, is_frame
 from vae_runtime.data.rounding import InputWarning
 from vae_runtime.errors import InputError
 
+if TYPE_CHECKING:
+    from vae_runtime.data.tables.encoding import TableEncoding
+
 UNIT_RANGE = (0.0, 1.0)
 """Range of values that binary cross-entropy needs: each pixel is a probability."""
+
+MAX_NAMES = 10
+"""Most columns that a message names."""
 
 
 def to_scaled_float32(x: NDArray[np.generic], *, binary_uint8: bool = False) -> NDArray[np.float32]:
@@ -64,12 +70,14 @@ def to_graph_input(
     binary_uint8: bool = False,
     is_table: bool = False,
     check: bool = True,
+    columns: Sequence[str] | None = None,
 ) -> NDArray[np.generic]:
     """Convert samples of shape `(batch, *input_shape)` to the graphs' dtype, and check them.
 
     `dtype` is "float32" or "uint8". The result is contiguous, and copied only if necessary. See
     `check_values` for `value_range` and `first`. `is_table`: the model knows the names of its
     columns, which were never divided by 255. Without `check` the values are not looked at.
+    `columns` says for messages which column each element of a vector comes from.
     """
     if dtype == "uint8":
         if x.dtype != np.uint8:
@@ -83,7 +91,7 @@ def to_graph_input(
     converted = to_scaled_float32(x, binary_uint8=binary_uint8)
     converted, in_range = flush_denormals(converted, value_range)
     if check and not in_range:
-        check_values(converted, value_range, first=first)
+        check_values(converted, value_range, first=first, columns=columns)
     return np.ascontiguousarray(converted)
 
 
@@ -119,11 +127,12 @@ def check_values(
     *,
     what: str = "sample",
     first: int = 0,
+    columns: Sequence[str] | None = None,
 ) -> None:
     """Raise `InputError` for the first sample with a value that is not finite or out of range.
 
     `value_range` is inclusive; None sets no bounds. In the message a sample is called `what`, and
-    `x[0]` has the number `first`.
+    `x[0]` has the number `first`. `columns` names the column of each element of a vector.
     """
     if x.size == 0:
         return
@@ -137,7 +146,7 @@ def check_values(
         if not finite.all():
             raise InputError(
                 f"{what} {first + i} has {int((~finite).sum())} values that are NaN or infinite "
-                f"(of {sample.size}): remove or repair it"
+                f"(of {sample.size}){_in_columns(~finite, columns)}: remove or repair it"
             )
         if sample.min() < low or sample.max() > high:
             raise InputError(
@@ -147,12 +156,20 @@ def check_values(
             )
 
 
+def _in_columns(bad: NDArray[np.bool_], columns: Sequence[str] | None) -> str:
+    if columns is None or bad.shape != (len(columns),):
+        return ""
+    names = [*dict.fromkeys(columns[int(i)] for i in np.flatnonzero(bad))]
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return f" in {', '.join(map(repr, names[:MAX_NAMES]))}{more}"
+
+
 def as_batch(
     x: ArrayLike,
     shape: tuple[int, ...],
     *,
     name: str = "x",
-    columns: Sequence[str] | None = None,
+    columns: Sequence[str] | TableEncoding | None = None,
 ) -> NDArray[np.generic]:
     """Return an array as shape `(batch, *shape)`, with its own dtype and as a view if possible.
 
@@ -169,13 +186,17 @@ def as_batch(
         return array[..., 0]
     expected = ", ".join(["batch", *map(str, shape)])
     hint = "reshape or resize the data"
+    if columns is not None and len(shape) == 1:
+        names = columns if isinstance(columns, Sequence) else columns.elements
+        shown = ", ".join(map(repr, names[:MAX_NAMES])) + (", ..." if names[MAX_NAMES:] else "")
+        hint = f"give the columns {shown} in this order, or a data frame"
     if array.shape == shape or (shape[-1:] == (1,) and array.shape == shape[:-1]):
         hint = f"add the batch axis, {name}[None]"
     raise InputError(f"{name} has shape {array.shape}, expected ({expected}): {hint}")
 
 
 def read_array(
-    x: ArrayLike, *, name: str, columns: Sequence[str] | None = None
+    x: ArrayLike, *, name: str, columns: Sequence[str] | TableEncoding | None = None
 ) -> NDArray[np.generic]:
     """Return what a user gives as a NumPy array: an array, a frame, a tensor, a list of samples.
 
@@ -217,9 +238,9 @@ def _refuse_masks(x: Any, name: str) -> None:
             )
 
 
-def _row_values(row: Any, columns: Sequence[str] | None, name: str) -> Any:
+def _row_values(row: Any, columns: Sequence[str] | TableEncoding | None, name: str) -> Any:
     """Return the values of a pandas row by name, if the model knows names; else `row` itself."""
-    if not columns or not hasattr(row, "to_frame") or not hasattr(row, "index"):
+    if columns is None or not hasattr(row, "to_frame") or not hasattr(row, "index"):
         return row
     return frame_values(row.to_frame().T, columns, name=name)[0]
 
