@@ -130,4 +130,6 @@ def data_spec(dataset: Dataset) -> DataSpec:
         split_seed=dataset.split_seed,
         columns=columns if sum(map(len, columns or ())) <= MAX_COLUMNS_LENGTH else None,
         binary_uint8=dataset.binary_uint8,
+        table=dataset.table,
+        label=dataset.label,
     )

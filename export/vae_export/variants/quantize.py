@@ -288,7 +288,7 @@ def _best(precision: str, candidates: list[_Candidate]) -> _Candidate:
 
 def _samples(base: VAERuntime, x: NDArray[np.generic], what: str) -> Array:
     spec, data = base.manifest.input, base.manifest.data
-    samples = as_batch(x, spec.shape, name=what, columns=base.manifest.columns)
+    samples = as_batch(x, spec.shape, name=what, columns=base.manifest.table)
     binary = bool(data and data.binary_uint8)
     return to_graph_input(
         samples,

@@ -20,6 +20,7 @@ from vae_runtime.bundle.variants import (
 from vae_runtime.data.conditions import ConditionSpec
 from vae_runtime.data.inputs import UNIT_RANGE
 from vae_runtime.data.standardization import Standardization
+from vae_runtime.data.tables.encoding import TableEncoding
 from vae_runtime.errors import OptionError
 from vae_runtime.files import strict_json
 from vae_runtime.files.archive import PATH_PATTERN
@@ -248,6 +249,17 @@ class DataSpec:
         bool,
         meta("uint8 0 and 1 stand for 0.0 and 1.0; left out: divided by 255", optional=True),
     ] = strict_json.optional(False)
+    table: Annotated[
+        TableEncoding | None,
+        meta(
+            "how a table's columns become the elements of a sample; left out: each is a number",
+            optional=True,
+        ),
+    ] = strict_json.optional(None)  # noqa: RUF009
+    label: Annotated[
+        Text | None,
+        meta("column of the labels, which the model does not take; left out: none", optional=True),
+    ] = strict_json.optional(None)  # noqa: RUF009
 
 
 @dataclass(frozen=True)
@@ -320,6 +332,17 @@ class Manifest:
     def columns(self) -> tuple[str, ...] | None:
         """Names of the columns of a sample, in order; None if they are not known."""
         return self.data.columns if self.data else None
+
+    @property
+    def table(self) -> TableEncoding | tuple[str, ...] | None:
+        """What a table needs: its encoding, else the names of its columns, if they are known."""
+        return (self.data.table if self.data else None) or self.columns
+
+    @property
+    def sources(self) -> tuple[str, ...] | None:
+        """Name of the table's column that each element of a sample comes from, if known."""
+        table = self.table
+        return table.sources if isinstance(table, TableEncoding) else table
 
     def graphs_of(self, precision: str) -> Graphs:
         """Return the graphs of a precision, one of `precisions`."""

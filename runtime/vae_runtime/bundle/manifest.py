@@ -133,6 +133,10 @@ def _faults(m: Manifest) -> Iterator[str]:
     yield from m.input.faults(m.loss)
     if m.data and m.data.columns is not None and (len(m.data.columns),) != m.input.shape:
         yield f"data.columns has {len(m.data.columns)} names for samples of shape {m.input.shape}"
+    if m.data and (table := m.data.table):
+        yield from (f"data.table: {fault}" for fault in table.faults())
+        if (len(table.elements),) != m.input.shape or m.data.columns not in (None, table.elements):
+            yield f"data.table has {len(table.elements)} elements, which do not fit data.columns"
     if len({name.casefold() for name in m.files} | {MANIFEST_FILE}) != len(m.files) + 1:
         yield "files has names that differ in case only, or the manifest itself"
     if len(m.files) >= MAX_ENTRIES:

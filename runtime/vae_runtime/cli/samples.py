@@ -66,7 +66,7 @@ def score_command(
         build-vae score digits-vae digits -o scores.csv
     """
     check_output(output, ".csv", ".npz")
-    x, vae, condition = _open(bundle, data, options, allow_infinite=not strict)
+    x, vae, condition = _open(bundle, data, options, strict=strict)
     with _bar("scoring", len(x), quiet=quiet or len(x) < PROGRESS_SAMPLES) as bar:
         losses = _score(vae, x, condition, strict, bar.update)
     write_scores(output, losses)
@@ -220,7 +220,7 @@ def _summary(losses: Losses[NDArray[np.float32]]) -> str:
 
 
 def _open(
-    bundle: Path, source: str, options: dict[str, Any], *, allow_infinite: bool = False
+    bundle: Path, source: str, options: dict[str, Any], *, strict: bool = True
 ) -> tuple[NDArray[Any], VAERuntime, Any]:
     """Load the bundle, the samples as the model takes them, and their condition."""
     given = options.pop("condition")
@@ -233,7 +233,8 @@ def _open(
     if reading["channels"] is None and takes_pictures:
         reading["channels"] = shape[2] if len(shape) == 3 else 1
     if is_table(source):
-        reading |= {"columns": vae.manifest.columns or shape[0], "allow_infinite": allow_infinite}
+        reading |= {"columns": vae.manifest.table or shape[0], "strict": strict}
+        reading["label"] = vae.manifest.data.label if vae.manifest.data else None
     loaded = load_samples(source, **reading)
     x = loaded.x
     for note in loaded.notes:

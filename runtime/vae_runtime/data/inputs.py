@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,8 +28,14 @@ from vae_runtime.data.frames import frame_values, is_frame
 from vae_runtime.data.rounding import InputWarning
 from vae_runtime.errors import InputError
 
+if TYPE_CHECKING:
+    from vae_runtime.data.tables.encoding import TableEncoding
+
 UNIT_RANGE = (0.0, 1.0)
 """Range of values that binary cross-entropy needs: each pixel is a probability."""
+
+MAX_NAMES = 10
+"""Most columns that a message names."""
 
 
 def to_scaled_float32(x: NDArray[np.generic], *, binary_uint8: bool = False) -> NDArray[np.float32]:
@@ -66,6 +72,7 @@ def to_graph_input(
     raw_range: tuple[float, float] | None = None,
     is_table: bool = False,
     check: bool = True,
+    columns: Sequence[str] | None = None,
 ) -> NDArray[np.generic]:
     """Convert samples of shape `(batch, *input_shape)` to the graphs' dtype, and check them.
 
@@ -73,6 +80,7 @@ def to_graph_input(
     `check_values` for `value_range` and `first`. `raw_range`: the raw values that the graphs scale
     to 0 and 1; uint8 is then taken as numbers. `is_table`: the model knows the names of its
     columns, which were never divided by 255. Without `check` the values are not looked at.
+    `columns` says for messages which column each element of a vector comes from.
     """
     if dtype == "uint8":
         if x.dtype != np.uint8:
@@ -88,7 +96,7 @@ def to_graph_input(
         _warn_of_unit_values(converted, raw_range)
     converted, in_range = flush_denormals(converted, value_range)
     if check and not in_range:
-        check_values(converted, value_range, first=first)
+        check_values(converted, value_range, first=first, columns=columns)
     return np.ascontiguousarray(converted)
 
 
@@ -139,12 +147,14 @@ def check_values(
     what: str = "sample",
     first: int = 0,
     extent: tuple[float, float] | None = None,
+    columns: Sequence[str] | None = None,
 ) -> None:
     """Raise `InputError` for the first sample with a value that is not finite or out of range.
 
     `value_range` is inclusive; None sets no bounds. In the message a sample is called `what`, and
     `x[0]` has the number `first`. `extent` are the lowest and the highest value of all the data,
     by default those of `x`.
+    `columns` names the column of each element of a vector.
     """
     if x.size == 0:
         return
@@ -158,7 +168,7 @@ def check_values(
         if not finite.all():
             raise InputError(
                 f"{what} {first + i} has {int((~finite).sum())} values that are NaN or infinite "
-                f"(of {sample.size}): remove or repair it"
+                f"(of {sample.size}){_in_columns(~finite, columns)}: remove or repair it"
             )
         if sample.min() < low or sample.max() > high:
             if extent is None:
@@ -170,6 +180,14 @@ def check_values(
                 f"expected {low:g} to {high:g}: scale the data to that range, give uint8 pixels, "
                 f"or train with --range {ends.replace('.0', '')} or --loss gaussian --standardize"
             )
+
+
+def _in_columns(bad: NDArray[np.bool_], columns: Sequence[str] | None) -> str:
+    if columns is None or bad.shape != (len(columns),):
+        return ""
+    names = [*dict.fromkeys(columns[int(i)] for i in np.flatnonzero(bad))]
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return f" in {', '.join(map(repr, names[:MAX_NAMES]))}{more}"
 
 
 def likely_range(lowest: float, highest: float) -> tuple[float, float]:
@@ -191,7 +209,7 @@ def as_batch(
     shape: tuple[int, ...],
     *,
     name: str = "x",
-    columns: Sequence[str] | None = None,
+    columns: Sequence[str] | TableEncoding | None = None,
 ) -> NDArray[np.generic]:
     """Return an array as shape `(batch, *shape)`, with its own dtype and as a view if possible.
 
@@ -208,13 +226,17 @@ def as_batch(
         return array[..., 0]
     expected = ", ".join(["batch", *map(str, shape)])
     hint = "reshape or resize the data"
+    if columns is not None and len(shape) == 1:
+        names = columns if isinstance(columns, Sequence) else columns.elements
+        shown = ", ".join(map(repr, names[:MAX_NAMES])) + (", ..." if names[MAX_NAMES:] else "")
+        hint = f"give the columns {shown} in this order, or a data frame"
     if array.shape == shape or (shape[-1:] == (1,) and array.shape == shape[:-1]):
         hint = f"add the batch axis, {name}[None]"
     raise InputError(f"{name} has shape {array.shape}, expected ({expected}): {hint}")
 
 
 def read_array(
-    x: ArrayLike, *, name: str, columns: Sequence[str] | None = None
+    x: ArrayLike, *, name: str, columns: Sequence[str] | TableEncoding | None = None
 ) -> NDArray[np.generic]:
     """Return what a user gives as a NumPy array: an array, a frame, a tensor, a list of samples.
 
@@ -256,9 +278,9 @@ def _refuse_masks(x: Any, name: str) -> None:
             )
 
 
-def _row_values(row: Any, columns: Sequence[str] | None, name: str) -> Any:
+def _row_values(row: Any, columns: Sequence[str] | TableEncoding | None, name: str) -> Any:
     """Return the values of a pandas row by name, if the model knows names; else `row` itself."""
-    if not columns or not hasattr(row, "to_frame") or not hasattr(row, "index"):
+    if columns is None or not hasattr(row, "to_frame") or not hasattr(row, "index"):
         return row
     return frame_values(row.to_frame().T, columns, name=name)[0]
 

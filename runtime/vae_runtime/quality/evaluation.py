@@ -121,7 +121,7 @@ def evaluate(
     """
     if draws < 1 or seed < 0:
         raise OptionError(f"draws is {draws} and seed {seed}, expected 1 or more and 0 or more")
-    samples = as_batch(x, vae.manifest.input.shape, columns=vae.manifest.columns)
+    samples = as_batch(x, vae.manifest.input.shape, columns=vae.manifest.table)
     if len(samples) == 0:
         raise InputError("x has no samples: give at least one")
     code = vae.encode(samples, condition=condition)
