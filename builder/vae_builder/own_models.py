@@ -84,7 +84,7 @@ def export_models(
         path,
         loss=adopted.loss,
         standardization=standardization,
-        provenance=Provenance(data=data_spec(dataset)),
+        provenance=Provenance(data=data_spec(dataset), adoption=adopted.adoption),
         **options,
     )
 

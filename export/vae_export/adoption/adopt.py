@@ -6,6 +6,9 @@
 New functional models are built on the existing layers and share their weights. The given models
 are not changed. Only a last layer with its own sigmoid is copied, without the sigmoid. Logits are
 also found behind layers that move elements but keep their values (Reshape, Cropping2D, ...).
+
+A model that draws random numbers for other outputs, or computes in another dtype than float32, is
+replaced by the part of its TensorFlow graph that the outputs depend on.
 """
 
 from __future__ import annotations
@@ -24,7 +27,16 @@ from vae_export.adoption.decoder_heads import with_heads
 from vae_export.adoption.encoder_end import moments
 from vae_export.adoption.encoder_outputs import find_outputs
 from vae_export.adoption.readings import Scale, check_scale
+from vae_export.adoption.rebuilding.graph_part import model_of
+from vae_export.adoption.rebuilding.inputs import (
+    Noise,
+    with_fixed_sizes,
+    without_noise_inputs,
+)
+from vae_export.adoption.rebuilding.precision import in_float32, largest_changes, other_policies
+from vae_export.adoption.subgraph import subgraph_of_model
 from vae_export.adoption.tracing import layer_of, random_nodes
+from vae_runtime.bundle.fields import AdoptionSpec
 from vae_runtime.errors import ExportError, InputError
 from vae_runtime.loss import LossSpec
 
@@ -43,11 +55,13 @@ class Adopted:
         encoder: model from x, shape `(batch, *input_shape)`, to a dict of z_mean and z_log_var.
         decoder: model from z, shape `(batch, *latent_shape)`, to what `loss.decoder` says.
         loss: the requested loss, with the actual kind of the decoder's output.
+        adoption: what was found and changed, for the manifest.
     """
 
     encoder: keras.Model
     decoder: keras.Model
     loss: LossSpec
+    adoption: AdoptionSpec
 
 
 def adopt(
@@ -58,15 +72,17 @@ def adopt(
     *,
     scale: Scale | None = None,
     decoder_scale: Scale | None = None,
+    encoder_shape: Sequence[int] | None = None,
     samples: NDArray[np.float32] | None = None,
 ) -> Adopted:
     """Bring an encoder and a decoder to the form that is exported.
 
     Args:
-        encoder: any Keras model of one input that returns z_mean and z_log_var: a dict with these
-            keys, or the two in this order, or the two and a z sampled from them. Such a z is drawn
-            many times: if it shows that the two are swapped or on another scale, they are taken as
-            what they are, with a warning in the log.
+        encoder: any Keras model that returns z_mean and z_log_var: a dict with these keys, or the
+            two in this order, or the two side by side in one output, with or without a z sampled
+            from them. Such a z is drawn many times: if it shows that the two are swapped or on
+            another scale, they are taken as what they are, with a warning in the log. Inputs that
+            the two do not depend on, such as noise for z, are left out.
         decoder: any Keras model of z. For bce it ends in logits or in a sigmoid, which is removed.
             If the sigmoid cannot be removed, the loss becomes that of probabilities. State
             `LossSpec("bce", decoder="probabilities")` to leave the decoder as it is.
@@ -78,6 +94,8 @@ def adopt(
             layer shows that it is not.
         decoder_scale: the same of the second head of a decoder that gives a mean and a variance
             for each element.
+        encoder_shape: shape of one sample as the encoder takes it, where it leaves sizes open; by
+            default `input_shape`.
         samples: samples as the encoder takes them, to try it on; by default uniform noise.
 
     Returns:
@@ -93,26 +111,50 @@ def adopt(
     check_scale(scale)
     check_scale(decoder_scale)
     shape = None if input_shape is None else tuple(map(int, input_shape))
-    encoder = _adopt_encoder(_functional(encoder, "encoder", shape), scale, samples)
-    latent = tuple(encoder.output["z_mean"].shape[1:])
-    decoder = _functional(decoder, "decoder", latent)
-    heads = with_heads(decoder, tuple(encoder.inputs[0].shape[1:]), loss, decoder_scale)
-    decoder = heads or decoder
-    _check_shapes(encoder, decoder)
-    if shape is not None:
-        encoder, decoder = _fit_to_data(encoder, decoder, shape)
-    for model in (encoder, decoder):
-        _check_layers(model)
-    if heads:
-        loss = replace(loss, decoder="mean_log_var", variance=None)
-    else:
-        decoder, output_kind = decoder_for_loss(decoder, loss)
-        loss = replace(loss, decoder=output_kind)
-    _require_no_random_layer(decoder, "decoder")
-    return Adopted(encoder, decoder, loss)
+    own_shape = shape if encoder_shape is None else tuple(map(int, encoder_shape))
+    policies = other_policies((encoder, decoder))
+    with in_float32((encoder, decoder)):
+        latent = tuple(decoder.inputs[0].shape[1:]) if is_functional(decoder) else None
+        encoder = _functional(encoder, "encoder", own_shape, latent)
+        encoder, halves, found = _adopt_encoder(encoder, latent, scale, samples)
+        decoder = _functional(decoder, "decoder", tuple(encoder.output["z_mean"].shape[1:]))
+        heads = with_heads(decoder, tuple(encoder.inputs[0].shape[1:]), loss, decoder_scale)
+        decoder = heads or decoder
+        _check_shapes(encoder, decoder)
+        if shape is not None:
+            encoder, decoder = _fit_to_data(encoder, decoder, shape)
+        for model in (encoder, decoder):
+            _check_layers(model)
+        if heads:
+            loss = replace(loss, decoder="mean_log_var", variance=None)
+        else:
+            decoder, output_kind = decoder_for_loss(decoder, loss)
+            loss = replace(loss, decoder=output_kind)
+        _require_no_random_layer(decoder, "decoder")
+        final = (
+            _self_contained(encoder, rebuild=bool(policies)),
+            _self_contained(decoder, rebuild=bool(policies)),
+        )
+    changes = largest_changes((encoder, decoder), final, loss, samples) if policies else None
+    adoption = AdoptionSpec("halves" if halves else "separate", found, policies, changes)
+    return Adopted(*final, loss, adoption)
 
 
-def _functional(model: Any, role: str, shape: tuple[int, ...] | None) -> keras.Model:
+def _self_contained(model: keras.Model, *, rebuild: bool) -> keras.Model:
+    """Return a float32 model that draws no random numbers; the model itself if it is such."""
+    part = subgraph_of_model(model)
+    tensors = (*model.inputs, *model.outputs)
+    if not (rebuild or part.draws) and all(tensor.dtype == "float32" for tensor in tensors):
+        return model
+    return model_of(part, model)
+
+
+def _functional(
+    model: Any,
+    role: str,
+    shape: tuple[int, ...] | None,
+    latent: tuple[int | None, ...] | None = None,
+) -> keras.Model:
     """Return a functional model of one input; a subclassed model becomes its only layer."""
     if not isinstance(model, keras.Model):
         raise ExportError(
@@ -123,38 +165,61 @@ def _functional(model: Any, role: str, shape: tuple[int, ...] | None) -> keras.M
             f"{role} {model.name!r} has no weights yet: train it, or call it on data, first"
         )
     if not is_functional(model):
-        return _wrapped(model, role, shape)
+        return _wrapped(model, role, shape, latent)
+    if role == "encoder":
+        model = without_noise_inputs(model)
     inputs = model.inputs
     if len(inputs) > 1:
         raise ExportError(
             f"{role} {model.name!r} has {len(inputs)} inputs ({_names(inputs)}), expected one: "
             "join them in one tensor, or fix all but one"
         )
-    _check_tensor(inputs[0], f"{role} {model.name!r} takes {inputs[0].name!r}")
+    if shape is not None:
+        rank = len(model.inputs[0].shape) - 1  # the data may have a channel axis of length 1
+        fixed = shape[:-1] if len(shape) == rank + 1 and shape[-1] == 1 else shape
+        model = with_fixed_sizes(model, fixed, role)
+    _check_tensor(model.inputs[0], f"{role} {model.name!r} takes {model.inputs[0].name!r}")
     return model
 
 
-def _wrapped(model: keras.Model, role: str, shape: tuple[int, ...] | None) -> keras.Model:
+def _wrapped(
+    model: keras.Model,
+    role: str,
+    shape: tuple[int, ...] | None,
+    latent: tuple[int | None, ...] | None,
+) -> keras.Model:
+    """Return a functional model around a subclassed one, which may also take noise for z."""
     if shape is None:
         raise ExportError(
             f"{role} {model.name!r} is a subclassed model, whose input shape is not known: give "
             "input_shape"
         )
     x = keras.Input(shape)
-    try:
-        return keras.Model(x, model(x, training=False), name=role)
-    except Exception as error:  # whatever its `call` raises
-        raise ExportError(
-            f"{role} {model.name!r} does not take an input of shape {shape}: "
-            f"{' '.join(str(error).split())[:300]}"
-        ) from error
+    noise = tuple(n for n in latent or () if n is not None)
+    problems = []
+    for inputs in (x, [x, Noise(noise)(x)]) if noise == latent else (x,):
+        try:
+            return keras.Model(x, model(inputs, training=False), name=role)
+        except Exception as error:  # whatever its `call` raises
+            problems.append(error)
+    raise ExportError(
+        f"{role} {model.name!r} does not take an input of shape {shape}: "
+        f"{' '.join(str(problems[0]).split())[:300]}"
+    ) from problems[0]
 
 
 def _adopt_encoder(
-    model: keras.Model, scale: Scale | None, samples: NDArray[np.float32] | None
-) -> keras.Model:
-    """Return the part of an encoder that ends in z_mean and z_log_var."""
-    outputs = find_outputs(model)
+    model: keras.Model,
+    latent: tuple[int | None, ...] | None,
+    scale: Scale | None,
+    samples: NDArray[np.float32] | None,
+) -> tuple[keras.Model, bool, Scale]:
+    """Return the part of an encoder that ends in z_mean and z_log_var.
+
+    The second value tells whether these are halves of one output, the third is the scale on which
+    the spread was given.
+    """
+    outputs = find_outputs(model, latent)
     for name, tensor in (("z_mean", outputs.first), ("z_log_var", outputs.second)):
         where = f"encoder {model.name!r} gives {name}"
         _check_tensor(tensor, where)
@@ -170,8 +235,9 @@ def _adopt_encoder(
         )
     x = model.inputs[0]
     _require_no_random_layer(keras.Model(x, [outputs.first, outputs.second]), "encoder")
-    z_mean, z_log_var = moments(outputs, scale, samples)
-    return keras.Model(x, {"z_mean": z_mean, "z_log_var": z_log_var}, name="encoder")
+    z_mean, z_log_var, found = moments(outputs, scale, samples)
+    ends = {"z_mean": z_mean, "z_log_var": z_log_var}
+    return keras.Model(x, ends, name="encoder"), outputs.halves, found
 
 
 def _one_output(model: keras.Model) -> Any:
@@ -287,16 +353,16 @@ def _require_no_random_layer(model: keras.Model, role: str) -> None:
 
 
 def _check_tensor(tensor: Any, what: str) -> None:
-    """Refuse a tensor that is not float32, or whose sizes after the batch are not fixed."""
+    """Refuse a tensor that is no floating-point one, or whose sizes are not fixed."""
     if None in tensor.shape[1:]:
         raise ExportError(
             f"{what} of shape {_shape(tensor)}, expected fixed sizes after the batch dimension: "
-            "build the model with keras.Input of a fixed shape"
+            "give the shape of one sample by --input-shape (input_shape= in Python)"
         )
-    if tensor.dtype != "float32":
+    if "float" not in tensor.dtype:
         raise ExportError(
-            f"{what} as {tensor.dtype}, expected float32: build the model under "
-            'keras.config.set_dtype_policy("float32") and load its weights'
+            f"{what} as {tensor.dtype}, expected float32: build the model with a float32 "
+            "keras.Input, and cast what its layers give to float32"
         )
 
 
