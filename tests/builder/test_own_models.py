@@ -222,7 +222,7 @@ def test_the_choices_of_scale_are_those_of_the_export():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--scale", "std"), "--scale needs --encoder and --decoder: leave it out"),
+        (("--scale", "std"), "--scale needs --encoder and --decoder, or --model: leave it out"),
         *(
             (words, "--keep-sigmoid needs --encoder, --decoder and --loss bce: leave it out")
             for words in (
@@ -234,8 +234,8 @@ def test_the_choices_of_scale_are_those_of_the_export():
                 ),
             )
         ),
-        (("--encoder", "a.keras"), "--encoder needs --decoder: give both, each a .keras file"),
-        (("--decoder", "a.keras"), "--decoder needs --encoder: give both, each a .keras file"),
+        (("--encoder", "a.keras"), "--encoder needs --decoder: give both, or one VAE by --model"),
+        (("--decoder", "a.keras"), "--decoder needs --encoder: give both, or one VAE by --model"),
         (
             ("--encoder", "a.keras", "--decoder", "b.keras"),
             "--encoder and --decoder need --data: give the data that the models were trained on",

@@ -105,7 +105,9 @@ def subgraph_of_model(model: keras.Model) -> Subgraph:
     """Trace a functional model for inference."""
 
     def call(*inputs: Any) -> Any:
-        return model(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
+        one_input = isinstance(model, keras.Sequential)
+        given = keras.tree.pack_sequence_as(0 if one_input else model.input, inputs)
+        return model(given, training=False)
 
     return subgraph(call, [tf.TensorSpec(x.shape, input_dtype(x)) for x in model.inputs])
 
@@ -138,6 +140,7 @@ def _of_function(function: Any) -> Subgraph:
         )
     captured = {internal.op.name: external for external, internal in function.graph.captures}
     outputs = tuple(tensor.name for tensor in tf.nest.flatten(function.outputs))
+    _bypass_copies_of_resources(definition)
     nodes = needed(definition.node, outputs)
     given = (tensor.name for tensor in function.inputs if tensor.op.name not in captured)
     assigned = {n.input[0] for n in definition.node if ASSIGNMENTS.fullmatch(n.op)}
@@ -151,6 +154,20 @@ def _of_function(function: Any) -> Subgraph:
         draws=any(RANDOM_OPERATORS.search(node.op) for node in definition.node),
         structure=function.structured_outputs,
     )
+
+
+def _bypass_copies_of_resources(definition: Any) -> None:
+    """Let operators take variables themselves, where written-out calls take copies of handles."""
+    copies = {
+        node.name: node.input[0]
+        for node in definition.node
+        if node.op == "Identity" and node.attr["T"].type == tf.resource.as_datatype_enum
+    }
+    for node in definition.node:
+        for i, source in enumerate(node.input):
+            while node_of(source) in copies:
+                source = copies[node_of(source)]
+            node.input[i] = source
 
 
 def needed(
