@@ -57,20 +57,10 @@ def read_saved_model(path: Path) -> keras.Model:
 
 def _input(loaded: Any, path: Path) -> Any:
     """Return shape and dtype of the one input."""
-    signatures = dict(loaded.signatures)
-    if "serving_default" in signatures:
-        signatures = {"serving_default": signatures["serving_default"]}
-    if len(signatures) != 1:
-        names = ", ".join(map(repr, signatures)) or "none"
-        raise ExportError(
-            f"{path} has the signatures {names}, expected 'serving_default' or one only: save it "
-            "with one signature (tf.saved_model.save(model, folder, signatures=...))"
-        )
-    ((name, signature),) = signatures.items()
-    inputs = signature.structured_input_signature[1]
+    where, inputs = _inputs(loaded, path)
     if len(inputs) != 1:
         raise ExportError(
-            f"{path} takes {', '.join(map(repr, inputs)) or 'no input'} in its signature {name!r}, "
+            f"{path} takes {', '.join(map(repr, sorted(inputs))) or 'no input'} in its {where}, "
             "expected one input: save a model that takes x alone"
         )
     (spec,) = inputs.values()
@@ -82,6 +72,29 @@ def _input(loaded: Any, path: Path) -> Any:
     return tf.TensorSpec((None, *spec.shape[1:]), spec.dtype)
 
 
+def _inputs(loaded: Any, path: Path) -> tuple[str, dict[str, Any]]:
+    """Return the inputs by name, and what takes them: a signature, or the model's call."""
+    signatures = dict(loaded.signatures)
+    if "serving_default" in signatures:
+        signatures = {"serving_default": signatures["serving_default"]}
+    if len(signatures) == 1:
+        ((name, signature),) = signatures.items()
+        return f"signature {name!r}", dict(signature.structured_input_signature[1])
+    saved = loaded.__call__.concrete_functions if callable(loaded) else ()
+    if saved:
+        specs = [s for s in tf.nest.flatten(saved[0].structured_input_signature) if _is_spec(s)]
+        return "call", {spec.name or f"input {i}": spec for i, spec in enumerate(specs)}
+    names = ", ".join(map(repr, signatures)) or "none"
+    raise ExportError(
+        f"{path} has the signatures {names}, expected 'serving_default' or one only: save it "
+        "with one signature (tf.saved_model.save(model, folder, signatures=...))"
+    )
+
+
+def _is_spec(value: Any) -> bool:
+    return isinstance(value, tf.TensorSpec)
+
+
 def _calls(loaded: Any) -> list[Callable[[Any], Any]]:
     """Return the ways to call a SavedModel, the most telling first."""
     calls: list[Callable[[Any], Any]] = []
@@ -89,11 +102,11 @@ def _calls(loaded: Any) -> list[Callable[[Any], Any]]:
         calls += [lambda x: loaded(x, training=False), loaded]
     if callable(getattr(loaded, "serve", None)):
         calls.append(loaded.serve)
-    signatures = loaded.signatures
-    name = "serving_default" if "serving_default" in signatures else next(iter(signatures))
-    signature = signatures[name]
-    (argument,) = signature.structured_input_signature[1]
-    calls.append(lambda x: _in_order(signature(**{argument: x})))
+    signatures = dict(loaded.signatures)
+    if signatures:
+        signature = signatures.get("serving_default", next(iter(signatures.values())))
+        argument = next(iter(signature.structured_input_signature[1]))
+        calls.append(lambda x: _in_order(signature(**{argument: x})))
     return calls
 
 

@@ -26,6 +26,7 @@ from vae_export.adoption.decoder_end import decoder_for_loss, is_functional, pro
 from vae_export.adoption.decoder_heads import with_heads
 from vae_export.adoption.encoder_end import moments
 from vae_export.adoption.encoder_outputs import find_outputs
+from vae_export.adoption.parts import refuse_quantized
 from vae_export.adoption.readings import Scale, check_scale
 from vae_export.adoption.rebuilding.graph_part import model_of
 from vae_export.adoption.rebuilding.inputs import (
@@ -112,6 +113,8 @@ def adopt(
     check_scale(decoder_scale)
     shape = None if input_shape is None else tuple(map(int, input_shape))
     own_shape = shape if encoder_shape is None else tuple(map(int, encoder_shape))
+    for model in (encoder, decoder):
+        refuse_quantized(model)
     policies = other_policies((encoder, decoder))
     with in_float32((encoder, decoder)):
         latent = tuple(decoder.inputs[0].shape[1:]) if is_functional(decoder) else None

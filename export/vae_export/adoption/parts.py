@@ -47,7 +47,7 @@ def find_parts(
     Raises:
         ExportError: the two are not found, or there are several candidates.
     """
-    _refuse_quantized(vae)
+    refuse_quantized(vae)
     found = _by_name(vae)
     if found is None and is_functional(vae):
         found = _cut(vae) or _by_layers(vae)
@@ -210,10 +210,17 @@ def _moments(random: dict[int, Any], z: Any) -> list[Any]:
                 left.append(tensor)
             else:
                 causes[id(tensor)] = tensor
+    if len(causes) > 2:
+        names = ", ".join(repr(producing_layer(tensor).name) for tensor in causes.values())
+        raise ExportError(
+            f"layer {layer.name!r} gives what the reconstruction depends on alone, from random "
+            f"numbers and {names}, expected mean and log variance only: {REMEDY}"
+        )
     return [*causes.values(), z]
 
 
-def _refuse_quantized(vae: Any) -> None:
+def refuse_quantized(vae: Any) -> None:
+    """Raise `ExportError` if a model has a layer that quantizes its code, as in a VQ-VAE."""
     layers = vae._flatten_layers() if isinstance(vae, keras.layers.Layer) else iter(())
     for layer in layers:
         if QUANTIZERS.search(type(layer).__name__):

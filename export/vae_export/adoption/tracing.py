@@ -14,11 +14,17 @@ import tensorflow as tf
 
 from vae_export.adoption.subgraph import subgraph_of_model
 
-MOVING_OPERATORS = ("Identity", "Reshape", "Squeeze", "ExpandDims", "StopGradient", "Transpose")
+MOVING_OPERATORS = (
+    *("Identity", "Reshape", "Squeeze", "ExpandDims", "StopGradient", "Transpose"),
+    *("Tile", "BroadcastTo", "ResizeNearestNeighbor", "ReverseV2", "Slice", "StridedSlice"),
+)
 """Operators that keep the values of their first input."""
 
+MERGING_OPERATORS = {"Pack": None, "ConcatV2": -1}
+"""Operators that keep the values of several inputs, and the end of the slice that these are."""
+
 PASSING_OPERATORS = {
-    **dict.fromkeys((*MOVING_OPERATORS, "Cast", "StridedSlice", "SplitV"), 0),
+    **dict.fromkeys((*MOVING_OPERATORS, "Cast", "SplitV"), 0),
     "Split": 1,
 }
 """Operators that pass on values of one input, or a part of them, and the number of that input."""
@@ -121,10 +127,20 @@ def random_nodes(model: keras.Model) -> list[str]:
 
 
 def last_operator(model: keras.Model) -> str:
-    """Return the type of the last operator that changes the values of a model's one output."""
-    operator = subgraph_of_model(model).tensors()[0].op
+    """Return the type of the last operator that changes the values of a model's one output.
+
+    If parts of the output come from operators of different types, it is the one that joins them.
+    """
+    return _last_operator(subgraph_of_model(model).tensors()[0].op)
+
+
+def _last_operator(operator: Any) -> str:
     while operator.type in MOVING_OPERATORS and operator.inputs:
         operator = operator.inputs[0].op
+    if operator.type in MERGING_OPERATORS:
+        parts = list(operator.inputs)[: MERGING_OPERATORS[operator.type]]
+        types = {_last_operator(part.op) for part in parts}
+        return types.pop() if len(types) == 1 else str(operator.type)
     return str(operator.type)
 
 
