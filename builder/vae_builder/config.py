@@ -18,7 +18,12 @@ Schedule = Literal["cosine", "constant"]
 
 @dataclass(frozen=True)
 class Preset:
-    """An architecture with options that suit it. `TrainConfig` describes the options."""
+    """An architecture with options that suit it. `TrainConfig` describes most of them.
+
+    `min_steps` is the smallest number of training steps if `TrainConfig.epochs` is not set.
+    `patience_steps` sets `TrainConfig.patience`, in steps; None leaves it off. `gaussian_variance`
+    is the default of `TrainConfig.variance` with the gaussian loss.
+    """
 
     hidden: tuple[int, ...]
     latent_dim: int = 20
@@ -27,6 +32,9 @@ class Preset:
     learning_rate: float = 2e-3
     kl_warmup: float = 0.0
     input_dropout: float = 0.0
+    min_steps: int = 1000
+    patience_steps: int | None = None
+    gaussian_variance: Variance = "optimal"
 
 
 PRESETS = {
@@ -41,16 +49,29 @@ PRESETS = {
         kl_warmup=10,
         input_dropout=0.15,
     ),
+    "table": Preset(
+        (64,),
+        learning_rate=1e-3,
+        min_steps=2000,
+        patience_steps=500,
+        gaussian_variance="decoder",
+    ),
 }
 """Presets by name. `dense`: good results in a minute. `conv`: small, for images. `deep`: the best
-results, in 15 minutes."""
-
-MIN_STEPS = 1000
-"""Minimum number of training steps if `TrainConfig.epochs` is not set. Fewer steps leave a table of
-100 rows unexplained; twice as many overfit it. Measured on six tables of 17 to 484 rows."""
+results, in 15 minutes. `table`: for vectors of few elements."""
 
 DEFAULT_OF_PRESET: Any = None
 """Default of a `TrainConfig` option that takes the preset's value if you do not set it."""
+
+OPTIONS_OF_PRESET = (
+    "hidden",
+    "latent_dim",
+    "batch_size",
+    "learning_rate",
+    "kl_warmup",
+    "input_dropout",
+)
+"""These options, and `epochs` when the number of samples is known."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +86,7 @@ class TrainConfig:
         latent_dim: length of z.
         loss: reconstruction loss and KL weight.
         epochs: passes over the training samples. Defaults to those of the preset, or to more if
-            the samples are so few that these would be fewer than `MIN_STEPS` steps.
+            the samples are so few that these would be fewer than the preset's `min_steps`.
         batch_size: samples per step. An epoch skips the samples that do not fill its last batch.
         learning_rate: peak learning rate of Adam, reached after a warm-up.
         schedule: learning-rate schedule after warm-up: `cosine` decay to 0, or `constant`.
@@ -79,11 +100,12 @@ class TrainConfig:
             The averaged weights are evaluated and exported. None to use the weights themselves.
             See `vae_builder.training.averaging`.
         patience: epochs without a better validation loss after which training stops and keeps the
-            best weights. None to train all epochs and keep the last weights.
+            best weights. None to train all epochs and keep the last weights; with preset `table`,
+            None is as many epochs as take 500 steps.
         variance: variance of the gaussian loss: `fixed` at `loss.variance`; `optimal`, the mean
             squared error of each batch; `learned` like a weight; or `decoder`, which gives the log
-            variance of each element beside its mean. Defaults to `optimal` with the gaussian loss
-            and to None, the only valid value, with other losses.
+            variance of each element beside its mean. With the gaussian loss it defaults to
+            `optimal`, and with preset `table` to `decoder`. With other losses it is None.
         standardize: train on (x - mean) / scale, with the mean and the standard deviation of each
             column or channel of the training samples.
     """
@@ -116,17 +138,19 @@ class TrainConfig:
             raise OptionError(
                 f"preset {self.preset!r} is unknown: choose one of {', '.join(PRESETS)}"
             )
-        for name, value in vars(PRESETS[self.preset]).items():
-            if getattr(self, name) is DEFAULT_OF_PRESET and name != "epochs":
-                object.__setattr__(self, name, value)
+        preset = PRESETS[self.preset]
+        for name in OPTIONS_OF_PRESET:
+            if getattr(self, name) is DEFAULT_OF_PRESET:
+                object.__setattr__(self, name, getattr(preset, name))
         self.loss.check()
         self._check_numbers()
         for name, choices in (("schedule", get_args(Schedule)), ("variance", get_args(Variance))):
             value = getattr(self, name)
             if value not in choices and (name, value) != ("variance", None):
                 raise OptionError(f"{name} is {value!r}, expected one of {', '.join(choices)}")
-        if self.loss.has_two_heads and self.variance is None:
-            object.__setattr__(self, "variance", "decoder")
+        if self.variance is None and self.loss.reconstruction == "gaussian":
+            by_loss = "decoder" if self.loss.has_two_heads else preset.gaussian_variance
+            object.__setattr__(self, "variance", by_loss)
         if self.variance == "decoder" and self.loss.reconstruction == "gaussian":
             heads = LossSpec("gaussian", self.loss.kl_weight, decoder="mean_log_var")
             object.__setattr__(self, "loss", heads)
@@ -140,8 +164,6 @@ class TrainConfig:
                 f"variance is {self.variance!r} with the {self.loss.reconstruction} loss, which "
                 "has none: leave it out, or use the gaussian loss"
             )
-        if self.variance is None and self.loss.variance is not None:
-            object.__setattr__(self, "variance", "optimal")
         if self.standardize and self.loss.value_range:
             raise OptionError(
                 f"standardize cannot be combined with the {self.loss.reconstruction} loss, which "
@@ -155,13 +177,17 @@ class TrainConfig:
             count: number of training samples, at least 1.
 
         Returns:
-            These options, with a batch of at most all samples, and a number of epochs.
+            These options, with a batch of at most all samples, a number of epochs, and the preset's
+            patience.
         """
-        batch_size, epochs = min(self.batch_size, count), self.epochs
+        preset, batch_size = PRESETS[self.preset], min(self.batch_size, count)
+        steps_per_epoch = count // batch_size
+        epochs, patience = self.epochs, self.patience
         if epochs is None:
-            steps_per_epoch = count // batch_size
-            epochs = max(PRESETS[self.preset].epochs, math.ceil(MIN_STEPS / steps_per_epoch))
-        return replace(self, batch_size=batch_size, epochs=epochs)
+            epochs = max(preset.epochs, math.ceil(preset.min_steps / steps_per_epoch))
+        if patience is None and preset.patience_steps:
+            patience = math.ceil(preset.patience_steps / steps_per_epoch)
+        return replace(self, batch_size=batch_size, epochs=epochs, patience=patience)
 
     def _check_numbers(self) -> None:
         clip_norm, momentum, patience = self.clip_norm, self.ema_momentum, self.patience

@@ -40,6 +40,7 @@ def export_trained(
         trained.held_out,
         path,
         loss=trained.config.loss,
+        conditions=trained.conditions,
         standardization=trained.vae.standardization,
         provenance=_provenance(trained),
         **options,
@@ -68,6 +69,8 @@ def plan_variants(
         calibration=np.asarray(dataset.train[:MAX_CALIBRATION_SAMPLES]),
         held_out=np.asarray(dataset.test[:MAX_HELD_OUT_SAMPLES]),
         allow_drift=tuple(allow_drift),
+        calibration_conditions=dataset.conditions_of("train", MAX_CALIBRATION_SAMPLES),
+        held_out_conditions=dataset.conditions_of("test", MAX_HELD_OUT_SAMPLES),
     )
     plan.check()
     return plan

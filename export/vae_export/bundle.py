@@ -22,14 +22,14 @@ from vae_export.card.plots import Curve
 from vae_export.card.readme import model_card
 from vae_export.decoder_values import check_decoder_values
 from vae_export.graphs.convert import OPSETS, convert
-from vae_export.graphs.functions import exported_functions
+from vae_export.graphs.functions import exported_functions, latent_shape
 from vae_export.independence import (
     any_number_of_samples,
     mixing_error,
     require_batch_independence,
 )
 from vae_export.publish import file_entries, publishing
-from vae_export.reference import parity_inputs, reference_values
+from vae_export.reference import parity_conditions, parity_inputs, reference_values
 from vae_export.saved_models import SIGNATURE, weights_sha256, write_saved_model
 from vae_export.tolerances import TOLERANCES, failure_message, widened_tolerances
 from vae_export.variants.quantize import VariantOutcome, VariantPlan, add_variants
@@ -50,6 +50,7 @@ from vae_runtime.bundle.fields import (
     TrainingSpec,
 )
 from vae_runtime.bundle.manifest import FORMAT, MANIFEST_FILE, graph_tensors
+from vae_runtime.data.conditions import Conditions
 from vae_runtime.data.inputs import as_batch, to_graph_input
 from vae_runtime.data.standardization import Standardization
 from vae_runtime.errors import ExportError, OptionError
@@ -129,6 +130,7 @@ def export(
     path: str | Path,
     *,
     loss: LossSpec | None = None,
+    conditions: Conditions | None = None,
     input_dtype: Dtype = "float32",
     standardization: Standardization | None = None,
     provenance: Provenance | None = None,
@@ -148,6 +150,8 @@ def export(
             become parity samples; the model card's figures show them.
         path: folder of the bundle.
         loss: loss of the model; by default bce of logits with kl_weight 1.
+        conditions: what a conditional model takes, and the conditions of `samples`. Encoder and
+            decoder then take a list of x or z and the condition.
         input_dtype: dtype that the graphs take: `float32`, or `uint8` for raw pixels.
         standardization: standardization of the encoder's inputs in training. The graphs apply it
             to their input and undo it in the reconstruction.
@@ -177,7 +181,7 @@ def export(
     input_spec = _input_spec(encoder, loss, input_dtype, standardization)
     if variants:
         variants.check()
-    job = _Job(encoder, decoder, loss, input_spec, provenance or Provenance(), opset)
+    job = _Job(encoder, decoder, loss, input_spec, conditions, provenance or Provenance(), opset)
     samples = as_batch(samples, input_spec.shape, name="samples")
     to_graph_input(samples, input_spec.dtype, input_spec.range)
     say = on_step or (lambda step: None)
@@ -206,7 +210,7 @@ def _input_spec(
     encoder: keras.Model, loss: LossSpec, dtype: Dtype, standardization: Standardization | None
 ) -> InputSpec:
     value_range = None if dtype == "uint8" else loss.value_range
-    shape = tuple(int(n) for n in encoder.input_shape[1:])
+    shape = tuple(int(n) for n in encoder.inputs[0].shape[1:])
     input_spec = InputSpec(shape, dtype, value_range, standardization)
     for fault in input_spec.faults(loss):
         raise OptionError(f"{fault}: change one of the two")
@@ -233,6 +237,7 @@ class _Job:
         decoder: keras.Model,
         loss: LossSpec,
         input_spec: InputSpec,
+        conditions: Conditions | None,
         provenance: Provenance,
         opset: int,
     ) -> None:
@@ -240,13 +245,14 @@ class _Job:
         self.loss = loss
         self.input_spec = input_spec
         self.provenance = provenance
-        self.latent_shape = tuple(map(int, decoder.input_shape[1:]))
-        self.functions = exported_functions(encoder, decoder, loss, input_spec)
+        self.conditions = conditions.values if conditions else None
+        self.condition = conditions.spec if conditions else None
+        self.latent_shape = latent_shape(decoder)
+        self.functions = exported_functions(encoder, decoder, loss, input_spec, self.condition)
+        tensors = graph_tensors(input_spec, self.latent_shape, loss, self.condition)
         self.graphs = {
             name: GraphSpec(f"{name}.onnx", opset, inputs, outputs)
-            for name, (inputs, outputs) in graph_tensors(
-                input_spec, self.latent_shape, loss
-            ).items()
+            for name, (inputs, outputs) in tensors.items()
         }
 
     def write_saved_models(self, folder: Path) -> None:
@@ -270,9 +276,12 @@ class _Job:
         self, folder: Path, samples: NDArray[np.generic]
     ) -> dict[str, NDArray[np.float32]]:
         x, eps = parity_inputs(samples, self.latent_shape, self.input_spec)
+        condition = parity_conditions(self.conditions, len(x))
         encoder, decoder = (folder / "saved_model" / name for name in self.models)
         with any_number_of_samples(self.models):
-            values = reference_values(encoder, decoder, self.loss, self.input_spec, x, eps)
+            values = reference_values(
+                encoder, decoder, self.loss, self.input_spec, x, eps, condition
+            )
             require_batch_independence(self.models, self.functions, self.input_spec, values)
         check_decoder_values(self.models["decoder"], self.loss, self.input_spec, values)
         (folder / "parity.npz").write_bytes(npz_bytes(values))
@@ -293,7 +302,9 @@ class _Job:
         parity: dict[str, NDArray[np.float32]],
     ) -> Manifest:
         manifest = self._manifest(name, parity)
-        drawn = draw_figures(folder, self.functions, manifest, samples, self.provenance.curve)
+        drawn = draw_figures(
+            folder, self.functions, manifest, samples, self.provenance.curve, self.conditions
+        )
         (folder / "README.md").write_text(
             model_card(manifest, drawn, self.provenance.explained), "utf-8"
         )
@@ -315,6 +326,7 @@ class _Job:
             input=self.input_spec,
             latent_dim=math.prod(self.latent_shape),
             latent_shape=self.latent_shape if len(self.latent_shape) > 1 else None,
+            condition=self.condition,
             loss=self.loss,
             graphs=Graphs(**self.graphs),
             saved_models=SavedModels(**saved),

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_export.adoption.tracing import last_operator
+from vae_export.graphs.functions import call_model, latent_shape
 from vae_runtime.bundle.fields import InputSpec
 from vae_runtime.data.inputs import to_scaled_float32
 from vae_runtime.data.standardization import standardize
@@ -60,15 +61,18 @@ def check_decoder_values(
     `ExportError` says what was found. A decoder that cannot reach the samples is named in the
     log.
     """
-    given = slice(len(reference["x"]) - MADE_SAMPLES)
-    x = to_scaled_float32(reference["x"][given])
+    real = slice(len(reference["x"]) - MADE_SAMPLES)
+    x = to_scaled_float32(reference["x"][real])
     x = standardize(np, input_spec.standardization, x).astype(np.float64)
-    outputs = _decode(decoder, reference["z_mean"])
-    swapped = _decode(decoder, reference["z_mean"], "log_var") if loss.has_two_heads else None
+    given = [reference["condition"]] if "condition" in reference else []
+    code = [reference["z_mean"], *given]
+    outputs = _decode(decoder, code)
+    swapped = _decode(decoder, code, "log_var") if loss.has_two_heads else None
     prior = _prior(decoder, math.prod(input_spec.shape))
+    drawn = [prior, *(np.resize(a, (len(prior), *a.shape[1:])) for a in given)]
     tried = {
         "at the reference samples": outputs,
-        "at draws from the prior": _decode(decoder, prior),
+        "at draws from the prior": _decode(decoder, drawn),
     }
     for where, values in tried.items():
         _require_finite(values, where)
@@ -76,7 +80,7 @@ def check_decoder_values(
             _require_probabilities(values, where)
     if not len(x):
         return
-    outputs = outputs[given]
+    outputs = outputs[real]
     as_they_are, through_sigmoid = _explained(x, outputs), _explained(x, _sigmoid(outputs))
     if loss.decoder == "logits" and as_they_are > max(MIN_EXPLAINED, through_sigmoid):
         raise ExportError(
@@ -85,7 +89,7 @@ def check_decoder_values(
             "sigmoid: use the mse loss if the model was trained with it, or state "
             'LossSpec("bce", decoder="probabilities") (--keep-sigmoid) if they are probabilities'
         )
-    if swapped is not None and _explained(x, swapped[given]) > max(MIN_EXPLAINED, as_they_are):
+    if swapped is not None and _explained(x, swapped[real]) > max(MIN_EXPLAINED, as_they_are):
         raise ExportError(
             "the decoder's heads are swapped: the log variance explains the reference samples, and "
             "the mean does not, expected the mean first: return them in the order mean, log_var"
@@ -102,15 +106,15 @@ def check_decoder_values(
 
 
 def _decode(
-    decoder: keras.Model, z: NDArray[np.float32], head: str = "mean"
+    decoder: keras.Model, inputs: list[NDArray[np.float32]], head: str = "mean"
 ) -> NDArray[np.float64]:
-    output = decoder(z, training=False)
+    output = call_model(decoder, *inputs)
     return np.asarray(output[head] if isinstance(output, dict) else output, np.float64)
 
 
 def _prior(decoder: keras.Model, elements: int) -> NDArray[np.float32]:
     draws = min(PRIOR_DRAWS, max(4, MAX_PRIOR_BYTES // (8 * elements)))
-    shape = (draws, *decoder.input_shape[1:])
+    shape = (draws, *latent_shape(decoder))
     return np.random.default_rng(SEED).standard_normal(shape, dtype=np.float32)
 
 

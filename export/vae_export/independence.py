@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from vae_export.adoption.decoder_end import is_functional
 from vae_export.adoption.tracing import layer_of
-from vae_export.graphs.functions import model_input
+from vae_export.graphs.functions import call_model, model_input
 from vae_export.tolerances import MAX_WIDENING, TOLERANCES
 from vae_runtime.bundle.fields import InputSpec
 from vae_runtime.errors import ExportError
@@ -67,13 +67,19 @@ def require_batch_independence(
 ) -> None:
     """Raise `ExportError` if TensorFlow's outputs of a sample depend on the samples beside it."""
     for name in models:
-        run, inputs = partial(_run, functions[name]), {INPUTS[name]: reference[INPUTS[name]]}
+        run, inputs = partial(_run, functions[name]), _inputs(name, reference)
         allowed = partial(_allowed, input_spec)
         found = batch_independence(
             name, run, inputs, reference, allowed, input_spec, count=len(reference["x"])
         )
         if not found.agrees:
             raise mixing_error(found, models, input_spec, reference)
+
+
+def _inputs(model: str, reference: Arrays) -> Arrays:
+    """Return the inputs of a model in their order: x or z, then the condition if there is one."""
+    names = (INPUTS[model], "condition")
+    return {name: reference[name] for name in names if name in reference}
 
 
 def _run(function: Any, inputs: Arrays) -> Arrays:
@@ -95,12 +101,15 @@ def mixing_error(
     """Return the error that names the graph and the layer that make an output depend on others."""
     graph, where = difference.graph, "the graph"
     if model := models.get(graph):
-        key = INPUTS[graph]
-        chosen = companies({key: reference[key]}, input_spec, count=len(reference["x"]))
-        samples = chosen.samples[key]
-        batch = tf.constant(np.concatenate([samples, chosen.strangers[key]]))
-        batch = model_input(input_spec, batch) if graph == "encoder" else batch
-        layer = mixing_layer(model, batch, len(samples)) or model
+        chosen = companies(_inputs(graph, reference), input_spec, count=len(reference["x"]))
+        batches = [
+            tf.constant(np.concatenate([samples, chosen.strangers[name]]))
+            for name, samples in chosen.samples.items()
+        ]
+        if graph == "encoder":
+            batches[0] = model_input(input_spec, batches[0])
+        count = len(chosen.samples[INPUTS[graph]])
+        layer = mixing_layer(model, batches, count) or model
         kind = "model" if isinstance(layer, keras.Model) else "layer"
         where = f"{kind} {layer.name!r}"
     change = f"changes by {difference.max_absolute:.3g}"
@@ -113,11 +122,11 @@ def mixing_error(
     )
 
 
-def mixing_layer(model: keras.Model, batch: Any, count: int) -> Any:
+def mixing_layer(model: keras.Model, batches: list[Any], count: int) -> Any:
     """Return the first layer or operation whose output for a sample depends on the other samples.
 
-    The first `count` samples of the batch are compared with the same samples alone. None means that
-    the model is not a graph of layers, or that no layer was found.
+    `batches` are the inputs of the model. The first `count` samples are compared with the same
+    samples alone. None means that the model is not a graph of layers, or that no layer was found.
     """
     if not is_functional(model):
         return None
@@ -128,23 +137,23 @@ def mixing_layer(model: keras.Model, batch: Any, count: int) -> Any:
     every = keras.Model(model.inputs, tensors)
     try:
         with warnings.catch_warnings(action="ignore"):  # Keras warns of batches of one sample
-            together = _values(every, batch)
-            alone = [_values(every, batch[i : i + 1]) for i in range(count)]
+            together = _values(every, batches)
+            alone = [_values(every, [b[i : i + 1] for b in batches]) for i in range(count)]
     except Exception:  # a layer may raise anything for one sample
         return None
     known = {id(tensor): value for tensor, value in zip(tensors, together, strict=True)}
-    known[id(model.inputs[0])] = batch
+    known |= {id(tensor): batch for tensor, batch in zip(model.inputs, batches, strict=True)}
     for node in computed:
         places = [i for i, t in enumerate(tensors) if any(t is own for own in node.output_tensors)]
         if any(_mixes(np.asarray(together[i]), [one[i] for one in alone]) for i in places):
             layer, inputs = node.operation, [known.get(id(t)) for t in node.input_tensors]
-            inner = mixing_layer(layer, inputs[0], count) if len(inputs) == 1 else None
+            inner = mixing_layer(layer, inputs, count)
             return inner or layer
     return None
 
 
-def _values(model: keras.Model, batch: Any) -> list[Any]:
-    return list(keras.tree.flatten(model(batch, training=False)))
+def _values(model: keras.Model, batches: list[Any]) -> list[Any]:
+    return list(keras.tree.flatten(call_model(model, *batches)))
 
 
 def _mixes(together: NDArray[Any], alone: list[Any]) -> bool:

@@ -58,6 +58,20 @@ def parity_inputs(
     return x, rng.standard_normal((len(x), *latent_shape), dtype=np.float32)
 
 
+def parity_conditions(conditions: Float32 | None, count: int) -> Float32 | None:
+    """Return the conditions of `count` parity inputs, from those of the held-out samples.
+
+    The three made samples at the end have the first conditions. There are zeros if there are none.
+    """
+    if conditions is None:
+        return None
+    if not len(conditions):
+        return np.zeros((count, *conditions.shape[1:]), np.float32)
+    rows = np.arange(count)
+    rows[-3:] = range(3)
+    return conditions[rows % len(conditions)]
+
+
 def reference_values(
     encoder: Path,
     decoder: Path,
@@ -65,6 +79,7 @@ def reference_values(
     input_spec: InputSpec,
     x: NDArray[Any],
     eps: Float32,
+    condition: Float32 | None = None,
 ) -> dict[str, Any]:
     """Compute the graphs' tensors and the losses with TensorFlow, from two SavedModel folders.
 
@@ -72,14 +87,16 @@ def reference_values(
     `(m, *latent_shape)`. An `ExportError` names a value that is not finite.
     """
     encode, decode = read_saved_model(encoder), read_saved_model(decoder)
-    code = encode(x=tf.constant(x))
+    given = {} if condition is None else {"condition": tf.constant(condition)}
+    code = encode(x=tf.constant(x), **given)
     z_mean, z_log_var = code["z_mean"], code["z_log_var"]
     z = reparameterize(keras.ops, z_mean, z_log_var, tf.constant(eps))
-    decoded = decode(z=z)
+    decoded = decode(z=z, **given)
     output = loss_input(input_spec, loss, decoded)
     seen = model_input(input_spec, tf.constant(x))
     values: dict[str, Any] = {
         "eps": eps,
+        **given,
         "z_mean": z_mean,
         "z_log_var": z_log_var,
         "z": z,
@@ -119,7 +136,8 @@ def recompute(bundle: Bundle) -> dict[str, Float32]:
     with tempfile.TemporaryDirectory() as folder:
         encoder = _copied(bundle, saved.encoder.path, Path(folder))
         decoder = _copied(bundle, saved.decoder.path, Path(folder))
-        return reference_values(encoder, decoder, loss, input_spec, stored["x"], stored["eps"])
+        given = (stored["x"], stored["eps"], stored.get("condition"))
+        return reference_values(encoder, decoder, loss, input_spec, *given)
 
 
 def _copied(bundle: Bundle, path: str, folder: Path) -> Path:

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from vae_builder import PRESETS, LossSpec, TrainConfig
+from vae_builder.config import OPTIONS_OF_PRESET
 from vae_runtime.errors import OptionError
 
 
@@ -24,7 +25,7 @@ from vae_runtime.errors import OptionError
         ({"kl_weight": float("inf")}, "kl_weight is inf, expected 0 or more"),
         ({"kl_warmup": -1.0}, "kl_warmup is -1.0, expected 0 or more"),
         ({"input_dropout": 1.0}, "input_dropout is 1.0, expected 0 <= share < 1"),
-        ({"preset": "wide"}, "preset 'wide' is unknown: choose one of dense, conv, deep"),
+        ({"preset": "wide"}, "preset 'wide' is unknown: choose one of dense, conv, deep, table"),
         ({"free_bits": float("inf")}, "free_bits is inf, expected 0 or more"),
         ({"clip_norm": 0.0}, "clip_norm is 0.0, expected more than 0"),
         ({"ema_momentum": 0.0}, "ema_momentum is 0.0, expected 0 < momentum < 1"),
@@ -101,12 +102,13 @@ def test_variance_defaults_to_optimal_with_the_gaussian_loss(loss, given, varian
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_options_default_to_those_of_the_preset(preset):
-    config, choices = TrainConfig(preset=preset), dataclasses.asdict(PRESETS[preset])
-    assert config.for_samples(60_000).epochs == choices.pop("epochs")
-    assert {name: getattr(config, name) for name in choices} == choices
+    config, choices = TrainConfig(preset=preset), PRESETS[preset]
+    assert config.for_samples(60_000).epochs == choices.epochs
+    for name in OPTIONS_OF_PRESET:
+        assert getattr(config, name) == getattr(choices, name)
     own = TrainConfig(preset=preset, epochs=7, kl_warmup=0.5, hidden=(3,))
     assert (own.epochs, own.kl_warmup, own.hidden) == (7, 0.5, (3,))
-    assert own.latent_dim == choices["latent_dim"]
+    assert own.latent_dim == choices.latent_dim
 
 
 @pytest.mark.parametrize(

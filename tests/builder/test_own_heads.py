@@ -32,7 +32,7 @@ def decoder(end, shape=SHAPE):
 
 
 def conv(name=None, filters=2, activation=None):
-    return layers.Conv2D(filters, 3, activation, padding="same", name=name)
+    return layers.Conv2D(filters, 3, activation=activation, padding="same", name=name)
 
 
 ENDS = {
@@ -58,12 +58,22 @@ def heads(outputs):
 
 
 @pytest.mark.parametrize("kind", ENDS)
-def test_own_decoders(kind, tmp_path):
-    models = encoder(), decoder(ENDS[kind])
+def test_own_decoders_are_adopted(kind):
+    model = decoder(ENDS[kind])
+    found = adopt(encoder(), model, GAUSSIAN, SHAPE)
+    assert found.loss == GAUSSIAN and GAUSSIAN.variance is None
+    z = np.random.default_rng(1).standard_normal((9, 2)).astype(np.float32)
+    mean, log_var = heads(model(z))
+    np.testing.assert_allclose(found.decoder(z)["mean"], mean, rtol=1e-5, atol=1e-6)
+    log_var = np.broadcast_to(log_var, mean.shape)
+    np.testing.assert_allclose(found.decoder(z)["log_var"], log_var, rtol=1e-5, atol=1e-6)
+
+
+def test_an_exported_decoder_of_two_heads(tmp_path):
+    models = encoder(), decoder(ENDS["one variance for all channels"])
     x = np.random.default_rng(0).standard_normal((40, *SHAPE)).astype(np.float32)
     result = export_models(*models, Dataset.from_arrays("x", x), tmp_path / "a", loss=GAUSSIAN)
-    assert result.report.passed
-    assert result.manifest.loss == GAUSSIAN and GAUSSIAN.variance is None
+    assert result.report.passed and result.manifest.loss == GAUSSIAN
     assert [t.name for t in result.manifest.graphs.decoder.outputs] == ["reconstruction", "log_var"]
     vae = load(result.path)
     eps = np.random.default_rng(1).standard_normal((40, 2)).astype(np.float32)
@@ -86,9 +96,17 @@ def test_own_decoders(kind, tmp_path):
         ("var", np.log),
     ],
 )
-def test_the_scale_of_the_second_head(scale, log_var, tmp_path, call):
+def test_the_scale_of_the_second_head(scale, log_var):
     activation = None if scale == "log_std" else "softplus"
-    models = encoder(), decoder(lambda h: [conv()(h), conv(activation=activation)(h)])
+    model = decoder(lambda h: [conv()(h), conv(activation=activation)(h)])
+    found = adopt(encoder(), model, GAUSSIAN, SHAPE, decoder_scale=scale).decoder
+    z = np.random.default_rng(1).standard_normal((9, 2)).astype(np.float32)
+    s = np.float64(model(z)[1])
+    np.testing.assert_allclose(found(z)["log_var"], log_var(s), rtol=1e-4, atol=1e-5)
+
+
+def test_the_command_line_states_the_scale(tmp_path, call):
+    models = encoder(), decoder(lambda h: [conv()(h), conv(activation="softplus")(h)])
     paths = [tmp_path / name for name in ("e.keras", "d.keras", "x.npy")]
     models[0].save(paths[0])
     models[1].save(paths[1])
@@ -96,16 +114,13 @@ def test_the_scale_of_the_second_head(scale, log_var, tmp_path, call):
     np.save(paths[2], x)
     words = ("export", tmp_path / "a", "--encoder", paths[0], "--decoder", paths[1], "-q")
     words = (*words, "--data", paths[2], "--variance", "decoder")
-    status, _, err = call(*words, "--decoder-scale", scale)
+    status, _, err = call(*words)
+    assert status == 3 and "ends in Softplus and is never negative, expected a log variance" in err
+    status, _, err = call(*words, "--decoder-scale", "std")
     assert status == 0, err
     mean, s = (np.float64(part) for part in models[1](models[0](x)[0]))
     found = load(tmp_path / "a").loss(x).reconstruction_loss
-    np.testing.assert_allclose(found, f64.normal(x, mean, log_var(s)), rtol=5e-6)
-    status, _, err = call(*words, "--force")
-    refused = (
-        activation and "ends in Softplus and is never negative, expected a log variance" in err
-    )
-    assert (status == 0) if activation is None else refused
+    np.testing.assert_allclose(found, f64.normal(x, mean, 2 * np.log(s)), rtol=5e-6)
 
 
 def test_standardized_values(tmp_path):
@@ -166,11 +181,9 @@ def test_heads_in_the_wrong_order_are_refused(tmp_path):
     """A model that has learned its data, with mean and log variance exchanged."""
     x = np.random.default_rng(0).standard_normal((40, 2)).astype(np.float32)
     given = keras.Input((2,))
-    identity = keras.Model(
-        given, [layers.Identity()(given), layers.ZeroPadding1D(0)(given[..., None])[..., 0] * 0 - 5]
-    )
+    identity = keras.Model(given, [1.0 * given, 0.0 * given - 5.0])
     z = keras.Input((2,))
-    swapped = keras.Model(z, [0 * z - 3, layers.Identity()(z)])
+    swapped = keras.Model(z, [0.0 * z - 3.0, 1.0 * z])
     with pytest.raises(ExportError, match="the decoder's heads are swapped"):
         export_models(identity, swapped, Dataset.from_arrays("x", x), tmp_path / "a", loss=GAUSSIAN)
 
@@ -184,7 +197,7 @@ def test_training_with_the_variance_of_the_decoder(preset, tmp_path):
     x = (level + noise * rng.standard_normal((600, 8, 2))).astype(np.float32)
     dataset = Dataset.from_arrays("x", x, layout="series")
     config = TrainConfig(
-        preset, (8, 8), 2, variance="decoder", loss=LossSpec("gaussian"), epochs=40
+        preset, (8, 8), 2, variance="decoder", loss=LossSpec("gaussian"), epochs=120
     )
     assert config.loss == GAUSSIAN
     trained = train(dataset, config)
@@ -196,7 +209,7 @@ def test_training_with_the_variance_of_the_decoder(preset, tmp_path):
     z_mean = vae.encode(x[:50]).z_mean
     decoded = vae.run("decoder", {"z": z_mean})
     deviations = np.exp(decoded["log_var"] / 2).mean(axis=(0, 1))
-    assert 0.4 < deviations[1] < 0.6 and deviations[0] < 0.2
+    assert 0.4 < deviations[1] < 0.6 and deviations[0] < 0.3
     expected = f64.normal(x[:50], decoded["reconstruction"], decoded["log_var"])
     np.testing.assert_allclose(vae.loss(x[:50]).reconstruction_loss, expected, rtol=1e-5, atol=1e-4)
     text = str(evaluate(vae, x[:50], draws=2))

@@ -42,6 +42,7 @@ NAMESPACE = SimpleNamespace(
 def scorer(bundle: Bundle) -> Any:
     """Return a function from samples to their losses, in the order of `LOSS_NAMES`, in NumPy."""
     saved, sample, loss = bundle.manifest.saved_models, bundle.manifest.input, bundle.manifest.loss
+    condition = bundle.manifest.condition
     assert saved is not None
     models = [
         tf.saved_model.load(str(bundle.path / model.path))
@@ -52,8 +53,11 @@ def scorer(bundle: Bundle) -> Any:
     def compute(x: Any) -> Any:
         # Signatures do not keep their variables alive. Looking them up here keeps the models.
         encode, decode = (model.signatures["serving_default"] for model in models)
-        code = encode(x=x)
-        output = loss_input(sample, loss, decode(z=code["z_mean"]))
+        given = {}
+        if condition:
+            given = {"condition": tf.zeros((tf.shape(x)[0], *condition.shape))}
+        code = encode(x=x, **given)
+        output = loss_input(sample, loss, decode(z=code["z_mean"], **given))
         floats = tf.cast(x, tf.float32) / (255.0 if sample.dtype == "uint8" else 1.0)
         target = standardize(NAMESPACE, sample.standardization, floats)
         return tuple(losses(NAMESPACE, loss, target, output, code["z_mean"], code["z_log_var"]))

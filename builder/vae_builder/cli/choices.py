@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from vae_builder.cli.progress import in_parts
-from vae_builder.config import MIN_STEPS, PRESETS, TrainConfig, Variance
+from vae_builder.config import PRESETS, TrainConfig, Variance
 from vae_builder.data import Dataset
+from vae_builder.training.defaults import MAX_TABLE_ELEMENTS, config_for
 from vae_runtime.errors import OptionError
 from vae_runtime.loss import LossSpec
 
@@ -25,45 +26,54 @@ DATA_OPTIONS = (
     "keep_columns",
     "drop",
     "layout",
+    "condition",
     "validation_fraction",
     "test_fraction",
     "split_seed",
 )
+DEFAULT_PRESET = TrainConfig().preset
 READ_OPTIONS = ("data", *DATA_OPTIONS)
 LOSS_OPTIONS = ("reconstruction", "kl_weight", "variance")
 
 
-def parse_choices(options: dict[str, Any]) -> tuple[Source, TrainConfig]:
-    """Return the data source and the training choices of parsed options."""
+def parse_choices(options: dict[str, Any]) -> tuple[Source, dict[str, Any]]:
+    """Return the data source of parsed options, and the arguments for `config_for`.
+
+    Raises `OptionError` for options that fit no data.
+    """
     training = {k: v for k, v in options.items() if k not in (*READ_OPTIONS, *LOSS_OPTIONS)}
     variance = options["variance"]
     if options["reconstruction"] is None and (options["standardize"] or variance is not None):
         options = {**options, "reconstruction": "gaussian"}
     mode: Variance | None = "fixed" if isinstance(variance, float) else variance
-    return data_source(options), TrainConfig(loss=loss_spec(options), variance=mode, **training)
+    choices = {**training, "kl_weight": options["kl_weight"], "variance": mode}
+    if options["reconstruction"]:
+        choices["loss"] = loss_spec(options)
+    checked = {k: v for k, v in choices.items() if v is not None and k not in ("loss", "kl_weight")}
+    TrainConfig(loss=loss_spec(options), **checked)
+    return data_source(options), choices
 
 
-def fit_loss(
-    options: dict[str, Any], config: TrainConfig, *, quiet: bool
-) -> Callable[[Dataset], TrainConfig]:
-    """Return a function that chooses the loss of a data set, and says so, if no option does."""
-    given = options["reconstruction"] or options["standardize"]
-    if given or isinstance(options["variance"], float):
-        return lambda _: config
-
-    def choose(dataset: Dataset) -> TrainConfig:
-        from vae_builder.training.defaults import with_loss_for
-
-        fitted = with_loss_for(dataset, config)
-        if fitted != config and not quiet:
-            click.echo(
-                f"{dataset.name} has values outside [0, 1]: --loss gaussian --standardize is used, "
-                "as for any such table; --loss chooses another",
-                err=True,
-            )
-        return fitted
-
-    return choose
+def suited_config(dataset: Dataset, choices: dict[str, Any], *, quiet: bool) -> TrainConfig:
+    """Return the options that suit a data set; say which of them no option has chosen."""
+    config = config_for(dataset, **choices)
+    if quiet:
+        return config
+    if choices["preset"] is None and config.preset != DEFAULT_PRESET:
+        click.echo(
+            f"{dataset.name}: --preset {config.preset} --latent-dim {config.latent_dim}, as for "
+            f"all vectors of fewer than {MAX_TABLE_ELEMENTS} elements",
+            err=True,
+        )
+    if "loss" not in choices and config.standardize:
+        click.echo(
+            f"{dataset.name}: --loss gaussian --standardize, as for all tables whose values are "
+            "not only 0 and 1; --loss chooses another",
+            err=True,
+        )
+    if line := describe_training(dataset, config):
+        click.echo(line, err=True)
+    return config
 
 
 def data_source(options: dict[str, Any]) -> Source:
@@ -107,7 +117,7 @@ def describe_training(dataset: Dataset, config: TrainConfig) -> str | None:
         return None
     return (
         f"training for {epochs} epochs instead of {usual}, so that {samples} samples give "
-        f"{MIN_STEPS} steps; --epochs sets another number"
+        f"{PRESETS[config.preset].min_steps} steps; --epochs sets another number"
     )
 
 

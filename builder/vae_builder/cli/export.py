@@ -15,13 +15,12 @@ from vae_builder.cli.choices import (
     READ_OPTIONS,
     data_source,
     describe_data,
-    describe_training,
-    fit_loss,
     is_given,
     loss_spec,
     parse_choices,
     print_result,
     refuse_options,
+    suited_config,
 )
 from vae_builder.cli.options import allow_drift_option, data_options, force_option, model_options
 from vae_builder.cli.progress import step_progress, training_progress
@@ -171,14 +170,12 @@ def export_command(
         write = partial(export_trained, load_run(run_folder), output)
     else:
         # Wrong options are refused before the data is read.
-        config = None if own else parse_choices(options)[1]
+        choices = None if own else parse_choices(options)[1]
         dataset = _load(data_source(options), quiet=quiet)
         if precisions or allow_drift:
             plan = plan_variants(dataset, precisions, allow_drift=allow_drift)
-        if config:
-            config = fit_loss(options, config, quiet=quiet)(dataset)
-            if not quiet and (line := describe_training(dataset, config)):
-                click.echo(line, err=True)
+        if choices is not None:
+            config = suited_config(dataset, choices, quiet=quiet)
             write = partial(export_trained, _train(dataset, config, quiet=quiet), output)
         else:
             loss = loss_spec(options)

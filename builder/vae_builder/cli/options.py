@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_args
 
 import click
 
-from vae_builder.config import MIN_STEPS, PRESETS, Schedule, TrainConfig
+from vae_builder.config import PRESETS, Schedule, TrainConfig
 from vae_builder.data.dataset import TEST_FRACTION, VALIDATION_FRACTION
 from vae_builder.data.samples import Layout
 from vae_runtime.cli.options import combined, names, sizes, source_options
@@ -85,6 +85,12 @@ data_options = combined(
         "is (steps,) or (steps, channels), a volume (depth, height, width) and maybe channels.",
     ),
     click.option(
+        "--condition",
+        type=click.Choice(["labels"]),
+        help="Train a conditional model, or export one: the labels of the samples are its "
+        "condition.",
+    ),
+    click.option(
         "--validation-fraction",
         default=VALIDATION_FRACTION,
         show_default=True,
@@ -104,9 +110,8 @@ data_options = combined(
 model_options = combined(
     click.option(
         "--preset",
-        default=DEFAULTS.preset,
-        show_default=True,
-        help=f"Architecture, with defaults for the options below: {', '.join(PRESETS)}.",
+        help=f"Architecture, with defaults for the options below: {', '.join(PRESETS)} [default: "
+        "table for vectors of fewer than 200 elements, otherwise dense].",
     ),
     _preset_option(
         "--hidden", "Sizes of the encoder's hidden layers", callback=sizes, metavar="N,N,..."
@@ -117,8 +122,8 @@ model_options = combined(
         "reconstruction",
         type=click.Choice(get_args(Reconstruction)),
         help="Reconstruction loss; bce needs data in [0, 1] [default: "
-        f"{DEFAULTS.loss.reconstruction}; gaussian with --standardize for a table with values "
-        "outside [0, 1]].",
+        f"{DEFAULTS.loss.reconstruction}; gaussian with --standardize for a table whose values are "
+        "not only 0 and 1].",
     ),
     click.option(
         "--variance",
@@ -140,7 +145,7 @@ model_options = combined(
     ),
     _preset_option(
         "--epochs",
-        f"Passes over the training samples, by default at least {MIN_STEPS} steps",
+        f"Passes over the training samples, at least {PRESETS[DEFAULTS.preset].min_steps} steps",
         type=int,
     ),
     _preset_option("--batch-size", "Samples in one training step", type=int),

@@ -60,8 +60,11 @@ def quantize_command(
     from vae_builder.trained_models import plan_variants
     from vae_export import quantize
 
-    if is_table(data) and (spec := Bundle(bundle).manifest.data):
-        reading["columns"] = spec.columns
+    manifest = Bundle(bundle).manifest
+    if is_table(data) and manifest.data:
+        reading["columns"] = manifest.data.columns
+    if manifest.condition:
+        reading["condition"] = "labels"
     plan = plan_variants(load_dataset(data, **reading), precisions, allow_drift=allow_drift)
     with step_progress("making", quiet) as on_step:
         outcomes = quantize(bundle, plan, on_step=on_step)

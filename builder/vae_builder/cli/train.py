@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,10 @@ import click
 
 from vae_builder.cli.choices import (
     describe_data,
-    describe_training,
-    fit_loss,
     parse_choices,
     print_result,
     refuse_options,
+    suited_config,
 )
 from vae_builder.cli.options import data_options, model_options
 from vae_builder.cli.progress import training_progress
@@ -49,21 +49,19 @@ def train_command(
     from vae_builder.run.runs import resume_run, train_run
 
     if not resume:
-        source, config = parse_choices(options)
+        source, choices = parse_choices(options)
 
     def on_data(dataset: Dataset) -> None:
         ctx.obj["interrupted"] = f"Interrupted: continue with build-vae train {output} --resume"
         if not quiet:
             click.echo(describe_data(dataset), err=True)
-            if not resume and (line := describe_training(dataset, config)):
-                click.echo(line, err=True)
 
     with training_progress(quiet) as on_progress:
         hooks: dict[str, Any] = {"on_data": on_data, "on_progress": on_progress}
         if resume:
             trained = resume_run(output, **hooks)
         else:
-            choose = fit_loss(options, config, quiet=quiet)
+            choose = partial(suited_config, choices=choices, quiet=quiet)
             trained = train_run(output, source, choose, force=force, **hooks)
     print_result(trained)
     click.echo(f"wrote {output}; next: build-vae export NAME --run {output}")

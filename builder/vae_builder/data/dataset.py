@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vae_builder.data.conditions import make_conditions
 from vae_builder.data.rows import Rows, Samples, read_chunks
 from vae_builder.data.samples import (
     Layout,
@@ -26,8 +28,9 @@ from vae_builder.data.samples import (
     check_samples,
     undivided,
 )
+from vae_runtime.data.conditions import Conditions
 from vae_runtime.data.frames import column_names
-from vae_runtime.data.inputs import to_scaled_float32
+from vae_runtime.data.inputs import read_array, to_scaled_float32
 from vae_runtime.data.rounding import InputWarning
 from vae_runtime.data.standardization import MIN_SCALE, Standardization
 from vae_runtime.data.tables.columns import COUNTS, number_reason, quoted
@@ -68,6 +71,7 @@ class Dataset:
         notes: what the reader of a table left out, and why; a line each.
         channel_added: whether the channel axis, of length 1, is not that of the arrays, and was
             added without being asked for.
+        conditions: conditions of the samples, by split, for a conditional model; None otherwise.
     """
 
     name: str
@@ -80,6 +84,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     binary_uint8: bool = False
     channel_added: bool = False
+    conditions: dict[str, Conditions] | None = None
 
     def __post_init__(self) -> None:
         for split, x in self._splits.items():
@@ -109,6 +114,7 @@ class Dataset:
         is_table: bool = False,
         notes: tuple[str, ...] = (),
         layout: Layout | None = None,
+        condition: ArrayLike | Mapping[str, ArrayLike] | None = None,
     ) -> Dataset:
         """Make a data set from arrays, and draw missing splits from `train` at random.
 
@@ -129,6 +135,9 @@ class Dataset:
             notes: lines about the samples, for people.
             layout: what samples are: `vectors`, `series`, `images` or `volumes`. By default the
                 number of axes says it: 2 for vectors, 3 and 4 for images.
+            condition: condition of each sample of `train`, or conditions by split, for a
+                conditional model. Labels, shape `(n,)`, become one-hot vectors;
+                `vae_builder.data.conditions` has the rule.
 
         Returns:
             The data set; each split has at least one sample.
@@ -163,11 +172,13 @@ class Dataset:
         if columns is not None:  # numbers of a table have units of their own
             splits = undivided(splits)
         given, splits = splits, as_binary(splits, name=name)
+        count = len(splits["train"])
         if missing:
             splits |= _draw_splits(name, splits["train"], missing, split_seed)
-        return cls(
+        of_split: dict[str, Any] = splits
+        dataset = cls(
             name,
-            **splits,
+            **of_split,
             split_seed=split_seed if missing else None,
             columns=columns,
             is_table=is_table,
@@ -175,11 +186,53 @@ class Dataset:
             binary_uint8=splits is not given,
             channel_added=added,
         )
+        if condition is None:
+            return dataset
+        conditions = condition if isinstance(condition, Mapping) else {"train": condition}
+        if missing and "train" in conditions:
+            array = read_array(conditions["train"], name=f"{name}: condition")
+            if array.ndim == 0 or len(array) != count:
+                raise InputError(
+                    f"{name}: condition has shape {array.shape} for {count} samples: give one for "
+                    "each sample"
+                )
+            conditions = {**conditions, **_draw_splits(name, array, missing, split_seed)}
+        return dataset.conditioned_on(conditions)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one sample, such as `(height, width, channels)` or `(d,)`."""
         return self.train.shape[1:]
+
+    def conditioned_on(self, splits: Mapping[str, ArrayLike]) -> Dataset:
+        """Return the data set with conditions, for a conditional model.
+
+        Args:
+            splits: labels or numbers of each sample, by split.
+
+        Returns:
+            The same samples with `conditions`.
+
+        Raises:
+            InputError: see `vae_builder.data.conditions`.
+        """
+        return replace(self, conditions=make_conditions(self.name, splits, self.counts))
+
+    def conditions_of(self, split: str, count: int | None = None) -> Conditions | None:
+        """Return the conditions of the first samples of a split; None if there are none.
+
+        Args:
+            split: `train`, `validation` or `test`.
+            count: number of samples; by default all.
+        """
+        if self.conditions is None:
+            return None
+        own = self.conditions[split]
+        return Conditions(own.spec, own.values[:count])
+
+    def held_out_conditions(self) -> Conditions | None:
+        """Return the conditions of the samples of `held_out`; None if there are none."""
+        return self.conditions_of("test", len(self.held_out()))
 
     def in_shape(self, shape: tuple[int, ...]) -> Dataset:
         """Return the data set with samples of a shape, if only a channel axis of 1 is between.
@@ -204,13 +257,19 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """Hex SHA-256 of dtype, shape and little-endian bytes of the three splits in order."""
+        """Hex SHA-256 of dtype, shape and little-endian bytes of the three splits in order.
+
+        Conditions follow, if there are any.
+        """
         sha = hashlib.sha256()
         for x in self._splits.values():
             sha.update(f"{x.dtype.name} {x.shape}\n".encode())
             for _, part in read_chunks(x):
                 content = np.ascontiguousarray(part, x.dtype.newbyteorder("<"))
                 sha.update(content.reshape(-1).view(np.uint8).data)
+        for conditions in (self.conditions or {}).values():
+            sha.update(f"condition {conditions.spec}\n".encode())
+            sha.update(np.ascontiguousarray(conditions.values, "<f4").tobytes())
         return sha.hexdigest()
 
     def standardization(self) -> Standardization:
@@ -254,6 +313,15 @@ class Dataset:
         except InputError:
             return False
         return True
+
+    @cached_property
+    def is_binary(self) -> bool:
+        """Whether all values are 0 or 1, as float32."""
+        return self.train.dtype != np.uint8 and all(
+            bool(((part == 0) | (part == 1)).all())
+            for x in self._splits.values()
+            for _, part in read_chunks(x)
+        )
 
     def require_range(self, value_range: tuple[float, float] | None) -> None:
         """Check that all values lie in the range that a loss needs.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vae_builder.data.dataset import TEST_FRACTION, VALIDATION_FRACTION, Dataset
 from vae_builder.data.samples import Layout
 from vae_runtime.data.loaded import LoadedSamples
 from vae_runtime.data.sources import format_of, load_splits, load_table
 from vae_runtime.errors import InputError, OptionError
+
+Condition = Literal["labels"]
+"""What a conditional model is conditioned on."""
 
 
 def load_dataset(
@@ -24,6 +27,7 @@ def load_dataset(
     keep_columns: Sequence[str] = (),
     drop: Sequence[str] = (),
     layout: Layout | None = None,
+    condition: Condition | None = None,
     validation_fraction: float = VALIDATION_FRACTION,
     test_fraction: float = TEST_FRACTION,
     split_seed: int = 0,
@@ -43,6 +47,7 @@ def load_dataset(
         drop: names of more columns to leave out.
         layout: what samples are: `vectors`, `series`, `images` or `volumes`; by default the number
             of axes says it.
+        condition: `labels` to condition the model on the labels of the samples.
         validation_fraction: fraction of the training samples for the validation split.
         test_fraction: fraction of the training samples for the test split.
         split_seed: seed of the split, at least 0.
@@ -81,6 +86,12 @@ def load_dataset(
             f"{source} is one picture, expected many to train on: give the folder that holds them"
         )
     given = {split: loaded.x for split, loaded in splits.items() if split != "train"}
+    labels = {split: own.labels for split, own in splits.items() if own.labels is not None}
+    if condition and not labels:
+        raise InputError(
+            f"{source} has no labels to condition on: give data with labels, such as y_train in an "
+            ".npz file, or Dataset.from_arrays(..., condition=...) in Python"
+        )
     return Dataset.from_arrays(
         str(source) if source_format == "name" else Path(source).resolve().name,
         train.x,
@@ -92,4 +103,5 @@ def load_dataset(
         is_table=source_format == "table",
         notes=tuple(note for loaded in splits.values() for note in loaded.notes),
         layout=layout,
+        condition=labels if condition else None,
     )

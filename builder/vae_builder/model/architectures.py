@@ -2,6 +2,7 @@
 
     dense   flatten and dense layers with SiLU; the decoder mirrors them
     deep    the same with more layers
+    table   a factor analysis plus small networks; see `vae_builder.model.table_model`
     conv    convolutions of size 4 and stride 2 with SiLU, along one to three axes; the decoder
             mirrors them by transposed ones
 
@@ -22,6 +23,8 @@ import numpy as np
 from keras import layers
 
 from vae_builder.config import DEFAULT_OF_PRESET, TrainConfig
+from vae_builder.model.model_inputs import condition_input, one_or_list
+from vae_builder.model.table_model import build_table
 from vae_runtime.errors import OptionError
 from vae_runtime.loss import MAX_LOG_VAR
 
@@ -43,6 +46,7 @@ def build_models(
     *,
     seed: int = 0,
     two_heads: bool = False,
+    condition_shape: Sequence[int] | None = None,
 ) -> tuple[keras.Model, keras.Model]:
     """Build an encoder and a decoder.
 
@@ -55,6 +59,8 @@ def build_models(
         seed: seed of the weights. No global random state is read or changed.
         two_heads: let the decoder give mean and log variance of each element. The log variance is
             bounded by `vae_runtime.loss.MAX_LOG_VAR`.
+        condition_shape: shape of the condition of one sample. The models then take a list of x or z
+            and the condition. By default they take none.
 
     Returns:
         The encoder and the decoder.
@@ -65,7 +71,8 @@ def build_models(
     sizes = DEFAULT_OF_PRESET if hidden is None else tuple(hidden)
     sizes = TrainConfig(preset, sizes, latent_dim).hidden
     seeds = (int(s) for s in np.random.SeedSequence(seed).generate_state(4 * len(sizes) + 8))
-    return BUILDERS[preset](tuple(input_shape), latent_dim, sizes, seeds, two_heads)
+    condition = None if condition_shape is None else tuple(condition_shape)
+    return BUILDERS[preset](tuple(input_shape), latent_dim, sizes, seeds, two_heads, condition)
 
 
 def _build_dense(
@@ -74,19 +81,24 @@ def _build_dense(
     hidden: tuple[int, ...],
     seeds: Iterator[int],
     two_heads: bool,
+    condition: tuple[int, ...] | None,
 ) -> tuple[keras.Model, keras.Model]:
     x = keras.Input(input_shape, name="x")
-    h = layers.Flatten(name="flatten")(x)
+    c, joined = condition_input(condition)
+    h = joined(layers.Flatten(name="flatten")(x))
     for i, units in enumerate(hidden, 1):
         h = _layer(layers.Dense, units, f"hidden_{i}", seeds, "silu")(h)
-    encoder = _encoder(x, h, latent_dim, seeds)
+    encoder = _encoder([x, *c], h, latent_dim, seeds)
 
-    z = h = keras.Input((latent_dim,), name="z")
+    z = keras.Input((latent_dim,), name="z")
+    c, joined = condition_input(condition)
+    h = joined(z)
     for i, units in enumerate(reversed(hidden), 1):
         h = _layer(layers.Dense, units, f"hidden_{i}", seeds, "silu")(h)
     output_shape = (*input_shape[:-1], (1 + two_heads) * input_shape[-1])
     h = _layer(layers.Dense, math.prod(output_shape), "output", seeds)(h)
-    return encoder, _decoder(z, layers.Reshape(output_shape, name="image")(h), two_heads)
+    h = layers.Reshape(output_shape, name="image")(h)
+    return encoder, _decoder([z, *c], h, two_heads)
 
 
 def _build_conv(
@@ -95,6 +107,7 @@ def _build_conv(
     hidden: tuple[int, ...],
     seeds: Iterator[int],
     two_heads: bool,
+    condition: tuple[int, ...] | None,
 ) -> tuple[keras.Model, keras.Model]:
     if len(input_shape) - 1 not in CONVOLUTIONS:
         raise OptionError(
@@ -109,37 +122,47 @@ def _build_conv(
         h = _layer(convolution, filters, f"hidden_{i}", seeds, "silu", **CONVOLUTION)(h)
         sizes.append(h.shape[1:-1])
     grid = tuple(h.shape[1:])
-    encoder = _encoder(x, layers.Flatten(name="flatten")(h), latent_dim, seeds)
+    c, joined = condition_input(condition)
+    h = joined(layers.Flatten(name="flatten")(h))
+    encoder = _encoder([x, *c], h, latent_dim, seeds)
 
     z = keras.Input((latent_dim,), name="z")
-    h = _layer(layers.Dense, math.prod(grid), "hidden_0", seeds, "silu")(z)
+    c, joined = condition_input(condition)
+    h = _layer(layers.Dense, math.prod(grid), "hidden_0", seeds, "silu")(joined(z))
     h = layers.Reshape(grid, name="grid")(h)
     for i, filters in enumerate(hidden[-2::-1], 1):
         h = _layer(transposed, filters, f"hidden_{i}", seeds, "silu", **CONVOLUTION)(h)
         h = _crop(h, sizes[-1 - i], f"crop_{i}")
     channels = (1 + two_heads) * input_shape[-1]
     h = _layer(transposed, channels, "output", seeds, **CONVOLUTION)(h)
-    return encoder, _decoder(z, _crop(h, sizes[0], "crop"), two_heads)
+    return encoder, _decoder([z, *c], _crop(h, sizes[0], "crop"), two_heads)
 
 
-BUILDERS = {"dense": _build_dense, "conv": _build_conv, "deep": _build_dense}
+BUILDERS = {
+    "dense": _build_dense,
+    "conv": _build_conv,
+    "deep": _build_dense,
+    "table": build_table,
+}
 """The function that builds the models of each preset."""
 
 
-def _encoder(x: Any, h: Any, latent_dim: int, seeds: Iterator[int]) -> keras.Model:
+def _encoder(inputs: list[Any], h: Any, latent_dim: int, seeds: Iterator[int]) -> keras.Model:
     # One layer for both outputs: two narrow layers are slower, in training and on the device.
     heads = _layer(layers.Dense, 2 * latent_dim, "heads", seeds)(h)
     z_mean, z_log_var = keras.ops.split(heads, 2, axis=1)
-    return keras.Model(x, {"z_mean": z_mean, "z_log_var": z_log_var}, name="encoder")
+    outputs = {"z_mean": z_mean, "z_log_var": z_log_var}
+    return keras.Model(one_or_list(inputs), outputs, name="encoder")
 
 
-def _decoder(z: Any, h: Any, two_heads: bool) -> keras.Model:
+def _decoder(inputs: list[Any], h: Any, two_heads: bool) -> keras.Model:
     """Return the decoder that ends in h, whose last axis holds both heads side by side."""
     if not two_heads:
-        return keras.Model(z, h, name="decoder")
+        return keras.Model(one_or_list(inputs), h, name="decoder")
     mean, log_var = keras.ops.split(h, 2, axis=-1)
     log_var = MAX_LOG_VAR * keras.ops.tanh(log_var / MAX_LOG_VAR)
-    return keras.Model(z, {"mean": mean, "log_var": log_var}, name="decoder")
+    outputs = {"mean": mean, "log_var": log_var}
+    return keras.Model(one_or_list(inputs), outputs, name="decoder")
 
 
 def _layer(

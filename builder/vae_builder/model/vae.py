@@ -8,7 +8,8 @@ vae.compile(optimizer="adam")
 vae.fit(x_train, x_train, epochs=50, batch_size=128, validation_data=(x_test, x_test))
 ```
 
-and `vae_builder.training.loop` trains it in a faster loop. The loss is defined in
+and `vae_builder.training.loop` trains it in a faster loop. A conditional model takes a list of
+samples and conditions: `vae.fit([x_train, c_train], x_train)`. The loss is defined in
 `vae_runtime.loss`. Noise is a pure function of (seed, step), so training has no random state.
 """
 
@@ -24,6 +25,7 @@ import tensorflow as tf
 from vae_builder.config import Variance
 from vae_builder.model.objective import Objective
 from vae_builder.model.random_numbers import dropout, standard_normal
+from vae_export.graphs.functions import call_model, latent_shape
 from vae_runtime.data.standardization import Standardization, restore, standardize
 from vae_runtime.errors import OptionError
 from vae_runtime.loss import (
@@ -56,7 +58,8 @@ class VAE(keras.Model):
     name; the attribute `spec` has the variance that training has reached.
 
     Args:
-        encoder: Keras model from x to a dict of z_mean and z_log_var.
+        encoder: Keras model from x to a dict of z_mean and z_log_var. Encoder and decoder of a
+            conditional model take a list of x or z and the condition.
         decoder: Keras model from z to logits or probabilities (bce), to the reconstruction (mse,
             gaussian), or to a dict of mean and log_var, as `spec.decoder` says.
         spec: the loss; by default bce with kl_weight 1. Its variance is the initial one if
@@ -123,7 +126,12 @@ class VAE(keras.Model):
     @property
     def latent_shape(self) -> tuple[int, ...]:
         """Shape of z for one sample, `(latent_dim,)` or with more axes."""
-        return tuple(map(int, self.decoder.input_shape[1:]))
+        return latent_shape(self.decoder)
+
+    @property
+    def latent_dim(self) -> int:
+        """Number of latent dimensions."""
+        return math.prod(self.latent_shape)
 
     @property
     def metrics(self) -> list[Any]:
@@ -141,30 +149,34 @@ class VAE(keras.Model):
             N(0, I) noise, shape `(count, *latent_shape)`, float32; the same, up to rounding, on
             every device, compiled or not.
         """
-        eps = standard_normal(self.seed, step, count, math.prod(self.latent_shape))
+        eps = standard_normal(self.seed, step, count, self.latent_dim)
         return tf.reshape(eps, (-1, *self.latent_shape))
 
-    def losses_of(self, x: Any, eps: Any, *, training: bool = False) -> Losses[Any]:
+    def losses_of(
+        self, x: Any, eps: Any, condition: Any = None, *, training: bool = False
+    ) -> Losses[Any]:
         """Return the loss of each sample and its parts.
 
         Args:
             x: samples, shape `(batch, *input_shape)`, float32 or uint8.
             eps: noise, shape `(batch, *latent_shape)`.
+            condition: conditions of the samples; None if the model is not conditional.
             training: passed on to the layers.
 
         Returns:
             Three tensors of shape `(batch,)`.
         """
         x = self.prepared(x)
-        return self._losses_and_code(x, x, eps, training=training)[0]
+        return self._losses_and_code(x, x, eps, condition, training=training)[0]
 
     def _losses_and_code(
-        self, x: Any, encoder_input: Any, eps: Any, *, training: bool
+        self, x: Any, encoder_input: Any, eps: Any, condition: Any, *, training: bool
     ) -> tuple[Losses[Any], dict[str, Any]]:
         """Return the losses of prepared samples x, and the encoder's outputs."""
-        code = self.encoder(encoder_input, training=training)
+        given = () if condition is None else (condition,)
+        code = call_model(self.encoder, encoder_input, *given, training=training)
         z = reparameterize(keras.ops, code["z_mean"], code["z_log_var"], eps)
-        output = self.decoder(z, training=training)
+        output = call_model(self.decoder, z, *given, training=training)
         if self.variance == "fixed":
             return losses(keras.ops, self._spec, x, output, **code), code
         squared_error, kl_loss, _ = losses(keras.ops, LossSpec("mse"), x, output, **code)
@@ -188,14 +200,18 @@ class VAE(keras.Model):
         return tf.clip_by_value(variance, MIN_VARIANCE, MAX_VARIANCE)
 
     @tf.function(reduce_retracing=True)
-    def test_losses(self, x: Any, eps: Any) -> Any:
+    def test_losses(self, x: Any, eps: Any, condition: Any = None) -> Any:
         """Return `losses_of` from a compiled function, stacked to shape `(3, batch)`."""
-        return tf.stack([*self.losses_of(x, eps)])
+        return tf.stack([*self.losses_of(x, eps, condition)])
 
     def call(self, x: Any, training: bool = False) -> Any:
-        """Return the reconstruction of x from z_mean, shape `(batch, *input_shape)`."""
-        code = self.encoder(self.prepared(x), training=training)
-        output = self.decoder(code["z_mean"], training=training)
+        """Return the reconstruction of x from z_mean, shape `(batch, *input_shape)`.
+
+        A conditional model takes a list of x and the condition.
+        """
+        x, *given = x if isinstance(x, list | tuple) else [x]
+        code = call_model(self.encoder, self.prepared(x), *given, training=training)
+        output = call_model(self.decoder, code["z_mean"], *given, training=training)
         if self._spec.has_two_heads:
             output = output["mean"]
         if self._spec.decoder == "logits":
@@ -207,11 +223,12 @@ class VAE(keras.Model):
         x = tf.cast(x, tf.float32) / (255.0 if x.dtype == tf.uint8 else 1.0)
         return standardize(keras.ops, self.standardization, x)
 
-    def update(self, x: Any) -> Losses[Any]:
+    def update(self, x: Any, condition: Any = None) -> Losses[Any]:
         """Take one step of the optimizer on one batch.
 
         Args:
             x: samples, shape `(batch, *input_shape)`, float32 or uint8.
+            condition: conditions of the samples; None if the model is not conditional.
 
         Returns:
             The mean losses of the batch before the step, three scalars.
@@ -221,7 +238,9 @@ class VAE(keras.Model):
         x = self.prepared(x)
         encoder_input = dropout(self.seed, step, x, self.objective.input_dropout)
         with tf.GradientTape() as tape:
-            per_sample, code = self._losses_and_code(x, encoder_input, eps, training=True)
+            per_sample, code = self._losses_and_code(
+                x, encoder_input, eps, condition, training=True
+            )
             means = _mean(per_sample)
             terms = kl_terms(keras.ops, code["z_mean"], code["z_log_var"])
             objective = self.objective(means, terms, step)
@@ -235,8 +254,8 @@ class VAE(keras.Model):
         Raises:
             OptionError: samples are weighted.
         """
-        x = _samples(data)
-        return self._record(self.update(x), tf.shape(x)[0])
+        x, condition = _samples(data)
+        return self._record(self.update(x, condition), tf.shape(x)[0])
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Evaluate one batch of Keras's `evaluate`; all batches of one size get the same noise.
@@ -244,9 +263,10 @@ class VAE(keras.Model):
         Raises:
             OptionError: samples are weighted.
         """
-        x = _samples(data)
+        x, condition = _samples(data)
         count = tf.shape(x)[0]
-        return self._record(_mean(self.losses_of(x, self.noise(EVALUATION_STEP, count))), count)
+        eps = self.noise(EVALUATION_STEP, count)
+        return self._record(_mean(self.losses_of(x, eps, condition)), count)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, for Keras to save."""
@@ -280,15 +300,18 @@ class VAE(keras.Model):
         return {metric.name: metric.result() for metric in self._means}
 
 
-def _samples(data: Any) -> Any:
-    """Return x of a Keras batch."""
+def _samples(data: Any) -> tuple[Any, Any]:
+    """Return x of a Keras batch, and its conditions or None."""
     x, _, weight = keras.utils.unpack_x_y_sample_weight(data)
     if weight is not None:
         raise OptionError(
             "sample_weight or class_weight is given, expected neither, since all samples count the "
             "same: leave it out, compile again, and repeat samples that are to count more"
         )
-    return x
+    if isinstance(x, list | tuple):
+        samples, condition = x
+        return samples, condition
+    return x, None
 
 
 def _mean(parts: Losses[Any]) -> Losses[Any]:

@@ -123,6 +123,7 @@ def export_models(
         decoder_scale=decoder_scale,
         encoder_shape=input_shape,
         samples=samples,
+        conditions=dataset.conditions_of("train", PROBES),
     )
     return export(
         adopted.encoder,
@@ -130,6 +131,7 @@ def export_models(
         dataset.held_out(),
         path,
         loss=adopted.loss,
+        conditions=dataset.held_out_conditions(),
         standardization=standardization,
         provenance=Provenance(data=data_spec(dataset), adoption=adopted.adoption),
         **options,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -20,6 +20,7 @@ import tensorflow as tf
 from vae_builder.config import TrainConfig
 from vae_builder.data import Dataset, load_dataset
 from vae_builder.data.dataset import TEST_FRACTION, VALIDATION_FRACTION
+from vae_builder.data.loading import Condition
 from vae_builder.data.samples import Layout
 from vae_builder.model.vae import VAE
 from vae_builder.run.folder import (
@@ -35,11 +36,12 @@ from vae_builder.run.folder import (
 )
 from vae_builder.run.history import log_epoch, read_history, write_history
 from vae_builder.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from vae_builder.training.defaults import with_loss_for
+from vae_builder.training.defaults import config_for
 from vae_builder.training.loop import Progress
 from vae_builder.training.train import Trained, data_spec, train
 from vae_export.saved_models import translated_write_errors
 from vae_runtime.bundle.fields import DataSpec
+from vae_runtime.data.conditions import Conditions, ConditionSpec
 from vae_runtime.data.standardization import Standardization
 from vae_runtime.errors import ExportError, InputError
 from vae_runtime.explained import Explained
@@ -62,6 +64,7 @@ class Source:
     keep_columns: tuple[str, ...] = strict_json.optional(())
     drop: tuple[str, ...] = strict_json.optional(())
     layout: Layout | None = strict_json.optional(None)  # noqa: RUF009
+    condition: Condition | None = strict_json.optional(None)  # noqa: RUF009
     validation_fraction: float = VALIDATION_FRACTION
     test_fraction: float = TEST_FRACTION
     split_seed: int = 0
@@ -105,6 +108,7 @@ class ResultRecord:
     seconds: float
     standardization: Standardization | None
     explained: Explained | None = strict_json.optional(None)  # noqa: RUF009
+    condition: ConditionSpec | None = strict_json.optional(None)  # noqa: RUF009
 
 
 def train_run(
@@ -122,7 +126,7 @@ def train_run(
         path: folder to make.
         source: source of the data, so that the run folder is enough to resume; or the data itself.
         config: training options, or a function that chooses them for the data; by default
-            `vae_builder.training.defaults.with_loss_for`.
+            `vae_builder.training.defaults.config_for`.
         force: delete the files of an existing run, and start again.
         on_data: called with the data set as soon as the run can be resumed.
         on_progress: called after each block of steps.
@@ -143,7 +147,7 @@ def train_run(
     if recorded_source and Path(recorded_source.source).exists():
         folder = str(absolute("."))
     dataset = source if isinstance(source, Dataset) else source.load()
-    config = config or with_loss_for
+    config = config or config_for
     config, data = config(dataset) if callable(config) else config, data_spec(dataset)
     config = config.for_samples(len(dataset.train))
     record = RunRecord("build-vae-run", 1, config, recorded_source, data, _versions(), folder)
@@ -229,6 +233,9 @@ def load_run(path: str | Path) -> Trained:
         )
         with (path / HELD_OUT_FILE).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             held_out = arrays["x"]
+            conditions = None
+            if result.condition:
+                conditions = Conditions(result.condition, arrays["condition"])
         history = read_history(path / HISTORY_FILE)
     except Exception as error:  # Keras layers may raise any type
         raise InputError(
@@ -246,6 +253,7 @@ def load_run(path: str | Path) -> Trained:
         latents=result.latents,
         seconds=result.seconds,
         explained=result.explained,
+        conditions=conditions,
     )
 
 
@@ -293,7 +301,10 @@ def _write_results(path: Path, trained: Trained, record: RunRecord) -> None:
             model.save(temporary)
     write_history(path / HISTORY_FILE, trained.history)  # a kill may have prevented its last row
     with replacing(path / HELD_OUT_FILE) as file:
-        np.savez_compressed(file, x=trained.held_out)
+        given: dict[str, Any] = {}
+        if trained.conditions:
+            given["condition"] = trained.conditions.values
+        np.savez_compressed(file, x=trained.held_out, **given)
     _write_json(path / RUN_FILE, replace(record, config=trained.config))
     standardization = trained.vae.standardization
     result = ResultRecord(
@@ -303,6 +314,7 @@ def _write_results(path: Path, trained: Trained, record: RunRecord) -> None:
         trained.seconds,
         standardization,
         trained.explained,
+        trained.conditions.spec if trained.conditions else None,
     )
     _write_json(path / RESULT_FILE, result)
     (path / CHECKPOINT_FILE).unlink(missing_ok=True)

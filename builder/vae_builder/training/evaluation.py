@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from vae_builder.data import Dataset, Samples
 from vae_builder.model.vae import VAE
+from vae_export.graphs.functions import call_model
+from vae_runtime.data.conditions import Conditions
 from vae_runtime.data.inputs import to_scaled_float32
 from vae_runtime.errors import TrainingError
 from vae_runtime.explained import Explained, mean_sample, measure_explained
@@ -23,28 +25,35 @@ MAX_BATCH_ELEMENTS = 500 * 784
 """Maximum number of elements of x in one batch, which bounds memory for large samples."""
 
 
-def evaluate(vae: VAE, x: Samples, *, seed: tuple[int, ...]) -> Losses[float]:
+def evaluate(
+    vae: VAE, x: Samples, *, seed: tuple[int, ...], conditions: Conditions | None = None
+) -> Losses[float]:
     """Return the mean losses of samples, with one z drawn for each sample.
 
     Args:
         vae: the model.
         x: samples, shape `(n, *input_shape)`, uint8 or float32.
         seed: seed of the noise. The noise of a sample does not depend on the batch size.
+        conditions: conditions of the samples; None if the model is not conditional.
 
     Returns:
         Means over the samples.
     """
     rng = np.random.default_rng(seed)
     parts = []
-    for batch in _batches(x):
+    for batch, *given in _batches(x, conditions):
         eps = rng.standard_normal((len(batch), *vae.latent_shape), dtype=np.float32)
-        parts.append(vae.test_losses(tf.constant(batch), tf.constant(eps)).numpy())
+        inputs = (tf.constant(array) for array in (batch, eps, *given))
+        parts.append(vae.test_losses(*inputs).numpy())
     return Losses(*np.concatenate(parts, axis=1)).mean()
 
 
-def describe_latents(vae: VAE, x: Samples) -> Latents:
+def describe_latents(vae: VAE, x: Samples, conditions: Conditions | None = None) -> Latents:
     """Return the active units and the KL divergence of each latent dimension."""
-    parts = [vae.encoder(vae.prepared(tf.constant(batch))) for batch in _batches(x)]
+    parts = [
+        call_model(vae.encoder, vae.prepared(tf.constant(batch)), *map(tf.constant, given))
+        for batch, *given in _batches(x, conditions)
+    ]
     z_mean, z_log_var = (
         np.concatenate([part[name].numpy() for part in parts]) for name in ("z_mean", "z_log_var")
     )
@@ -53,7 +62,8 @@ def describe_latents(vae: VAE, x: Samples) -> Latents:
 
 def explain(vae: VAE, dataset: Dataset, test: Losses[float]) -> Explained:
     """Return the test reconstruction loss beside that of predicting the mean training sample."""
-    mean, parts = mean_sample(_batches(dataset.train)), _batches(dataset.test)
+    mean = mean_sample(batch for batch, *_ in _batches(dataset.train))
+    parts = (batch for batch, *_ in _batches(dataset.test))
     return measure_explained(vae.spec, vae.standardization, parts, mean, test.reconstruction_loss)
 
 
@@ -67,6 +77,11 @@ def require_finite(means: Losses[float], step: int) -> None:
         )
 
 
-def _batches(x: Samples) -> Iterator[NDArray[np.float32]]:
+def _batches(
+    x: Samples, conditions: Conditions | None = None
+) -> Iterator[tuple[NDArray[np.float32], ...]]:
+    """Yield samples, and their conditions if there are any, in batches of bounded size."""
     size = max(1, min(MAX_BATCH_SAMPLES, MAX_BATCH_ELEMENTS // math.prod(x.shape[1:])))
-    return (to_scaled_float32(x[start : start + size]) for start in range(0, len(x), size))
+    for start in range(0, len(x), size):
+        given = () if conditions is None else (conditions.values[start : start + size],)
+        yield to_scaled_float32(x[start : start + size]), *given

@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 
 from vae_builder.config import Schedule, TrainConfig
 from vae_builder.data import Dataset
+from vae_builder.data.moments import moments
 from vae_builder.model.architectures import build_models
 from vae_builder.model.objective import Objective
+from vae_builder.model.table_model import start_from_factor_analysis
 from vae_builder.model.vae import VAE
 from vae_builder.training.averaging import MovingAverage
 from vae_builder.training.checkpoint import Checkpoint, Epoch, Position
@@ -93,14 +95,18 @@ class Trainer:
         self.schedule = _learning_rate(config.learning_rate, self.steps, config.schedule)
         self.vae = self._build()
         self.average = MovingAverage(self.vae.trainable_variables, config.ema_momentum)
+        self.conditions = dataset.conditions_of("train")
         batch_shape = (config.batch_size, *dataset.input_shape)
-        self.run_block = compile_block(self.vae, batch_shape, dataset.train.dtype, self.average)
+        given = (self.conditions.spec.shape,) if self.conditions else ()
+        self.run_block = compile_block(
+            self.vae, batch_shape, dataset.train.dtype, self.average, *given
+        )
         self.position = Position()
         self.history: tuple[Epoch, ...] = ()
         self.best: list[NDArray[Any]] = []
 
     def _build(self) -> VAE:
-        config, dataset = self.config, self.dataset
+        config, dataset, given = self.config, self.dataset, self.dataset.conditions_of("train", 0)
         standardization = dataset.standardization() if config.standardize else None
         loss, variance = config.loss, config.variance or "fixed"
         if loss.has_two_heads:
@@ -111,15 +117,20 @@ class Trainer:
             initial = float(np.clip(initial, MIN_VARIANCE, MAX_VARIANCE))
             loss = replace(loss, variance=initial)
         shape, hidden = dataset.input_shape, config.hidden
+        encoder, decoder = build_models(
+            config.preset,
+            shape,
+            config.latent_dim,
+            hidden,
+            seed=config.seed,
+            two_heads=loss.has_two_heads,
+            condition_shape=given.spec.shape if given else None,
+        )
+        if config.preset == "table" and loss.value_range is None:
+            start_from_factor_analysis(encoder, decoder, *moments(dataset.train, standardization))
         vae = VAE(
-            *build_models(
-                config.preset,
-                shape,
-                config.latent_dim,
-                hidden,
-                seed=config.seed,
-                two_heads=loss.has_two_heads,
-            ),
+            encoder,
+            decoder,
             loss,
             seed=config.seed,
             objective=Objective(
@@ -164,7 +175,8 @@ class Trainer:
         start = checkpointed - before.seconds  # as if nothing had interrupted the epoch
         order = _sample_order(self.config.seed, before.epoch, len(x))
         for block in read_blocks(order, x, self.config.batch_size, before.step):
-            sums = zip(self.position.sums, self.run_block(block), strict=True)
+            given = self._given(order, self.position.step, len(block))
+            sums = zip(self.position.sums, self.run_block(block, *given), strict=True)
             reconstruction, kl, loss = (float(total + more) for total, more in sums)
             now = time.perf_counter()
             self.position = replace(
@@ -179,12 +191,23 @@ class Trainer:
                 checkpointed = time.perf_counter()
         self._end_epoch(start)
 
+    def _given(
+        self, order: NDArray[np.int64], step: int, steps: int
+    ) -> tuple[NDArray[np.float32], ...]:
+        """Return the conditions of a block, shape `(steps, batch_size, ...)`, if there are any."""
+        if self.conditions is None:
+            return ()
+        size = self.config.batch_size
+        rows = order[step * size : (step + steps) * size].reshape(steps, size)
+        return (self.conditions.values[rows],)
+
     def _end_epoch(self, start: float) -> None:
         """Evaluate and record an epoch; `start` is on the clock of `time.perf_counter`."""
         epoch = self.position.epoch
         with self.average.in_place():
             seed = (self.config.seed, VALIDATION_NOISE)
-            validation = evaluate(self.vae, self.dataset.validation, seed=seed)
+            given = self.dataset.conditions_of("validation")
+            validation = evaluate(self.vae, self.dataset.validation, seed=seed, conditions=given)
             require_finite(validation, epoch * self.steps_per_epoch)
             best = min((e.validation.loss for e in self.history), default=math.inf)
             improved = validation.loss < best

@@ -56,38 +56,50 @@ def read_blocks(
 
 
 def compile_block(
-    vae: VAE, batch_shape: tuple[int, ...], dtype: np.dtype[Any], average: MovingAverage
-) -> Callable[[NDArray[np.generic]], NDArray[np.float32]]:
+    vae: VAE,
+    batch_shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    average: MovingAverage,
+    condition_shape: tuple[int, ...] | None = None,
+) -> Callable[..., NDArray[np.float32]]:
     """Return a function that trains on a block and updates the average after each step.
 
     It takes a block of shape `(steps, *batch_shape)`, uint8 or float32, and returns the sums of
-    reconstruction_loss, kl_loss and loss over its steps, shape `(3,)`. The optimizer of `vae` must
-    be built.
+    reconstruction_loss, kl_loss and loss over its steps, shape `(3,)`. With `condition_shape` it
+    also takes the conditions of the block. The optimizer of `vae` must be built.
     """
     size = steps_per_block(batch_shape, dtype)
-    signature = [tf.TensorSpec((size, *batch_shape), dtype), tf.TensorSpec((), tf.int32)]
+    signature = [tf.TensorSpec((), tf.int32), tf.TensorSpec((size, *batch_shape), dtype)]
+    if condition_shape is not None:
+        signature.append(tf.TensorSpec((size, batch_shape[0], *condition_shape), tf.float32))
     has_convolutions = any(len(weight.shape) > 2 for weight in vae.trainable_variables)
 
     @tf.function(jit_compile=True)
-    def step(batch: Any) -> Any:
-        means = vae.update(batch)
+    def step(*batch: Any) -> Any:
+        means = vae.update(*batch)
         average.update(vae.optimizer.iterations)
         return tf.stack([*means])
 
     @tf.function(input_signature=signature, jit_compile=not has_convolutions)
-    def run(batches: Any, steps: Any) -> Any:
+    def run(steps: Any, *blocks: Any) -> Any:
         total = tf.zeros(3)
         for i in tf.range(steps):
-            total += step(tf.ensure_shape(batches[i], batch_shape))
+            total += step(*(tf.ensure_shape(block[i], block.shape[1:]) for block in blocks))
         return total
 
-    def run_block(batches: NDArray[np.generic]) -> NDArray[np.float32]:
-        steps = len(batches)
-        if steps < size:  # the program has one shape, so pad the last block of an epoch
-            padded = np.zeros((size, *batch_shape), dtype)
-            padded[:steps] = batches
-            batches = padded
-        sums: NDArray[np.float32] = run(tf.constant(batches), tf.constant(steps)).numpy()
+    def run_block(*blocks: NDArray[np.generic]) -> NDArray[np.float32]:
+        steps = len(blocks[0])
+        full = [_padded(block, size) for block in blocks]
+        sums: NDArray[np.float32] = run(tf.constant(steps), *map(tf.constant, full)).numpy()
         return sums
 
     return run_block
+
+
+def _padded(block: NDArray[np.generic], size: int) -> NDArray[np.generic]:
+    """Return a block of `size` steps: the program has one shape, the last block may be short."""
+    if len(block) == size:
+        return block
+    padded = np.zeros((size, *block.shape[1:]), block.dtype)
+    padded[: len(block)] = block
+    return padded

@@ -12,10 +12,11 @@ from vae_builder.config import TrainConfig
 from vae_builder.data import Dataset
 from vae_builder.model.vae import VAE
 from vae_builder.training.checkpoint import Checkpoint, Epoch
-from vae_builder.training.defaults import with_loss_for
+from vae_builder.training.defaults import config_for
 from vae_builder.training.evaluation import describe_latents, evaluate, explain, require_finite
 from vae_builder.training.loop import TEST_NOISE, Progress, Trainer
 from vae_runtime.bundle.fields import DataSpec
+from vae_runtime.data.conditions import Conditions
 from vae_runtime.explained import Explained
 from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses
@@ -42,6 +43,7 @@ class Trained:
         seconds: wall time of training.
         explained: the test reconstruction loss beside that of predicting the mean training sample;
             None if the model comes from a run folder that lacks it.
+        conditions: conditions of `held_out`; None if the model is not conditional.
     """
 
     vae: VAE
@@ -54,6 +56,7 @@ class Trained:
     latents: Latents
     seconds: float
     explained: Explained | None = None
+    conditions: Conditions | None = None
 
 
 def train(
@@ -67,9 +70,10 @@ def train(
     """Train a VAE.
 
     Args:
-        dataset: samples in their splits; uint8 is divided by 255.
-        config: training options; by default those of `TrainConfig()`, with the loss that suits
-            the data (`vae_builder.training.defaults`).
+        dataset: samples in their splits; uint8 is divided by 255. If it has conditions, the model
+            is conditional.
+        config: training options; by default those that suit the data, from
+            `vae_builder.training.defaults.config_for`.
         resume: checkpoint to resume from, of a run with the same data and options.
         on_progress: called after each block of steps.
         on_checkpoint: called after each epoch, or after every few if there are more than
@@ -85,7 +89,7 @@ def train(
         TrainingError: the loss is no longer finite. The last checkpoint is good.
         KeyboardInterrupt: Ctrl-C was pressed; it is raised between two blocks.
     """
-    config = config or with_loss_for(dataset)
+    config = config or config_for(dataset)
     config = config.for_samples(len(dataset.train))
     dataset.require_range(config.loss.value_range)
     trainer = Trainer(dataset, config, on_progress, on_checkpoint)
@@ -93,7 +97,8 @@ def train(
         trainer.restore(resume)
     trainer.run()
     vae, history = trainer.vae, trainer.history
-    test = evaluate(vae, dataset.test, seed=(config.seed, TEST_NOISE))
+    given = dataset.conditions_of("test")
+    test = evaluate(vae, dataset.test, seed=(config.seed, TEST_NOISE), conditions=given)
     require_finite(test, int(vae.optimizer.iterations))
     return Trained(
         vae=vae,
@@ -103,9 +108,10 @@ def train(
         history=history,
         validation=trainer.validation,
         test=test,
-        latents=describe_latents(vae, dataset.test),
+        latents=describe_latents(vae, dataset.test, given),
         seconds=sum(epoch.seconds for epoch in history),
         explained=explain(vae, dataset, test),
+        conditions=dataset.held_out_conditions(),
     )
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
+from vae_export.adoption.conditional import GIVE_CONDITIONS, pack
 from vae_export.adoption.decoder_end import decoder_for_loss, is_functional, producing_layer
 from vae_export.adoption.decoder_heads import with_heads
 from vae_export.adoption.encoder_end import moments
@@ -38,6 +39,7 @@ from vae_export.adoption.rebuilding.precision import in_float32, largest_changes
 from vae_export.adoption.subgraph import subgraph_of_model
 from vae_export.adoption.tracing import layer_of, random_nodes
 from vae_runtime.bundle.fields import AdoptionSpec
+from vae_runtime.data.conditions import Conditions, ConditionSpec
 from vae_runtime.errors import ExportError, InputError
 from vae_runtime.loss import LossSpec
 
@@ -75,6 +77,7 @@ def adopt(
     decoder_scale: Scale | None = None,
     encoder_shape: Sequence[int] | None = None,
     samples: NDArray[np.float32] | None = None,
+    conditions: Conditions | None = None,
 ) -> Adopted:
     """Bring an encoder and a decoder to the form that is exported.
 
@@ -98,6 +101,9 @@ def adopt(
         encoder_shape: shape of one sample as the encoder takes it, where it leaves sizes open; by
             default `input_shape`.
         samples: samples as the encoder takes them, to try it on; by default uniform noise.
+        conditions: what a conditional model takes beside x and z, and the conditions of `samples`.
+            The result takes a list of x or z and the condition. A model that takes no condition
+            may stand beside one that does.
 
     Returns:
         Models that share the weights of the given ones, which are not changed.
@@ -113,17 +119,25 @@ def adopt(
     check_scale(decoder_scale)
     shape = None if input_shape is None else tuple(map(int, input_shape))
     own_shape = shape if encoder_shape is None else tuple(map(int, encoder_shape))
+    spec = conditions.spec if conditions else None
     for model in (encoder, decoder):
         refuse_quantized(model)
     policies = other_policies((encoder, decoder))
     with in_float32((encoder, decoder)):
-        latent = tuple(decoder.inputs[0].shape[1:]) if is_functional(decoder) else None
-        encoder = _functional(encoder, "encoder", own_shape, latent)
-        encoder, halves, found = _adopt_encoder(encoder, latent, scale, samples)
-        decoder = _functional(decoder, "decoder", tuple(encoder.output["z_mean"].shape[1:]))
-        heads = with_heads(decoder, tuple(encoder.inputs[0].shape[1:]), loss, decoder_scale)
-        decoder = heads or decoder
-        _check_shapes(encoder, decoder)
+        hint = _latent_shape(decoder, spec)
+        encoder = _functional(encoder, "encoder", own_shape, spec, hint)
+        whole = pack(encoder, "encoder", own_shape, spec)
+        packed = samples
+        if samples is not None and conditions and whole.model.inputs[0] is not whole.first:
+            parts = (samples, conditions.values[: len(samples)])
+            packed = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+        encoder, halves, found = _adopt_encoder(whole.model, hint, scale, packed)
+        encoder = whole.unpacked(encoder)
+        latent = tuple(encoder.output["z_mean"].shape[1:])
+        whole = pack(_functional(decoder, "decoder", latent, spec), "decoder", latent, spec)
+        heads = with_heads(whole.model, tuple(encoder.inputs[0].shape[1:]), loss, decoder_scale)
+        decoder = heads or whole.model
+        _check_shapes(encoder, decoder, whole.first)
         if shape is not None:
             encoder, decoder = _fit_to_data(encoder, decoder, shape)
         for model in (encoder, decoder):
@@ -134,13 +148,25 @@ def adopt(
             decoder, output_kind = decoder_for_loss(decoder, loss)
             loss = replace(loss, decoder=output_kind)
         _require_no_random_layer(decoder, "decoder")
+        decoder = whole.unpacked(decoder)
         final = (
             _self_contained(encoder, rebuild=bool(policies)),
             _self_contained(decoder, rebuild=bool(policies)),
         )
-    changes = largest_changes((encoder, decoder), final, loss, samples) if policies else None
+    changes = None
+    if policies:
+        changes = largest_changes((encoder, decoder), final, loss, samples, conditions)
     adoption = AdoptionSpec("halves" if halves else "separate", found, policies, changes)
     return Adopted(*final, loss, adoption)
+
+
+def _latent_shape(decoder: Any, spec: ConditionSpec | None) -> tuple[int | None, ...] | None:
+    """Return the shape of z without the batch, as far as a decoder says it."""
+    if not is_functional(decoder):
+        return None
+    shapes = [tuple(tensor.shape[1:]) for tensor in decoder.inputs]
+    others = [shape for shape in shapes if spec is None or shape != spec.shape]
+    return others[0] if len(others) == 1 else None
 
 
 def _self_contained(model: keras.Model, *, rebuild: bool) -> keras.Model:
@@ -156,9 +182,10 @@ def _functional(
     model: Any,
     role: str,
     shape: tuple[int, ...] | None,
+    spec: ConditionSpec | None = None,
     latent: tuple[int | None, ...] | None = None,
 ) -> keras.Model:
-    """Return a functional model of one input; a subclassed model becomes its only layer."""
+    """Return a functional model; a subclassed model becomes its only layer."""
     if not isinstance(model, keras.Model):
         raise ExportError(
             f"{role} is a {type(model).__name__}, expected a Keras model: wrap it in keras.Model"
@@ -168,20 +195,25 @@ def _functional(
             f"{role} {model.name!r} has no weights yet: train it, or call it on data, first"
         )
     if not is_functional(model):
-        return _wrapped(model, role, shape, latent)
+        return _wrapped(model, role, shape, spec, latent)
     if role == "encoder":
         model = without_noise_inputs(model)
     inputs = model.inputs
-    if len(inputs) > 1:
+    if len(inputs) > 1 and spec is None:
         raise ExportError(
             f"{role} {model.name!r} has {len(inputs)} inputs ({_names(inputs)}), expected one: "
-            "join them in one tensor, or fix all but one"
+            f"join them in one tensor, fix all but one, or, if the second is a condition, "
+            f"{GIVE_CONDITIONS}"
         )
     if shape is not None:
-        rank = len(model.inputs[0].shape) - 1  # the data may have a channel axis of length 1
+        rank = len(inputs[0].shape) - 1  # the data may have a channel axis of length 1
         fixed = shape[:-1] if len(shape) == rank + 1 and shape[-1] == 1 else shape
         model = with_fixed_sizes(model, fixed, role)
-    _check_tensor(model.inputs[0], f"{role} {model.name!r} takes {model.inputs[0].name!r}")
+    for tensor in model.inputs:
+        what = f"{role} {model.name!r} takes {tensor.name!r}"
+        if len(inputs) > 1 and "int" in tensor.dtype and None not in tensor.shape[1:]:
+            continue  # a condition may be a label
+        _check_tensor(tensor, what)
     return model
 
 
@@ -189,6 +221,7 @@ def _wrapped(
     model: keras.Model,
     role: str,
     shape: tuple[int, ...] | None,
+    spec: ConditionSpec | None,
     latent: tuple[int | None, ...] | None,
 ) -> keras.Model:
     """Return a functional model around a subclassed one, which may also take noise for z."""
@@ -200,8 +233,11 @@ def _wrapped(
     x = keras.Input(shape)
     noise = tuple(n for n in latent or () if n is not None)
     problems = []
-    for inputs in (x, [x, Noise(noise)(x)]) if noise == latent else (x,):
+    for inputs in (x, [x, Noise(noise)(x)]) if noise == latent and spec is None else (x,):
         try:
+            if spec is not None:
+                condition = keras.Input(spec.shape, name="condition")
+                return _wrapped_conditional(model, x, condition, role)
             return keras.Model(x, model(inputs, training=False), name=role)
         except Exception as error:  # whatever its `call` raises
             problems.append(error)
@@ -209,6 +245,18 @@ def _wrapped(
         f"{role} {model.name!r} does not take an input of shape {shape}: "
         f"{' '.join(str(problems[0]).split())[:300]}"
     ) from problems[0]
+
+
+def _wrapped_conditional(model: keras.Model, x: Any, condition: Any, role: str) -> keras.Model:
+    """Wrap a subclassed model that takes a list, two arguments, or x or z alone."""
+    try:
+        outputs = model([x, condition], training=False)
+    except Exception:  # whatever its `call` raises
+        try:
+            outputs = model(x, condition, training=False)
+        except Exception:
+            return keras.Model(x, model(x, training=False), name=role)
+    return keras.Model([x, condition], outputs, name=role)
 
 
 def _adopt_encoder(
@@ -261,8 +309,8 @@ def _has_heads(decoder: keras.Model) -> bool:
     return isinstance(output, dict) and set(output) == {"mean", "log_var"}
 
 
-def _check_shapes(encoder: keras.Model, decoder: keras.Model) -> None:
-    latent, z = encoder.output["z_mean"], decoder.inputs[0]
+def _check_shapes(encoder: keras.Model, decoder: keras.Model, z: Any) -> None:
+    latent = encoder.output["z_mean"]
     if tuple(z.shape[1:]) != tuple(latent.shape[1:]):
         raise InputError(
             f"encoder gives z_mean of shape {_shape(latent)}, decoder takes {_shape(z)}: pass an "
@@ -299,7 +347,7 @@ def _fit_to_data(
     model_shape = tuple(encoder.inputs[0].shape[1:])
     if model_shape == shape:
         return encoder, decoder
-    if (*model_shape, 1) != shape or len(model_shape) != 2:
+    if (*model_shape, 1) != shape or len(model_shape) != 2 or len(encoder.inputs) > 1:
         raise InputError(
             f"the models take samples of shape {model_shape}, the data has {shape}: give the data "
             "the models' shape, or put a Reshape at the start of the encoder and the end of the "
@@ -361,6 +409,11 @@ def _check_tensor(tensor: Any, what: str) -> None:
         raise ExportError(
             f"{what} of shape {_shape(tensor)}, expected fixed sizes after the batch dimension: "
             "give the shape of one sample by --input-shape (input_shape= in Python)"
+        )
+    if "int" in tensor.dtype:
+        raise ExportError(
+            f"{what} as {tensor.dtype}, integer tokens, expected float32: a loss of tokens "
+            "(--loss categorical) is not offered; give the model one-hot vectors and the bce loss"
         )
     if "float" not in tensor.dtype:
         raise ExportError(

@@ -66,7 +66,7 @@ def with_heads(
         )
     scale = scale or _scale(model, spread, labels, keyed)
     log_var = _broadcast(to_log_var(spread, scale), mean, model.name)
-    return keras.Model(model.inputs, {"mean": mean, "log_var": log_var}, name="decoder")
+    return keras.Model(model.inputs[0], {"mean": mean, "log_var": log_var}, name="decoder")
 
 
 def _heads(

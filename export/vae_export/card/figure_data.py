@@ -31,12 +31,14 @@ class HeldOut:
     """Held-out samples, shape `(n, *input_shape)`, and their codes, shape `(n, L)`.
 
     Pixels are in [0, 1]. `reconstruction_loss` has shape `(n,)` and is computed at z = z_mean.
+    `condition` has shape `(n, ...)`; None if the model is not conditional.
     """
 
     x: Float32
     z_mean: Float32
     z_log_var: Float32
     reconstruction_loss: Float32
+    condition: Float32 | None = None
 
 
 def middle_slices(x: Float32) -> Float32:
@@ -52,41 +54,51 @@ class BatchedModel:
         self._z_shape = tuple(functions["decoder"].input_signature[0].shape[1:])
         self._batch = max(1, min(BATCH_SAMPLES, BATCH_VALUES // math.prod(sample.shape)))
 
-    def decode(self, z: Float32) -> Float32:
-        """Return reconstructions of at least one z, shape `(n, L)`.
+    def decode(self, z: Float32, condition: Float32 | None = None) -> Float32:
+        """Return reconstructions of at least one z, shape `(n, L)`, with their conditions.
 
         NaN becomes 0, and large values are clipped.
         """
-        parts = [self._decode_batch(part)["reconstruction"] for part in self._batches(z)]
+        batches = self._batches(z, condition)
+        parts = [self._decode_batch(*batch)["reconstruction"] for batch in batches]
         decoded: Float32 = np.nan_to_num(np.concatenate(parts)).clip(-MAX_SHOWN, MAX_SHOWN)
         return decoded
 
-    def encode(self, x: NDArray[Any]) -> HeldOut:
+    def encode(self, x: NDArray[Any], condition: Float32 | None = None) -> HeldOut:
         """Encode at least one sample, uint8 or float32, and drop those with non-finite results.
 
         A model that is exact on its parity samples must not be refused because of a figure.
         """
         x = x if self._sample.dtype == "uint8" else to_scaled_float32(x)
         with np.errstate(over="ignore", invalid="ignore"):
-            parts = [self._encode_batch(part) for part in self._batches(x)]
+            parts = [self._encode_batch(*batch) for batch in self._batches(x, condition)]
             z_mean, z_log_var, loss = (np.concatenate(a) for a in zip(*parts, strict=True))
             z_mean, z_log_var = (a.reshape(len(a), -1) for a in (z_mean, z_log_var))
             numbers = np.column_stack([z_mean, np.exp(z_log_var), loss])
         kept = np.isfinite(numbers).all(axis=1)
-        return HeldOut(to_scaled_float32(x)[kept], z_mean[kept], z_log_var[kept], loss[kept])
+        kept_condition = None if condition is None else condition[kept]
+        return HeldOut(
+            to_scaled_float32(x)[kept], z_mean[kept], z_log_var[kept], loss[kept], kept_condition
+        )
 
-    def _encode_batch(self, x: NDArray[Any]) -> tuple[Float32, Float32, Float32]:
-        code = self._functions["encoder"](tf.constant(x))
+    def _encode_batch(
+        self, x: NDArray[Any], *condition: Float32
+    ) -> tuple[Float32, Float32, Float32]:
+        code = self._functions["encoder"](tf.constant(x), *map(tf.constant, condition))
         z_mean, z_log_var = code["z_mean"].numpy(), code["z_log_var"].numpy()
-        output = loss_input(self._sample, self._loss, self._decode_batch(z_mean))
+        output = loss_input(self._sample, self._loss, self._decode_batch(z_mean, *condition))
         target = standardize(np, self._sample.standardization, to_scaled_float32(x))
         losses = numpy_losses(self._loss, target, output, z_mean, z_log_var)
         return z_mean, z_log_var, np.asarray(losses.reconstruction_loss, np.float32)
 
-    def _decode_batch(self, z: Float32) -> dict[str, Any]:
+    def _decode_batch(self, z: Float32, *condition: Float32) -> dict[str, Any]:
         z = z.reshape(len(z), *self._z_shape)
-        outputs = self._functions["decoder"](tf.constant(z))
+        outputs = self._functions["decoder"](tf.constant(z), *map(tf.constant, condition))
         return {name: value.numpy() for name, value in outputs.items()}
 
-    def _batches(self, array: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        return (array[i : i + self._batch] for i in range(0, len(array), self._batch))
+    def _batches(
+        self, array: NDArray[Any], condition: Float32 | None
+    ) -> Iterator[tuple[NDArray[Any], ...]]:
+        arrays = (array,) if condition is None else (array, condition)
+        for i in range(0, len(array), self._batch):
+            yield tuple(a[i : i + self._batch] for a in arrays)

@@ -50,18 +50,21 @@ def draw_figures(
     manifest: Manifest,
     samples: NDArray[np.generic],
     curve: plots.Curve | None,
+    conditions: Float32 | None = None,
 ) -> tuple[CardFigure, ...]:
     """Draw the figures of a model into the bundle's `folder`, and return them in card order.
 
     `functions` come from `exported_functions`. `samples` are held out, uint8 or float32, shape
-    `(n, *input_shape)`. If none has finite codes, only the training curve is drawn.
+    `(n, *input_shape)`, and `conditions` theirs. If none has finite codes, only
+    the training curve is drawn.
     """
     (folder / FOLDER).mkdir()
     drawn = [_training(folder, manifest, curve)] if curve else []
     if len(samples) == 0:
         return tuple(drawn)
     model = BatchedModel(functions, manifest.loss, manifest.input)
-    held_out = model.encode(samples[:MAX_SAMPLES])
+    given = None if conditions is None else conditions[:MAX_SAMPLES]
+    held_out = model.encode(samples[:MAX_SAMPLES], given)
     if len(held_out.x) == 0:
         return tuple(drawn)
     shape = manifest.input.shape
@@ -69,7 +72,8 @@ def draw_figures(
     if pictures:
         shown = replace(held_out, x=middle_slices(held_out.x))
         drawn += [_reconstructions(folder, model, shown), _samples(folder, model, shown)]
-        drawn += [_plane(folder, manifest, model, shown)]
+        # Points of the plane have no condition.
+        drawn += [_plane(folder, manifest, model if given is None else None, shown)]
     else:
         if len(shape) == 1:
             drawn += [_elements(folder, manifest, model, held_out)]
@@ -87,18 +91,24 @@ def _training(folder: Path, manifest: Manifest, curve: plots.Curve) -> CardFigur
 
 def _reconstructions(folder: Path, model: BatchedModel, held_out: HeldOut) -> CardFigure:
     x, z_mean = (a[: mosaics.MAX_COLUMNS] for a in (held_out.x, held_out.z_mean))
-    decoded = middle_slices(model.decode(z_mean))
+    decoded = middle_slices(model.decode(z_mean, _conditions(held_out, len(x))))
     mosaics.draw_reconstructions(x, decoded, folder / RECONSTRUCTIONS)
     alt = "held-out inputs above their reconstructions"
     caption = "Top row: held-out inputs. Bottom row: their reconstructions at z = z_mean."
     return CardFigure(RECONSTRUCTIONS, alt, caption)
 
 
+def _conditions(held_out: HeldOut, count: int) -> Float32 | None:
+    """Return the first `count` conditions of the samples, over again if there are fewer."""
+    condition = held_out.condition
+    return None if condition is None else condition[np.arange(count) % len(condition)]
+
+
 def _elements(
     folder: Path, manifest: Manifest, model: BatchedModel, held_out: HeldOut
 ) -> CardFigure:
     columns = manifest.data.columns if manifest.data else None
-    decoded = model.decode(held_out.z_mean)
+    decoded = model.decode(held_out.z_mean, held_out.condition)
     plots.draw_elements(held_out.x, decoded, columns, folder / RECONSTRUCTIONS)
     alt = "reconstructed values against input values"
     caption = (
@@ -108,7 +118,8 @@ def _elements(
 
 
 def _series(folder: Path, model: BatchedModel, held_out: HeldOut) -> CardFigure:
-    decoded = model.decode(held_out.z_mean[: plots.MAX_SERIES])
+    z_mean = held_out.z_mean[: plots.MAX_SERIES]
+    decoded = model.decode(z_mean, _conditions(held_out, len(z_mean)))
     plots.draw_series(held_out.x[: len(decoded)], decoded, folder / RECONSTRUCTIONS)
     alt = "held-out series and their reconstructions"
     caption = (
@@ -121,9 +132,12 @@ def _series(folder: Path, model: BatchedModel, held_out: HeldOut) -> CardFigure:
 def _samples(folder: Path, model: BatchedModel, held_out: HeldOut) -> CardFigure:
     count = math.prod(mosaics.layout(held_out.x.shape[1:]))
     z = np.random.default_rng(PRIOR_SEED).standard_normal((count, held_out.z_mean.shape[1]))
-    decoded = middle_slices(model.decode(z.astype(np.float32)))
+    given = _conditions(held_out, count)
+    decoded = middle_slices(model.decode(z.astype(np.float32), given))
     mosaics.draw_samples(decoded, held_out.x, folder / SAMPLES)
     caption = f"Samples from the prior, z ~ N(0, I): `vae.sample({count}, seed={PRIOR_SEED})`."
+    if given is not None:
+        caption = "Samples from the prior, z ~ N(0, I), with the conditions of held-out samples."
     return CardFigure(SAMPLES, "samples from the prior", caption)
 
 

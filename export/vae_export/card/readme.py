@@ -111,16 +111,18 @@ def _training(m: Manifest, explained: Explained | None) -> list[str]:
 
 def _usage(m: Manifest) -> str:
     shape = _shape(("n", *m.input.shape))
+    condition = _condition(m)
+    given, feed = (", condition=c", ', "condition": c') if m.condition else ("", "")
     dtypes = "uint8" if m.input.dtype == "uint8" else "uint8 or float32"
     return f"""## Use
-
+{condition}
 ```python
 import vae_runtime                            # pip install "build-vae[cpu]"
 
 vae = vae_runtime.load(".")                   # this folder
 print(vae.verify())                           # checks this machine's results against TensorFlow's
-losses = vae.loss(x)                          # x: {shape}, {dtypes}
-images = vae.reconstruct(x)
+losses = vae.loss(x{given})                          # x: {shape}, {dtypes}
+images = vae.reconstruct(x{given})
 ```
 
 With ONNX Runtime only, without build-vae:
@@ -130,9 +132,21 @@ import numpy as np, onnxruntime as ort
 
 session = ort.InferenceSession("{m.graphs.loss.file}")
 eps = np.zeros((len(x), {", ".join(map(str, m.z_shape))}), np.float32)
-reconstruction_loss, kl_loss, loss = session.run(None, {{"x": x, "eps": eps}})
+reconstruction_loss, kl_loss, loss = session.run(None, {{"x": x, "eps": eps{feed}}})
 ```
 """
+
+
+def _condition(m: Manifest) -> str:
+    """Return a paragraph about the condition; nothing if there is none."""
+    if m.condition is None:
+        return ""
+    if m.condition.categories is None:
+        return f"\nThe model is conditional. `c` are {m.condition.describe()} for each sample.\n"
+    return (
+        f"\nThe model is conditional. `c` is {m.condition.describe()}. ONNX Runtime takes them as "
+        f"one-hot vectors, float32, shape {_shape(('n', *m.condition.shape))}.\n"
+    )
 
 
 def _files(m: Manifest) -> str:

@@ -17,6 +17,7 @@ _MEANING = {
     "x": "samples",
     "z": "latent samples",
     "eps": "noise; zeros give the loss at z = z_mean",
+    "condition": "condition of each sample",
     "z_mean": "means of q(z given x)",
     "z_log_var": "logarithms of the variances of q(z given x)",
     "logits": "logits of the reconstruction",

@@ -4,6 +4,7 @@
     decoder   z        -> logits or values (if the graph has either), reconstruction, and log_var
                           (if the decoder has two heads)
     loss      x, eps   -> reconstruction_loss, kl_loss, loss
+    all       condition as well, if the model is conditional
 
 The noise eps is an argument, so that no random operator is exported.
 """
@@ -19,43 +20,88 @@ import tensorflow as tf
 
 from vae_runtime.bundle.fields import InputSpec, TensorSpec
 from vae_runtime.bundle.manifest import decoder_outputs, graph_tensors
+from vae_runtime.data.conditions import ConditionSpec
 from vae_runtime.data.standardization import restore, standardize
 from vae_runtime.loss import LossSpec, losses, reparameterize
 
+Function = Callable[..., dict[str, Any]]
+"""Function from tensors to tensors by name."""
+
 
 def exported_functions(
-    encoder: keras.Model, decoder: keras.Model, loss: LossSpec, input_spec: InputSpec
+    encoder: keras.Model,
+    decoder: keras.Model,
+    loss: LossSpec,
+    input_spec: InputSpec,
+    condition: ConditionSpec | None = None,
 ) -> dict[str, Any]:
     """Return a `tf.function` that returns a dict of tensors for `encoder`, `decoder` and `loss`.
 
     `encoder` maps float32, standardized x to a dict of z_mean and z_log_var; `decoder` maps z to
     what `loss.decoder` says. The functions take x in the dtype of `input_spec` and standardize it.
+    With `condition`, each model takes a list of x or z and the condition.
     """
 
-    def encode(x: Any) -> dict[str, Any]:
-        code = encoder(model_input(input_spec, x), training=False)
+    def encode(x: Any, *given: Any) -> dict[str, Any]:
+        code = call_model(encoder, model_input(input_spec, x), *given)
         return {"z_mean": code["z_mean"], "z_log_var": code["z_log_var"]}
 
-    def decode(z: Any) -> dict[str, Any]:
-        return _decoder_outputs(input_spec, loss, decoder(z, training=False))
+    def decode(z: Any, *given: Any) -> dict[str, Any]:
+        return _decoder_outputs(input_spec, loss, call_model(decoder, z, *given))
 
-    def compute_loss(x: Any, eps: Any) -> dict[str, Any]:
+    def compute_loss(x: Any, eps: Any, *given: Any) -> dict[str, Any]:
         x = model_input(input_spec, x)
-        code = encoder(x, training=False)
+        code = call_model(encoder, x, *given)
         z_mean, z_log_var = code["z_mean"], code["z_log_var"]
-        output = decoder(reparameterize(keras.ops, z_mean, z_log_var, eps), training=False)
+        output = call_model(decoder, reparameterize(keras.ops, z_mean, z_log_var, eps), *given)
         return vars(losses(keras.ops, loss, x, output, z_mean, z_log_var))
 
-    functions: dict[str, Callable[..., dict[str, Any]]] = {
-        "encoder": encode,
-        "decoder": decode,
-        "loss": compute_loss,
-    }
-    tensors = graph_tensors(input_spec, tuple(decoder.input_shape[1:]), loss)
+    functions = _named(encode, decode, compute_loss, is_conditional=condition is not None)
+    tensors = graph_tensors(input_spec, latent_shape(decoder), loss, condition)
     return {
         name: tf.function(function, input_signature=_signature(tensors[name][0]))
         for name, function in functions.items()
     }
+
+
+def _named(
+    encode: Function, decode: Function, compute_loss: Function, *, is_conditional: bool
+) -> dict[str, Function]:
+    """Return the functions with arguments that have the names of the graphs' inputs."""
+
+    def encoder(x: Any) -> Any:
+        return encode(x)
+
+    def decoder(z: Any) -> Any:
+        return decode(z)
+
+    def loss(x: Any, eps: Any) -> Any:
+        return compute_loss(x, eps)
+
+    def conditional_encoder(x: Any, condition: Any) -> Any:
+        return encode(x, condition)
+
+    def conditional_decoder(z: Any, condition: Any) -> Any:
+        return decode(z, condition)
+
+    def conditional_loss(x: Any, eps: Any, condition: Any) -> Any:
+        return compute_loss(x, eps, condition)
+
+    if is_conditional:
+        functions: tuple[Function, ...] = conditional_encoder, conditional_decoder, conditional_loss
+    else:
+        functions = encoder, decoder, loss
+    return dict(zip(("encoder", "decoder", "loss"), functions, strict=True))
+
+
+def latent_shape(decoder: keras.Model) -> tuple[int, ...]:
+    """Return the shape of z for one sample."""
+    return tuple(map(int, decoder.inputs[0].shape[1:]))
+
+
+def call_model(model: keras.Model, first: Any, *given: Any, training: bool = False) -> Any:
+    """Call an encoder or a decoder with x or z, and the condition if there is one."""
+    return model([first, *given] if given else first, training=training)
 
 
 def model_input(input_spec: InputSpec, x: Any) -> Any:

@@ -27,8 +27,9 @@ from vae_export.variants.lowering import METHODS, Feeds, Method, batches, lower
 from vae_export.variants.measure import drift, latencies
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import Graphs, Variant
-from vae_runtime.bundle.manifest import MANIFEST_FILE
+from vae_runtime.bundle.manifest import INPUTS, MANIFEST_FILE
 from vae_runtime.bundle.variants import MAX_RELATIVE_TOLERANCE, PRECISIONS, Drift, Latency
+from vae_runtime.data.conditions import Conditions, as_condition
 from vae_runtime.data.inputs import as_batch, to_graph_input
 from vae_runtime.errors import BundleError, ExportError, InputError, OptionError
 from vae_runtime.files import strict_json
@@ -61,12 +62,16 @@ class VariantPlan:
         calibration: training samples, shape `(n, *input_shape)`, uint8 or float32.
         held_out: samples to measure the drift on, with the same shape, at least 20.
         allow_drift: precisions to publish even if their drift exceeds the budget.
+        calibration_conditions: conditions of the calibration samples of a conditional model.
+        held_out_conditions: conditions of the held-out samples.
     """
 
     precisions: tuple[str, ...]
     calibration: NDArray[np.generic]
     held_out: NDArray[np.generic]
     allow_drift: tuple[str, ...] = ()
+    calibration_conditions: Conditions | None = None
+    held_out_conditions: Conditions | None = None
 
     def check(self) -> None:
         """Check the names of precisions and the number of held-out samples.
@@ -154,7 +159,15 @@ def add_variants(
     base = load(folder, threads=1)
     calibration = _samples(base, plan.calibration, "calibration samples")[:MAX_CALIBRATION_SAMPLES]
     held_out = _samples(base, plan.held_out, "held-out samples")[:MAX_HELD_OUT_SAMPLES]
-    builder = _VariantBuilder(folder, base, _calibration_feeds(base, calibration), held_out)
+    builder = _VariantBuilder(
+        folder,
+        base,
+        _calibration_feeds(
+            base, calibration, _given(base, plan.calibration_conditions, calibration)
+        ),
+        held_out,
+        _given(base, plan.held_out_conditions, held_out),
+    )
     outcomes = []
     for precision in asked:
         say(f"{precision} variant")
@@ -173,12 +186,16 @@ class _Candidate:
 
 @dataclass(frozen=True)
 class _VariantBuilder:
-    """Maker of the variants of one bundle, from calibration feeds by graph and held-out samples."""
+    """Maker of the variants of one bundle, from calibration feeds by graph and held-out samples.
+
+    `given` holds the conditions of the held-out samples, if the model is conditional.
+    """
 
     folder: Path
     base: VAERuntime
     feeds: dict[str, Feeds]
     held_out: Array
+    given: Feeds
 
     def build(self, precision: str, *, allow_drift: bool) -> VariantOutcome:
         """Make, measure and write one variant, or say why it is not published."""
@@ -199,9 +216,11 @@ class _VariantBuilder:
     def _candidates(self, precision: str) -> Iterator[_Candidate]:
         spec = self.base.manifest.graphs.loss
         data = self.base.bundle.read(spec.file)
-        inputs = _loss_feeds(self.base, self.held_out)
-        outliers = _loss_feeds(self.base, read_reference(self.base.bundle)["x"][-OUTLIERS:])
-        reference = self.base.loss(self.held_out).loss
+        inputs = _loss_feeds(self.base, self.held_out, self.given)
+        proof = read_reference(self.base.bundle)
+        made = {name: proof[name][-OUTLIERS:] for name in self.given}
+        outliers = _loss_feeds(self.base, proof["x"][-OUTLIERS:], made)
+        reference = self.base.loss(self.held_out, condition=self.given.get("condition")).loss
         for method in METHODS[precision]:
             lowered = lower(data, spec, method, self.feeds["loss"])
             if lowered == data:
@@ -225,7 +244,7 @@ class _VariantBuilder:
             (self.folder / graphs[name].file).write_bytes(lowered)
             size, float32_size = size + len(lowered), float32_size + len(data)
         ratio = size / float32_size if precision == "float16" else best.latency.batch_1_ratio
-        outputs = reference_tensors(self.base.manifest).keys() - {"x", "eps"}
+        outputs = reference_tensors(self.base.manifest).keys() - INPUTS
         variant = Variant(
             method=best.method,
             graphs=Graphs(**graphs),
@@ -274,17 +293,33 @@ def _samples(base: VAERuntime, x: NDArray[np.generic], what: str) -> Array:
     return to_graph_input(samples, spec.dtype, spec.range, binary_uint8=binary)
 
 
-def _calibration_feeds(base: VAERuntime, x: Array) -> dict[str, Feeds]:
-    code = base.encode(x)
+def _given(base: VAERuntime, conditions: Conditions | None, x: Array) -> Feeds:
+    """Return the graphs' input `condition` for samples x; nothing if the model takes none."""
+    spec = base.manifest.condition
+    if conditions and spec and conditions.spec != spec:
+        raise InputError(
+            f"the data's conditions are {conditions.spec.describe()}, the model expects "
+            f"{spec.describe()}: give the data that the model was trained on"
+        )
+    rows = as_condition(spec, conditions.values[: len(x)] if conditions else None, len(x))
+    return {} if rows is None else {"condition": rows}
+
+
+def _calibration_feeds(base: VAERuntime, x: Array, given: Feeds) -> dict[str, Feeds]:
+    code = base.encode(x, **given)
     rng = np.random.default_rng(CALIBRATION_SEED)
     eps = rng.standard_normal(code.z_mean.shape).astype(np.float32)
     z = reparameterize(np, code.z_mean, code.z_log_var, eps)
-    return {"encoder": {"x": x}, "decoder": {"z": z}, "loss": {"x": x, "eps": eps}}
+    return {
+        "encoder": {"x": x, **given},
+        "decoder": {"z": z, **given},
+        "loss": {"x": x, "eps": eps, **given},
+    }
 
 
-def _loss_feeds(base: VAERuntime, x: Array) -> Feeds:
+def _loss_feeds(base: VAERuntime, x: Array, given: Feeds) -> Feeds:
     """Return the inputs of the loss graph for z = z_mean."""
-    return {"x": x, "eps": np.zeros((len(x), *base.manifest.z_shape), np.float32)}
+    return {"x": x, "eps": np.zeros((len(x), *base.manifest.z_shape), np.float32), **given}
 
 
 def _loss_runner(data: bytes, where: str) -> Callable[[Feeds], Array]:

@@ -26,6 +26,7 @@ from vae_runtime.benchmark.rounds import run_rounds
 from vae_runtime.benchmark.timing import BenchmarkCase, Seconds, random_samples, timed_calls
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.variants import FLOAT32
+from vae_runtime.data.conditions import zero_condition
 from vae_runtime.errors import OptionError
 from vae_runtime.inference.loading import check_precision, load
 from vae_runtime.inference.processors import usable_processors
@@ -193,7 +194,12 @@ def _seconds_per_sample(models: Models, x: NDArray[Any]) -> float:
     """Measure the slowest precision, with the smallest number of threads."""
     fewest = min(threads for _, threads in models)
     slow = [vae for (_, threads), vae in models.items() if threads == fewest]
-    return max(min(timed_calls(partial(vae.loss, x), 0)) for vae in slow) / len(x)
+    return max(min(timed_calls(_scoring(vae, x), 0)) for vae in slow) / len(x)
+
+
+def _scoring(vae: VAERuntime, x: NDArray[Any]) -> Callable[[], Any]:
+    """Return the call that is timed."""
+    return partial(vae.loss, x, condition=zero_condition(vae.manifest.condition, len(x)))
 
 
 def _up_to(limit: float, sizes: Iterable[int]) -> tuple[int, ...]:
@@ -212,7 +218,7 @@ def _cases(
             len(x),
             threads,
             batch_size,
-            partial(timed_calls, partial(vae.with_batch_size(batch_size).loss, x)),
+            partial(timed_calls, _scoring(vae.with_batch_size(batch_size), x)),
             precision=precision,
             one_thread=threads == 1 and on_cpu,
         )

@@ -29,7 +29,9 @@ import numpy
 import vae_runtime
 path, precision, *providers = sys.argv[1:]
 vae = vae_runtime.load(path, precision=precision, providers=providers)
-vae.loss(numpy.zeros((1, *vae.manifest.input.shape), vae.manifest.input.dtype))
+m = vae.manifest
+condition = m.condition and numpy.zeros((1, *m.condition.shape))
+vae.loss(numpy.zeros((1, *m.input.shape), m.input.dtype), condition=condition)
 print(flush=True)
 from vae_runtime.benchmark.cold_start import peak_resident_bytes
 print(peak_resident_bytes(), flush=True)

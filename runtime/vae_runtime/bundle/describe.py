@@ -21,6 +21,7 @@ def describe(manifest: Manifest, *, sha256: str) -> str:
         "created": f"{m.created}, format {m.format_version}",
         "input": f"{_shape(m.input.shape)} {m.input.dtype}, {values}{standardized}",
         "latent_dim": str(m.latent_dim) + (f", z {_shape(m.z_shape)}" if m.latent_shape else ""),
+        **({"condition": m.condition.describe()} if m.condition else {}),
         "loss": f"{m.loss.reconstruction} of {m.loss.decoder}{variance} + "
         f"{m.loss.kl_weight:g} * kl, {m.loss.elements} over elements, "
         f"{m.loss.samples} over samples",

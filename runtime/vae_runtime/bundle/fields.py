@@ -17,6 +17,7 @@ from vae_runtime.bundle.variants import (
     RelativeTolerance,
     allowed_difference,
 )
+from vae_runtime.data.conditions import ConditionSpec
 from vae_runtime.data.standardization import Standardization
 from vae_runtime.errors import OptionError
 from vae_runtime.files import strict_json
@@ -112,9 +113,12 @@ class GraphSpec:
 class Graphs:
     """The three ONNX graphs."""
 
-    encoder: Annotated[GraphSpec, meta("x to z_mean and z_log_var")]
-    decoder: Annotated[GraphSpec, meta("z to the loss's input (logits, values) and reconstruction")]
-    loss: Annotated[GraphSpec, meta("x and eps to the parts of the loss")]
+    encoder: Annotated[GraphSpec, meta("x (and condition) to z_mean and z_log_var")]
+    decoder: Annotated[
+        GraphSpec,
+        meta("z (and condition) to the loss's input (logits, values, log_var) and reconstruction"),
+    ]
+    loss: Annotated[GraphSpec, meta("x and eps (and condition) to the parts of the loss")]
 
 
 @dataclass(frozen=True)
@@ -297,6 +301,10 @@ class Manifest:
         AdoptionSpec | None,
         meta("how a finished Keras model was adopted; left out: trained here", optional=True),
     ] = strict_json.optional(None)  # noqa: RUF009  # a field, not a value
+    condition: Annotated[
+        ConditionSpec | None,
+        meta("what a conditional model is given beside x and z; left out: nothing", optional=True),
+    ] = strict_json.optional(None)  # noqa: RUF009
 
     @property
     def precisions(self) -> tuple[str, ...]:

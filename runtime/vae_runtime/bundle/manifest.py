@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from vae_runtime.bundle.fields import FORMAT_VERSION, InputSpec, Manifest, TensorSpec
 from vae_runtime.bundle.variants import FLOAT32
+from vae_runtime.data.conditions import ConditionSpec
 from vae_runtime.errors import BundleError
 from vae_runtime.files import strict_json
 from vae_runtime.files.archive import MAX_ENTRIES
@@ -16,6 +17,8 @@ from vae_runtime.loss import LOSS_NAMES, LossSpec
 
 FORMAT: Final = "build-vae"
 MANIFEST_FILE = "manifest.json"
+INPUTS = frozenset({"x", "eps", "condition"})
+"""Tensors of the proof that are given, not computed."""
 
 
 def read_manifest(data: bytes, where: str) -> Manifest:
@@ -52,7 +55,10 @@ def manifest_schema() -> dict[str, Any]:
 
 
 def graph_tensors(
-    sample: InputSpec, latent_shape: tuple[int, ...], loss: LossSpec
+    sample: InputSpec,
+    latent_shape: tuple[int, ...],
+    loss: LossSpec,
+    condition: ConditionSpec | None = None,
 ) -> dict[str, tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]]:
     """Return the inputs and the outputs of the graphs `encoder`, `decoder` and `loss`.
 
@@ -63,10 +69,14 @@ def graph_tensors(
         return tuple(TensorSpec(name, "float32", ("batch", *shape)) for name in names)
 
     x = (TensorSpec("x", sample.dtype, ("batch", *sample.shape)),)
+    given = named(condition.shape, "condition") if condition else ()
     return {
-        "encoder": (x, named(latent_shape, "z_mean", "z_log_var")),
-        "decoder": (named(latent_shape, "z"), named(sample.shape, *decoder_outputs(sample, loss))),
-        "loss": (x + named(latent_shape, "eps"), named((), *LOSS_NAMES)),
+        "encoder": (x + given, named(latent_shape, "z_mean", "z_log_var")),
+        "decoder": (
+            named(latent_shape, "z") + given,
+            named(sample.shape, *decoder_outputs(sample, loss)),
+        ),
+        "loss": (x + named(latent_shape, "eps") + given, named((), *LOSS_NAMES)),
     }
 
 
@@ -94,7 +104,11 @@ def _faults(m: Manifest) -> Iterator[str]:
     yield from (f"loss.{fault}" for fault in m.loss.faults())
     if math.prod(m.z_shape) != m.latent_dim or m.latent_shape == ():
         yield f"latent_shape is {m.latent_shape}, latent_dim is {m.latent_dim}"
-    tensors = graph_tensors(m.input, m.z_shape, m.loss)
+    if (condition := m.condition) and condition.categories is not None:
+        names = condition.categories
+        if condition.shape != (len(names),) or len(set(names)) != len(names):
+            yield f"condition.categories has {len(names)} labels, shape is {condition.shape}"
+    tensors = graph_tensors(m.input, m.z_shape, m.loss, m.condition)
     for precision in m.precisions:
         where = "graphs" if precision == FLOAT32 else f"variants.{precision}.graphs"
         for name, graph in vars(m.graphs_of(precision)).items():
@@ -106,7 +120,7 @@ def _faults(m: Manifest) -> Iterator[str]:
                 )
             if graph.file not in m.files:
                 yield f"{where}.{name}.file {graph.file!r} is not among files"
-    outputs = {t.name for sides in tensors.values() for side in sides for t in side} - {"x", "eps"}
+    outputs = {t.name for sides in tensors.values() for side in sides for t in side} - INPUTS
     for name, variant in m.variants.items():
         if variant.tolerances.keys() != outputs:
             yield f"variants.{name}.tolerances has other keys than {', '.join(sorted(outputs))}"

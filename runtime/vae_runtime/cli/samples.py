@@ -13,6 +13,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_runtime.cli.conditions import condition_option, read_condition
 from vae_runtime.cli.options import (
     bundle_argument,
     debug_option,
@@ -25,7 +26,8 @@ from vae_runtime.cli.options import (
     source_options,
 )
 from vae_runtime.cli.outputs import check_output, described, write_samples, write_scores
-from vae_runtime.data.sources import is_pictures, is_table, load_array
+from vae_runtime.data.rounding import InputWarning
+from vae_runtime.data.sources import is_pictures, is_table, load_samples
 from vae_runtime.errors import InputError
 from vae_runtime.inference.loading import load
 from vae_runtime.inference.runtime import VAERuntime
@@ -47,6 +49,7 @@ PROGRESS_SAMPLES = 1 << 14
     "names it.",
 )
 @source_options
+@condition_option(of_data=True)
 @sha256_option
 @runtime_options
 @quiet_option
@@ -63,9 +66,9 @@ def score_command(
         build-vae score digits-vae digits -o scores.csv
     """
     check_output(output, ".csv", ".npz")
-    x, vae = _open(bundle, data, options, allow_infinite=not strict)
+    x, vae, condition = _open(bundle, data, options, allow_infinite=not strict)
     with _bar("scoring", len(x), quiet=quiet or len(x) < PROGRESS_SAMPLES) as bar:
-        losses = _score(vae, x, strict, bar.update)
+        losses = _score(vae, x, condition, strict, bar.update)
     write_scores(output, losses)
     if not quiet:
         click.echo(_summary(losses), err=True)
@@ -87,6 +90,7 @@ def score_command(
 )
 @json_option("evaluation")
 @source_options
+@condition_option(of_data=True)
 @runtime_options
 @quiet_option
 @debug_option
@@ -100,9 +104,16 @@ def evaluate_command(
         build-vae evaluate digits-vae digits
         build-vae evaluate mnist-vae mnist.npz --draws 500 --json
     """
-    x, vae = _open(bundle, data, options)
+    x, vae, condition = _open(bundle, data, options)
     with _bar("evaluating", draws, quiet=quiet) as bar:
-        evaluation = evaluate(vae, x, draws=draws, seed=seed, on_progress=lambda _: bar.update(1))
+        evaluation = evaluate(
+            vae,
+            x,
+            condition=condition,
+            draws=draws,
+            seed=seed,
+            on_progress=lambda _: bar.update(1),
+        )
     click.echo(json.dumps(evaluation.to_dict(), indent=2) if as_json else str(evaluation))
 
 
@@ -112,6 +123,7 @@ def evaluate_command(
 @output_option("A .png picture (a grid if there are several samples), .npz or .npy file.")
 @click.option("--compare", is_flag=True, help="In a picture, show each input above its output.")
 @source_options
+@condition_option(of_data=True)
 @runtime_options
 @debug_option
 def reconstruct_command(
@@ -125,8 +137,8 @@ def reconstruct_command(
         build-vae reconstruct digits-vae digits -o reconstructions.npz
     """
     check_output(output, ".png", ".npz", ".npy")
-    x, vae = _open(bundle, data, options)
-    images = vae.reconstruct(x)
+    x, vae, condition = _open(bundle, data, options)
+    images = vae.reconstruct(x, condition=condition)
     origin = vae.manifest.data
     write_samples(
         output,
@@ -152,9 +164,12 @@ def reconstruct_command(
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the draws of z."
 )
+@condition_option(of_data=False)
 @runtime_options
 @debug_option
-def sample_command(bundle: Path, output: Path, count: int, seed: int, **options: Any) -> None:
+def sample_command(
+    bundle: Path, output: Path, count: int, seed: int, condition: str | None, **options: Any
+) -> None:
     """Draw z from the prior N(0, I) and decode it.
 
     \b
@@ -163,21 +178,28 @@ def sample_command(bundle: Path, output: Path, count: int, seed: int, **options:
     """
     check_output(output, ".png", ".npz", ".npy")
     vae = load(bundle, **options)
-    images = vae.sample(count, seed=seed)
+    given = read_condition(vae.manifest.condition, condition)
+    images = vae.sample(count, seed=seed, condition=given)
     write_samples(output, images, name="sample")
     click.echo(f"{described(output, count, images.shape[1:], 'sample')}, seed {seed}")
 
 
 def _score(
-    vae: VAERuntime, x: NDArray[Any], strict: bool, on_progress: Callable[[int], None]
+    vae: VAERuntime,
+    x: NDArray[Any],
+    condition: Any,
+    strict: bool,
+    on_progress: Callable[[int], None],
 ) -> Losses[NDArray[np.float32]]:
     """Return the losses; raise an error if several samples are given and none can be scored."""
     if strict or len(x) == 1:
-        return vae.loss(x, strict=strict, on_progress=on_progress)
+        return vae.loss(x, condition=condition, strict=strict, on_progress=on_progress)
     with warnings.catch_warnings(record=True) as caught:
-        losses = vae.loss(x, strict=False, on_progress=on_progress)
+        losses = vae.loss(x, condition=condition, strict=False, on_progress=on_progress)
     if len(x) and not np.isfinite(losses.loss).any():
-        vae.loss(x)  # the data as a whole does not fit the model: this says why
+        vae.loss(
+            x, condition=condition
+        )  # the data as a whole does not fit the model: this says why
     for warning in caught:
         warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
     return losses
@@ -198,8 +220,9 @@ def _summary(losses: Losses[NDArray[np.float32]]) -> str:
 
 def _open(
     bundle: Path, source: str, options: dict[str, Any], *, allow_infinite: bool = False
-) -> tuple[NDArray[Any], VAERuntime]:
-    """Load the bundle and the samples, read as the model takes them."""
+) -> tuple[NDArray[Any], VAERuntime, Any]:
+    """Load the bundle, the samples as the model takes them, and their condition."""
+    given = options.pop("condition")
     reading = {
         name: options.pop(name) for name in ("key", "image_size", "channels", "skip_unreadable")
     }
@@ -210,13 +233,16 @@ def _open(
         reading["channels"] = shape[2] if len(shape) == 3 else 1
     if is_table(source):
         reading |= {"columns": vae.manifest.columns or shape[0], "allow_infinite": allow_infinite}
-    x = load_array(source, **reading)
+    loaded = load_samples(source, **reading)
+    x = loaded.x
+    for note in loaded.notes:
+        warnings.warn(f"{source}: {note}", InputWarning, stacklevel=2)
     if takes_pictures and x.shape[1:3] != shape[:2]:
         have, want = ("x".join(map(str, size)) for size in (x.shape[1:3], shape[:2]))
         raise InputError(
             f"{source} is {have} (height x width), the model takes {want}: give --image-size {want}"
         )
-    return x, vae
+    return x, vae, read_condition(vae.manifest.condition, given, loaded.labels)
 
 
 def _bar(label: str, length: int, *, quiet: bool) -> Any:

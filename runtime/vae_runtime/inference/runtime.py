@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import Manifest
+from vae_runtime.data.conditions import as_condition
 from vae_runtime.data.denormals import flush_denormals
 from vae_runtime.data.inputs import as_batch, check_values, to_float32, to_graph_input
 from vae_runtime.data.rounding import rounded_columns, warn_of_rounding
@@ -124,7 +125,7 @@ class VAERuntime:
         other._batch_size = batch_size
         return other
 
-    def encode(self, x: ArrayLike) -> Encoding:
+    def encode(self, x: ArrayLike, *, condition: ArrayLike | None = None) -> Encoding:
         """Encode samples.
 
         Args:
@@ -133,6 +134,8 @@ class VAERuntime:
                 may omit the channel axis of a model with one channel. If the manifest has
                 `data.columns`, a data frame (pandas, polars, pyarrow) gives these columns by name,
                 in any order; its other columns are ignored.
+            condition: condition of a conditional model: one for all samples, a label or an array of
+                the manifest's `condition.shape`, or one for each sample.
 
         Returns:
             Means and log variances, each of shape `(batch, latent_dim)`, or
@@ -140,20 +143,26 @@ class VAERuntime:
 
         Raises:
             InputError: the shape or dtype is wrong, a column is missing, a value is masked, not
-                finite or out of range, or values are so large that a result is not finite.
+                finite or out of range, or values are so large that a result is not finite. The
+                condition is missing, has a label that the model does not know, or the model takes
+                none.
             ProviderError, BundleError: the graph does not start; see `load`.
         """
         samples = self._as_samples(x)
+        given = self._given(condition, len(samples))
         outputs = self._run_chunks(
-            "encoder", len(samples), _strict(lambda part: {"x": self._x_chunk(samples, part)})
+            "encoder",
+            len(samples),
+            _strict(lambda part: {"x": self._x_chunk(samples, part), **given(part)}),
         )
         return Encoding(outputs["z_mean"], outputs["z_log_var"])
 
-    def decode(self, z: ArrayLike) -> Float32:
+    def decode(self, z: ArrayLike, *, condition: ArrayLike | None = None) -> Float32:
         """Decode latent samples.
 
         Args:
             z: latent samples, shape as of `Encoding.z_mean`.
+            condition: as for `encode`.
 
         Returns:
             Reconstructions, shape `(batch, *input_shape)`: probabilities for bce, else values.
@@ -162,16 +171,20 @@ class VAERuntime:
             InputError, ProviderError, BundleError: as for `encode`.
         """
         rows = as_batch(z, self.manifest.z_shape, name="z")
+        given = self._given(condition, len(rows))
         outputs = self._run_chunks(
-            "decoder", len(rows), _strict(lambda part: {"z": _latent_chunk(rows, part, "z")})
+            "decoder",
+            len(rows),
+            _strict(lambda part: {"z": _latent_chunk(rows, part, "z"), **given(part)}),
         )
         return outputs["reconstruction"]
 
-    def reconstruct(self, x: ArrayLike) -> Float32:
+    def reconstruct(self, x: ArrayLike, *, condition: ArrayLike | None = None) -> Float32:
         """Encode samples and decode their means (`eps` = 0).
 
         Args:
             x: samples, as for `encode`.
+            condition: as for `encode`.
 
         Returns:
             Reconstructions, shape `(batch, *input_shape)`.
@@ -179,13 +192,14 @@ class VAERuntime:
         Raises:
             InputError, ProviderError, BundleError: as for `encode`.
         """
-        return self.decode(self.encode(x).z_mean)
+        return self.decode(self.encode(x, condition=condition).z_mean, condition=condition)
 
     def loss(
         self,
         x: ArrayLike,
         eps: ArrayLike | None = None,
         *,
+        condition: ArrayLike | None = None,
         strict: bool = True,
         on_progress: Callable[[int], None] | None = None,
     ) -> Losses[Float32]:
@@ -197,6 +211,7 @@ class VAERuntime:
             x: samples, as for `encode`.
             eps: noise, shape as of `Encoding.z_mean`. Draw it from N(0, I) for the loss as in
                 training. If it is None, zeros are used: the deterministic z = z_mean.
+            condition: as for `encode`.
             strict: raise an `InputError` if a sample cannot be scored, because its values are not
                 finite, out of range or too large for the model. With False its loss and both terms
                 are infinite, an `InputWarning` names it, and the others are scored. Use False in a
@@ -218,11 +233,15 @@ class VAERuntime:
                 "sample"
             )
 
+        given = self._given(condition, len(samples))
+
         def inputs(part: slice) -> dict[str, Array]:
             chunk = self._x_chunk(samples, part, check=strict)
             if noise is None:
-                return {"x": chunk, "eps": np.zeros((len(chunk), *z_shape), np.float32)}
-            return {"x": chunk, "eps": _latent_chunk(noise, part, "eps")}
+                eps = np.zeros((len(chunk), *z_shape), np.float32)
+            else:
+                eps = _latent_chunk(noise, part, "eps")
+            return {"x": chunk, "eps": eps, **given(part)}
 
         if strict:
             return Losses(**self._run_chunks("loss", len(samples), _strict(inputs), on_progress))
@@ -235,32 +254,42 @@ class VAERuntime:
         unscorable.warn(len(samples))
         return losses
 
-    def sample(self, count: int, *, seed: int = 0) -> Float32:
+    def sample(self, count: int, *, seed: int = 0, condition: ArrayLike | None = None) -> Float32:
         """Decode draws from the prior N(0, I).
 
         Args:
             count: number of samples.
             seed: seed of the draws. The same seed and NumPy give the same z on every machine.
+            condition: as for `encode`.
 
         Returns:
             Samples, shape `(count, *input_shape)`.
 
         Raises:
             OptionError: `count` or `seed` is negative.
+            InputError: the condition, as for `encode`.
             ProviderError, BundleError: the graph does not start; see `load`.
         """
         if count < 0 or seed < 0:
             raise OptionError(f"count {count} and seed {seed} must be 0 or more")
         z = np.random.default_rng(seed).standard_normal((count, *self.manifest.z_shape))
-        return self.decode(z.astype(np.float32))
+        return self.decode(z.astype(np.float32), condition=condition)
 
-    def interpolate(self, first: ArrayLike, last: ArrayLike, steps: int = 10) -> Float32:
+    def interpolate(
+        self,
+        first: ArrayLike,
+        last: ArrayLike,
+        steps: int = 10,
+        *,
+        condition: ArrayLike | None = None,
+    ) -> Float32:
         """Decode points on the straight line between the means of two samples.
 
         Args:
             first: one sample, shape `input_shape`.
             last: the other sample, shape `input_shape`.
             steps: number of points on the line, both ends included.
+            condition: one condition for both samples and all points, as for `encode`.
 
         Returns:
             Samples, shape `(steps, *input_shape)`.
@@ -272,10 +301,10 @@ class VAERuntime:
         if steps < 2:
             raise OptionError(f"steps is {steps}, expected 2 or more: both ends are included")
         pair: list[Any] = [first, last]
-        ends = np.concatenate([self.encode([x]).z_mean for x in pair])
+        ends = np.concatenate([self.encode([x], condition=condition).z_mean for x in pair])
         weight = np.linspace(0, 1, steps, dtype=np.float32)
         weight = weight.reshape(-1, *(1,) * len(self.manifest.z_shape))
-        return self.decode((1 - weight) * ends[0] + weight * ends[1])
+        return self.decode((1 - weight) * ends[0] + weight * ends[1], condition=condition)
 
     def verify(
         self, reference: dict[str, Float32] | None = None, *, source: str | None = None
@@ -321,6 +350,13 @@ class VAERuntime:
             ProviderError, BundleError: the graph does not start, or fails; see `load`.
         """
         return self._sessions.run(graph, inputs)
+
+    def _given(
+        self, condition: ArrayLike | None, count: int
+    ) -> Callable[[slice], dict[str, Float32]]:
+        """Return a function from a slice of the samples to the graphs' input `condition`."""
+        rows = as_condition(self.manifest.condition, condition, count)
+        return lambda part: {} if rows is None else {"condition": rows[part]}
 
     def _as_samples(self, x: ArrayLike) -> NDArray[np.generic]:
         return as_batch(x, self.manifest.input.shape, columns=self.manifest.columns)

@@ -7,6 +7,7 @@ TensorFlow used for it, and each output is compared with TensorFlow's:
     encoder   x        -> z_mean, z_log_var
     decoder   z        -> logits or values (not always), reconstruction
     loss      x, eps   -> reconstruction_loss, kl_loss, loss, per sample
+    all       condition as well, if the model is conditional
     numpy     z and the three losses again, by NumPy from the encoder's and decoder's outputs
 
 A value agrees if `|value - reference| <= atol + rtol * |reference|`, with the tolerances of the
@@ -188,9 +189,10 @@ def _is_dynamic(vae: GraphRunner) -> bool:
 
 def _run_graphs(vae: GraphRunner, ref: dict[str, Float32]) -> dict[str, dict[str, Float32]]:
     run = partial(_run_one_by_one, vae) if _is_dynamic(vae) else vae.run
-    encoder = run("encoder", {"x": ref["x"]})
-    decoder = run("decoder", {"z": ref["z"]})
-    loss = run("loss", {"x": ref["x"], "eps": ref["eps"]})
+    encoder, decoder, loss = (
+        run(name, {tensor.name: ref[tensor.name] for tensor in spec.inputs})
+        for name, spec in vars(vae.manifest.graphs).items()
+    )
     return {
         "encoder": encoder,
         "decoder": decoder,

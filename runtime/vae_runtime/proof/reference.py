@@ -17,7 +17,7 @@ Float32 = NDArray[np.float32]
 
 def reference_tensors(manifest: Manifest) -> dict[str, TensorSpec]:
     """Return the arrays in `parity.npz` by name; `batch` in a shape is the number of samples."""
-    graphs = graph_tensors(manifest.input, manifest.z_shape, manifest.loss)
+    graphs = graph_tensors(manifest.input, manifest.z_shape, manifest.loss, manifest.condition)
     return {
         tensor.name: tensor
         for inputs, outputs in (graphs["loss"], graphs["encoder"], graphs["decoder"])

@@ -91,6 +91,7 @@ def evaluate(
     vae: VAERuntime,
     x: ArrayLike,
     *,
+    condition: ArrayLike | None = None,
     draws: int = 50,
     seed: int = 0,
     on_progress: Callable[[int], None] | None = None,
@@ -100,6 +101,7 @@ def evaluate(
     Args:
         vae: the loaded bundle.
         x: samples, as for `VAERuntime.encode`; at least one.
+        condition: condition of a conditional model, as for `VAERuntime.encode`.
         draws: number of draws of z for each sample.
         seed: seed of the draws.
         on_progress: called after each draw with the number of finished draws.
@@ -117,13 +119,13 @@ def evaluate(
     samples = as_batch(x, vae.manifest.input.shape, columns=vae.manifest.columns)
     if len(samples) == 0:
         raise InputError("x has no samples: give at least one")
-    code = vae.encode(samples)
+    code = vae.encode(samples, condition=condition)
     rng = np.random.default_rng(seed)
     # The sum of exp(log_weight) over the draws, relative to the largest so that none overflows.
     largest, total = np.full(len(samples), -np.inf), np.zeros(len(samples))
     for done in range(1, draws + 1):
         eps = rng.standard_normal(code.z_mean.shape, dtype=np.float32)
-        losses = vae.loss(samples, eps)
+        losses = vae.loss(samples, eps, condition=condition)
         if done == 1:
             first_losses = losses.mean()
         z = reparameterize(np, code.z_mean, code.z_log_var, eps)
@@ -140,7 +142,7 @@ def evaluate(
     return Evaluation(
         samples=len(samples),
         test=first_losses,
-        at_mean=vae.loss(samples).mean(),
+        at_mean=vae.loss(samples, condition=condition).mean(),
         importance_weighted_loss=float(bound.mean()),
         standard_error=float(bound.std() / np.sqrt(len(bound))),
         draws=draws,

@@ -27,7 +27,19 @@ def test_a_model_that_explains_nothing_does_not_look_like_success(tmp_path, call
     """One step at learning rate 0 leaves a model of random weights; the run keeps the finding."""
     table = np.random.default_rng(0).normal(size=(60, 3))
     np.savetxt(tmp_path / "t.csv", table, delimiter=",", header="a,b,c", comments="")
-    words = ("--hidden", "4", "--latent-dim", "2", "--loss", "mse", "--epochs", "1", "-q")
+    words = (
+        "--preset",
+        "dense",
+        "--hidden",
+        "4",
+        "--latent-dim",
+        "2",
+        "--loss",
+        "mse",
+        "--epochs",
+        "1",
+        "-q",
+    )
     status, out, err = call("train", tmp_path / "run", "--data", tmp_path / "t.csv", *words)
     assert status == 0, err
     trained = load_run(tmp_path / "run")

@@ -17,6 +17,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from vae_export.adoption.encoder_end import probes
+from vae_runtime.data.conditions import Conditions
 from vae_runtime.loss import LossSpec, losses
 
 FLOAT_DTYPES = ("float16", "bfloat16", "float64")
@@ -70,6 +71,7 @@ def largest_changes(
     after: Sequence[keras.Model],
     loss: LossSpec,
     samples: NDArray[np.float32] | None,
+    conditions: Conditions | None = None,
 ) -> dict[str, float]:
     """Return how much float32 changes encoder and decoder, and say so in the log.
 
@@ -78,8 +80,12 @@ def largest_changes(
     Returns:
         The largest difference of each value, relative to its largest absolute value.
     """
-    x = probes(tuple(after[0].input_shape[1:]), samples)
-    was, now = (_values(models, x, loss) for models in (before, after))
+    x = probes(tuple(after[0].inputs[0].shape[1:]), samples)
+    given: tuple[NDArray[Any], ...] = ()
+    if conditions:
+        given = (conditions.values[: len(x)].astype(np.float32),)
+        x = x[: len(given[0])]
+    was, now = (_values(models, x, given, loss) for models in (before, after))
     found = {
         name: float(np.abs(now[name] - value).max() / max(np.abs(value).max(), 1e-30))
         for name, value in was.items()
@@ -92,14 +98,18 @@ def largest_changes(
 
 
 def _values(
-    models: Sequence[keras.Model], x: NDArray[np.float32], loss: LossSpec
+    models: Sequence[keras.Model],
+    x: NDArray[np.float32],
+    given: tuple[NDArray[Any], ...],
+    loss: LossSpec,
 ) -> dict[str, NDArray[np.float64]]:
     encoder, decoder = models
-    code = _float64(encoder(x, training=False))
-    output = _float64(decoder(code["z_mean"].astype(np.float32), training=False))
+    code = _run(encoder, x, given)
+    output = _run(decoder, code["z_mean"].astype(np.float32), given)
     total = losses(np, loss, x.astype(np.float64), output, code["z_mean"], code["z_log_var"]).loss
     return {**code, "decoder": np.stack(keras.tree.flatten(output)), "loss": total}
 
 
-def _float64(outputs: Any) -> Any:
+def _run(model: keras.Model, first: NDArray[np.float32], given: tuple[Any, ...]) -> Any:
+    outputs = model([first, *given] if given else first, training=False)
     return keras.tree.map_structure(lambda t: np.asarray(tf.cast(t, tf.float64)), outputs)

@@ -1,0 +1,26 @@
+"""Inputs of the models of a preset: x or z, and the condition if there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import layers
+
+
+def condition_input(shape: tuple[int, ...] | None) -> tuple[list[Any], Callable[[Any], Any]]:
+    """Return the input of the condition, and a function that joins it to vectors.
+
+    Without a condition there is no input, and the function returns the vectors.
+    """
+    if shape is None:
+        return [], lambda h: h
+    condition = keras.Input(shape, name="condition")
+    flat = layers.Flatten(name="flat_condition")(condition)
+    return [condition], lambda h: layers.Concatenate(name="joined")([h, flat])
+
+
+def one_or_list(inputs: list[Any]) -> Any:
+    """Return the only input, or the list of both, as `keras.Model` takes them."""
+    return inputs if len(inputs) > 1 else inputs[0]
