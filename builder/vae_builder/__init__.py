@@ -26,7 +26,8 @@ from vae_runtime.loss import LossSpec
 if TYPE_CHECKING:
     from vae_builder.model.architectures import build_models
     from vae_builder.model.vae import VAE
-    from vae_builder.own_models import export_models, load_model
+    from vae_builder.own_models.export import export_model, export_models
+    from vae_builder.own_models.files import load_model
     from vae_builder.run.runs import Source, load_run, resume_run, train_run
     from vae_builder.trained_models import export_trained, plan_variants
     from vae_builder.training.checkpoint import Checkpoint, Epoch
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from vae_builder.training.train import Trained, train
 
 _TENSORFLOW_MODULES = {
-    "own_models": ("export_models", "load_model"),
+    "own_models.export": ("export_model", "export_models"),
+    "own_models.files": ("load_model",),
     "model.architectures": ("build_models",),
     "model.vae": ("VAE",),
     "trained_models": ("export_trained", "plan_variants"),
@@ -60,6 +62,7 @@ __all__ = [
     "Trained",
     "build_models",
     "evaluate",
+    "export_model",
     "export_models",
     "export_trained",
     "load_array",

@@ -37,6 +37,7 @@ from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import (
     FORMAT_VERSION,
     NAME_PATTERN,
+    AdoptionSpec,
     DataSpec,
     Dtype,
     Graphs,
@@ -75,12 +76,14 @@ class Provenance:
         curve: losses after each epoch, for the model card.
         explained: the test reconstruction loss beside that of predicting the mean training sample,
             for the model card.
+        adoption: how a finished Keras model was adopted.
     """
 
     data: DataSpec | None = None
     training: TrainingSpec | None = None
     curve: Curve | None = None
     explained: Explained | None = None
+    adoption: AdoptionSpec | None = None
 
 
 class ExportOptions(TypedDict, total=False):
@@ -355,6 +358,7 @@ class _Job:
             versions=_versions(),
             packed_from=None,
             files={},
+            adoption=self.provenance.adoption,
         )
 
 

@@ -185,6 +185,13 @@ def moments(output):
     return list(output.values() if isinstance(output, dict) else output)[:2]
 
 
+def bce_and_kl(x, p, z_mean, z_log_var):
+    """Return the two losses of each sample in NumPy, float64, from probabilities."""
+    x, p, mean, s = (np.float64(a).reshape(len(x), -1) for a in (x, p, z_mean, z_log_var))
+    reconstruction = -(x * np.log(p) + (1 - x) * np.log1p(-p)).sum(1)
+    return reconstruction, 0.5 * (np.exp(s) + mean**2 - 1 - s).sum(1)
+
+
 def samples(shape, n=6):
     """Return `n` samples of uniform noise, the same in every test."""
     return np.random.default_rng(0).random((n, *shape), dtype=np.float32)

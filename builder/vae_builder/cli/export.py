@@ -27,7 +27,7 @@ from vae_builder.cli.progress import step_progress, training_progress
 from vae_builder.cli.tensorflow import import_tensorflow
 from vae_builder.config import TrainConfig
 from vae_builder.data import Dataset
-from vae_runtime.cli.options import debug_option, file_option, names, quiet_option
+from vae_runtime.cli.options import debug_option, file_option, names, quiet_option, sizes
 from vae_runtime.errors import OptionError
 
 if TYPE_CHECKING:
@@ -44,8 +44,20 @@ SCALES = ("log_var", "log_std", "std", "var")
 @click.command("export", short_help="Train a VAE, or take a trained one, and export a bundle.")
 @click.argument("output", type=click.Path(path_type=Path))
 @file_option("--run", "run_folder", help="Export a run of build-vae train instead of training.")
-@file_option("--encoder", help="Export your own Keras encoder (.keras), together with --decoder.")
-@file_option("--decoder", help="Your own Keras decoder (.keras), for --encoder.")
+@file_option(
+    "--encoder",
+    help="Export your own Keras encoder (.keras, .h5, or the folder of a SavedModel, which is a "
+    "program that is run), together with --decoder.",
+)
+@file_option("--decoder", help="Your own Keras decoder, for --encoder.")
+@file_option("--model", help="Export your own VAE (.keras, .h5) that holds encoder and decoder.")
+@click.option(
+    "--input-shape",
+    callback=sizes,
+    metavar="N,N,...",
+    help="Shape of one sample as your own encoder takes it, where it leaves sizes open [default: "
+    "that of the data].",
+)
 @click.option(
     "--keep-sigmoid",
     is_flag=True,
@@ -98,6 +110,8 @@ def export_command(
     run_folder: Path | None,
     encoder: Path | None,
     decoder: Path | None,
+    model: Path | None,
+    input_shape: tuple[int, ...] | None,
     keep_sigmoid: bool,
     scale: Scale | None,
     decoder_scale: Scale | None,
@@ -119,24 +133,30 @@ def export_command(
         build-vae export digits-vae --run digits-run --force
         build-vae export digits-vae --precision float16,int8
         build-vae export my-vae --encoder enc.keras --decoder dec.keras --data x.npy
+        build-vae export my-vae --model vae.keras --data x.npy
     """
     if run_folder:
-        refused = {**options, "encoder": encoder, "decoder": decoder}
+        refused = {**options, "encoder": encoder, "decoder": decoder, "model": model}
         refuse_options(ctx, refused, "--run: the run keeps its own options")
         if precisions or allow_drift:
             raise OptionError(
                 f"{'--precision' if precisions else '--allow-drift'} needs the data, which --run "
                 "does not read: leave it out, and run build-vae quantize afterwards"
             )
-    if keep_sigmoid and not (encoder and decoder and options["reconstruction"] in (None, "bce")):
+    own = bool(model or (encoder and decoder))
+    if keep_sigmoid and not (own and options["reconstruction"] in (None, "bce")):
         raise OptionError("--keep-sigmoid needs --encoder, --decoder and --loss bce: leave it out")
-    for flag, given in (("--scale", scale), ("--decoder-scale", decoder_scale)):
-        if given and not (encoder and decoder):
-            raise OptionError(f"{flag} needs --encoder and --decoder: leave it out")
-    if encoder or decoder:
-        _check_own_models(ctx, options, encoder, decoder)
+    for flag, given in (
+        ("--scale", scale),
+        ("--decoder-scale", decoder_scale),
+        ("--input-shape", input_shape),
+    ):
+        if given and not own:
+            raise OptionError(f"{flag} needs --encoder and --decoder, or --model: leave it out")
+    if encoder or decoder or model:
+        _check_own_models(ctx, options, encoder, decoder, model)
     import_tensorflow()
-    from vae_builder.own_models import export_models
+    from vae_builder.own_models.export import export_models
     from vae_builder.run.runs import load_run
     from vae_builder.trained_models import export_trained, plan_variants
     from vae_export.bundle import check_name
@@ -150,7 +170,7 @@ def export_command(
         write = partial(export_trained, load_run(run_folder), output)
     else:
         # Wrong options are refused before the data is read.
-        choices = None if encoder else parse_choices(options)[1]
+        choices = None if own else parse_choices(options)[1]
         dataset = _load(data_source(options), quiet=quiet)
         if precisions or allow_drift:
             plan = plan_variants(dataset, precisions, allow_drift=allow_drift)
@@ -164,13 +184,14 @@ def export_command(
             standardization = dataset.standardization() if options["standardize"] else None
             write = partial(
                 export_models,
-                encoder,
+                model or encoder,
                 decoder,
                 dataset,
                 output,
                 loss=loss,
                 scale=scale,
                 decoder_scale=decoder_scale,
+                input_shape=input_shape,
                 standardization=standardization,
                 value_range=options["value_range"],
             )
@@ -207,21 +228,29 @@ def _load(source: Source, *, quiet: bool) -> Dataset:
 
 
 def _check_own_models(
-    ctx: click.Context, options: dict[str, Any], encoder: Path | None, decoder: Path | None
+    ctx: click.Context,
+    options: dict[str, Any],
+    encoder: Path | None,
+    decoder: Path | None,
+    model: Path | None,
 ) -> None:
-    if not (encoder and decoder):
+    if model and (encoder or decoder):
+        raise OptionError(
+            "--model cannot be given with --encoder or --decoder: it holds both; leave one out"
+        )
+    if not model and not (encoder and decoder):
         given, missing = ("--encoder", "--decoder") if encoder else ("--decoder", "--encoder")
-        raise OptionError(f"{given} needs {missing}: give both, each a .keras file")
+        raise OptionError(f"{given} needs {missing}: give both, or one VAE by --model")
+    flags = "--model" if model else "--encoder and --decoder"
     own = (*READ_OPTIONS, *LOSS_OPTIONS, "standardize", "value_range")
     training = [name for name in options if name not in own]
-    refuse_options(ctx, training, "--encoder and --decoder: the models were trained already")
+    refuse_options(ctx, training, f"{flags}: the models were trained already")
     known = isinstance(options["variance"], float) or options["variance"] == "decoder"
     if options["reconstruction"] == "gaussian" and not known:
         raise OptionError(
             f"--variance is {options['variance'] or 'left out'}, expected a number or decoder with "
-            "--encoder and --decoder: give the one that the models were trained with"
+            f"{flags}: give the one that the models were trained with"
         )
     if not is_given(ctx, "data"):
-        raise OptionError(
-            "--encoder and --decoder need --data: give the data that the models were trained on"
-        )
+        needs = "needs" if model else "need"
+        raise OptionError(f"{flags} {needs} --data: give the data that the models were trained on")

@@ -6,6 +6,9 @@
 New functional models are built on the existing layers and share their weights. The given models
 are not changed. Only a last layer with its own sigmoid is copied, without the sigmoid. Logits are
 also found behind layers that move elements but keep their values (Reshape, Cropping2D, ...).
+
+A model that draws random numbers for other outputs, or computes in another dtype than float32, is
+replaced by the part of its TensorFlow graph that the outputs depend on.
 """
 
 from __future__ import annotations
@@ -24,8 +27,18 @@ from vae_export.adoption.decoder_end import decoder_for_loss, is_functional, pro
 from vae_export.adoption.decoder_heads import with_heads
 from vae_export.adoption.encoder_end import moments
 from vae_export.adoption.encoder_outputs import find_outputs
+from vae_export.adoption.parts import refuse_quantized
 from vae_export.adoption.readings import Scale, check_scale
+from vae_export.adoption.rebuilding.graph_part import model_of
+from vae_export.adoption.rebuilding.inputs import (
+    Noise,
+    with_fixed_sizes,
+    without_noise_inputs,
+)
+from vae_export.adoption.rebuilding.precision import in_float32, largest_changes, other_policies
+from vae_export.adoption.subgraph import subgraph_of_model
 from vae_export.adoption.tracing import layer_of, random_nodes
+from vae_runtime.bundle.fields import AdoptionSpec
 from vae_runtime.data.conditions import Conditions, ConditionSpec
 from vae_runtime.errors import ExportError, InputError
 from vae_runtime.loss import LossSpec
@@ -45,11 +58,13 @@ class Adopted:
         encoder: model from x, shape `(batch, *input_shape)`, to a dict of z_mean and z_log_var.
         decoder: model from z, shape `(batch, *latent_shape)`, to what `loss.decoder` says.
         loss: the requested loss, with the actual kind of the decoder's output.
+        adoption: what was found and changed, for the manifest.
     """
 
     encoder: keras.Model
     decoder: keras.Model
     loss: LossSpec
+    adoption: AdoptionSpec
 
 
 def adopt(
@@ -60,16 +75,18 @@ def adopt(
     *,
     scale: Scale | None = None,
     decoder_scale: Scale | None = None,
+    encoder_shape: Sequence[int] | None = None,
     samples: NDArray[np.float32] | None = None,
     conditions: Conditions | None = None,
 ) -> Adopted:
     """Bring an encoder and a decoder to the form that is exported.
 
     Args:
-        encoder: any Keras model of one input that returns z_mean and z_log_var: a dict with these
-            keys, or the two in this order, or the two and a z sampled from them. Such a z is drawn
-            many times: if it shows that the two are swapped or on another scale, they are taken as
-            what they are, with a warning in the log.
+        encoder: any Keras model that returns z_mean and z_log_var: a dict with these keys, or the
+            two in this order, or the two side by side in one output, with or without a z sampled
+            from them. Such a z is drawn many times: if it shows that the two are swapped or on
+            another scale, they are taken as what they are, with a warning in the log. Inputs that
+            the two do not depend on, such as noise for z, are left out.
         decoder: any Keras model of z. For bce it ends in logits or in a sigmoid, which is removed.
             If the sigmoid cannot be removed, the loss becomes that of probabilities. State
             `LossSpec("bce", decoder="probabilities")` to leave the decoder as it is.
@@ -81,6 +98,8 @@ def adopt(
             layer shows that it is not.
         decoder_scale: the same of the second head of a decoder that gives a mean and a variance
             for each element.
+        encoder_shape: shape of one sample as the encoder takes it, where it leaves sizes open; by
+            default `input_shape`.
         samples: samples as the encoder takes them, to try it on; by default uniform noise.
         conditions: what a conditional model takes beside x and z, and the conditions of `samples`.
             The result takes a list of x or z and the condition. A model that takes no condition
@@ -99,32 +118,72 @@ def adopt(
     check_scale(scale)
     check_scale(decoder_scale)
     shape = None if input_shape is None else tuple(map(int, input_shape))
+    own_shape = shape if encoder_shape is None else tuple(map(int, encoder_shape))
     spec = conditions.spec if conditions else None
-    whole = pack(_functional(encoder, "encoder", shape, spec), "encoder", shape, spec)
-    if samples is not None and conditions and whole.model.inputs[0] is not whole.first:
-        parts = (samples, conditions.values[: len(samples)])
-        samples = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
-    encoder = whole.unpacked(_adopt_encoder(whole.model, scale, samples))
-    latent = tuple(encoder.output["z_mean"].shape[1:])
-    whole = pack(_functional(decoder, "decoder", latent, spec), "decoder", latent, spec)
-    heads = with_heads(whole.model, tuple(encoder.inputs[0].shape[1:]), loss, decoder_scale)
-    decoder = heads or whole.model
-    _check_shapes(encoder, decoder, whole.first)
-    if shape is not None:
-        encoder, decoder = _fit_to_data(encoder, decoder, shape)
     for model in (encoder, decoder):
-        _check_layers(model)
-    if heads:
-        loss = replace(loss, decoder="mean_log_var", variance=None)
-    else:
-        decoder, output_kind = decoder_for_loss(decoder, loss)
-        loss = replace(loss, decoder=output_kind)
-    _require_no_random_layer(decoder, "decoder")
-    return Adopted(encoder, whole.unpacked(decoder), loss)
+        refuse_quantized(model)
+    policies = other_policies((encoder, decoder))
+    with in_float32((encoder, decoder)):
+        hint = _latent_shape(decoder, spec)
+        encoder = _functional(encoder, "encoder", own_shape, spec, hint)
+        whole = pack(encoder, "encoder", own_shape, spec)
+        packed = samples
+        if samples is not None and conditions and whole.model.inputs[0] is not whole.first:
+            parts = (samples, conditions.values[: len(samples)])
+            packed = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+        encoder, halves, found = _adopt_encoder(whole.model, hint, scale, packed)
+        encoder = whole.unpacked(encoder)
+        latent = tuple(encoder.output["z_mean"].shape[1:])
+        whole = pack(_functional(decoder, "decoder", latent, spec), "decoder", latent, spec)
+        heads = with_heads(whole.model, tuple(encoder.inputs[0].shape[1:]), loss, decoder_scale)
+        decoder = heads or whole.model
+        _check_shapes(encoder, decoder, whole.first)
+        if shape is not None:
+            encoder, decoder = _fit_to_data(encoder, decoder, shape)
+        for model in (encoder, decoder):
+            _check_layers(model)
+        if heads:
+            loss = replace(loss, decoder="mean_log_var", variance=None)
+        else:
+            decoder, output_kind = decoder_for_loss(decoder, loss)
+            loss = replace(loss, decoder=output_kind)
+        _require_no_random_layer(decoder, "decoder")
+        decoder = whole.unpacked(decoder)
+        final = (
+            _self_contained(encoder, rebuild=bool(policies)),
+            _self_contained(decoder, rebuild=bool(policies)),
+        )
+    changes = None
+    if policies:
+        changes = largest_changes((encoder, decoder), final, loss, samples, conditions)
+    adoption = AdoptionSpec("halves" if halves else "separate", found, policies, changes)
+    return Adopted(*final, loss, adoption)
+
+
+def _latent_shape(decoder: Any, spec: ConditionSpec | None) -> tuple[int | None, ...] | None:
+    """Return the shape of z without the batch, as far as a decoder says it."""
+    if not is_functional(decoder):
+        return None
+    shapes = [tuple(tensor.shape[1:]) for tensor in decoder.inputs]
+    others = [shape for shape in shapes if spec is None or shape != spec.shape]
+    return others[0] if len(others) == 1 else None
+
+
+def _self_contained(model: keras.Model, *, rebuild: bool) -> keras.Model:
+    """Return a float32 model that draws no random numbers; the model itself if it is such."""
+    part = subgraph_of_model(model)
+    tensors = (*model.inputs, *model.outputs)
+    if not (rebuild or part.draws) and all(tensor.dtype == "float32" for tensor in tensors):
+        return model
+    return model_of(part, model)
 
 
 def _functional(
-    model: Any, role: str, shape: tuple[int, ...] | None, spec: ConditionSpec | None = None
+    model: Any,
+    role: str,
+    shape: tuple[int, ...] | None,
+    spec: ConditionSpec | None = None,
+    latent: tuple[int | None, ...] | None = None,
 ) -> keras.Model:
     """Return a functional model; a subclassed model becomes its only layer."""
     if not isinstance(model, keras.Model):
@@ -136,7 +195,9 @@ def _functional(
             f"{role} {model.name!r} has no weights yet: train it, or call it on data, first"
         )
     if not is_functional(model):
-        return _wrapped(model, role, shape, spec)
+        return _wrapped(model, role, shape, spec, latent)
+    if role == "encoder":
+        model = without_noise_inputs(model)
     inputs = model.inputs
     if len(inputs) > 1 and spec is None:
         raise ExportError(
@@ -144,7 +205,11 @@ def _functional(
             f"join them in one tensor, fix all but one, or, if the second is a condition, "
             f"{GIVE_CONDITIONS}"
         )
-    for tensor in inputs:
+    if shape is not None:
+        rank = len(inputs[0].shape) - 1  # the data may have a channel axis of length 1
+        fixed = shape[:-1] if len(shape) == rank + 1 and shape[-1] == 1 else shape
+        model = with_fixed_sizes(model, fixed, role)
+    for tensor in model.inputs:
         what = f"{role} {model.name!r} takes {tensor.name!r}"
         if len(inputs) > 1 and "int" in tensor.dtype and None not in tensor.shape[1:]:
             continue  # a condition may be a label
@@ -153,23 +218,33 @@ def _functional(
 
 
 def _wrapped(
-    model: keras.Model, role: str, shape: tuple[int, ...] | None, spec: ConditionSpec | None
+    model: keras.Model,
+    role: str,
+    shape: tuple[int, ...] | None,
+    spec: ConditionSpec | None,
+    latent: tuple[int | None, ...] | None,
 ) -> keras.Model:
+    """Return a functional model around a subclassed one, which may also take noise for z."""
     if shape is None:
         raise ExportError(
             f"{role} {model.name!r} is a subclassed model, whose input shape is not known: give "
             "input_shape"
         )
     x = keras.Input(shape)
-    try:
-        if spec is not None:
-            return _wrapped_conditional(model, x, keras.Input(spec.shape, name="condition"), role)
-        return keras.Model(x, model(x, training=False), name=role)
-    except Exception as error:  # whatever its `call` raises
-        raise ExportError(
-            f"{role} {model.name!r} does not take an input of shape {shape}: "
-            f"{' '.join(str(error).split())[:300]}"
-        ) from error
+    noise = tuple(n for n in latent or () if n is not None)
+    problems = []
+    for inputs in (x, [x, Noise(noise)(x)]) if noise == latent and spec is None else (x,):
+        try:
+            if spec is not None:
+                condition = keras.Input(spec.shape, name="condition")
+                return _wrapped_conditional(model, x, condition, role)
+            return keras.Model(x, model(inputs, training=False), name=role)
+        except Exception as error:  # whatever its `call` raises
+            problems.append(error)
+    raise ExportError(
+        f"{role} {model.name!r} does not take an input of shape {shape}: "
+        f"{' '.join(str(problems[0]).split())[:300]}"
+    ) from problems[0]
 
 
 def _wrapped_conditional(model: keras.Model, x: Any, condition: Any, role: str) -> keras.Model:
@@ -185,10 +260,17 @@ def _wrapped_conditional(model: keras.Model, x: Any, condition: Any, role: str) 
 
 
 def _adopt_encoder(
-    model: keras.Model, scale: Scale | None, samples: NDArray[np.float32] | None
-) -> keras.Model:
-    """Return the part of an encoder that ends in z_mean and z_log_var."""
-    outputs = find_outputs(model)
+    model: keras.Model,
+    latent: tuple[int | None, ...] | None,
+    scale: Scale | None,
+    samples: NDArray[np.float32] | None,
+) -> tuple[keras.Model, bool, Scale]:
+    """Return the part of an encoder that ends in z_mean and z_log_var.
+
+    The second value tells whether these are halves of one output, the third is the scale on which
+    the spread was given.
+    """
+    outputs = find_outputs(model, latent)
     for name, tensor in (("z_mean", outputs.first), ("z_log_var", outputs.second)):
         where = f"encoder {model.name!r} gives {name}"
         _check_tensor(tensor, where)
@@ -204,8 +286,9 @@ def _adopt_encoder(
         )
     x = model.inputs[0]
     _require_no_random_layer(keras.Model(x, [outputs.first, outputs.second]), "encoder")
-    z_mean, z_log_var = moments(outputs, scale, samples)
-    return keras.Model(x, {"z_mean": z_mean, "z_log_var": z_log_var}, name="encoder")
+    z_mean, z_log_var, found = moments(outputs, scale, samples)
+    ends = {"z_mean": z_mean, "z_log_var": z_log_var}
+    return keras.Model(x, ends, name="encoder"), outputs.halves, found
 
 
 def _one_output(model: keras.Model) -> Any:
@@ -329,21 +412,21 @@ def _require_no_random_layer(model: keras.Model, role: str) -> None:
 
 
 def _check_tensor(tensor: Any, what: str) -> None:
-    """Refuse a tensor that is not float32, or whose sizes after the batch are not fixed."""
+    """Refuse a tensor that is no floating-point one, or whose sizes are not fixed."""
     if None in tensor.shape[1:]:
         raise ExportError(
             f"{what} of shape {_shape(tensor)}, expected fixed sizes after the batch dimension: "
-            "build the model with keras.Input of a fixed shape"
+            "give the shape of one sample by --input-shape (input_shape= in Python)"
         )
     if tensor.dtype.startswith("int"):
         raise ExportError(
             f"{what} as {tensor.dtype}, integer tokens, expected float32: a loss of tokens "
             "(--loss categorical) is not offered; give the model one-hot vectors and the bce loss"
         )
-    if tensor.dtype != "float32":
+    if "float" not in tensor.dtype:
         raise ExportError(
-            f"{what} as {tensor.dtype}, expected float32: build the model under "
-            'keras.config.set_dtype_policy("float32") and load its weights'
+            f"{what} as {tensor.dtype}, expected float32: build the model with a float32 "
+            "keras.Input, and cast what its layers give to float32"
         )
 
 

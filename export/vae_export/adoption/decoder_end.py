@@ -41,6 +41,9 @@ MOVING_LAYERS = (
     layers.Cropping1D,
     layers.Cropping2D,
     layers.Cropping3D,
+    layers.RepeatVector,
+    layers.UpSampling1D,
+    layers.UpSampling3D,
 )
 """Layers that move elements but keep their values: a sigmoid gives the same after them."""
 
@@ -94,6 +97,8 @@ def _logits(tensor: Any) -> Any:
     is_keras = _is_keras(layer)
     if is_keras and isinstance(layer, LAYERS_WITH_ACTIVATION) and layer.activation in SIGMOIDS:
         return _without_activation(layer, inputs[0])
+    if type(layer) is layers.TimeDistributed:
+        return _of_each_step(layer, inputs[0])
     if _is_nested_model(layer):
         inner = _logits(layer.outputs[0])
         return None if inner is None else keras.Model(layer.inputs[0], inner)(inputs[0])
@@ -102,6 +107,13 @@ def _logits(tensor: Any) -> Any:
     if before is None or isinstance(layer, TRAINING_ONLY_LAYERS):
         return before
     return type(layer).from_config(layer.get_config())(before)
+
+
+def _of_each_step(layer: Any, inputs: Any) -> Any:
+    """Return what a TimeDistributed layer gives before the sigmoid of its inner layer."""
+    step = keras.Input(inputs.shape[2:])
+    logits = _logits(layer.layer(step))
+    return None if logits is None else layers.TimeDistributed(keras.Model(step, logits))(inputs)
 
 
 def _is_sigmoid(layer: Any) -> bool:
@@ -172,8 +184,10 @@ def _require_logits(model: keras.Model, end: Any) -> None:
 
 def is_functional(model: Any) -> bool:
     """Tell whether a model is a graph of layers, functional or sequential, with Keras's `call`."""
+    if not isinstance(model, keras.Model):
+        return False
     own_call = not type(model).call.__module__.startswith("keras.")
-    return isinstance(model, keras.Model) and not own_call and bool(getattr(model, "inputs", None))
+    return not own_call and bool(getattr(model, "inputs", None))
 
 
 def producing_layer(tensor: Any) -> Any:

@@ -37,8 +37,8 @@ STATE_IT = "say what it is by --scale log_var, log_std, std or var (scale= in Py
 
 def moments(
     outputs: Outputs, scale: Scale | None, samples: NDArray[np.float32] | None
-) -> tuple[Any, Any]:
-    """Return the tensors z_mean and z_log_var.
+) -> tuple[Any, Any, Scale]:
+    """Return the tensors z_mean and z_log_var, and the scale that the second was given on.
 
     Args:
         outputs: what `find_outputs` found; neither of the two draws random numbers.
@@ -46,12 +46,14 @@ def moments(
         samples: samples as the encoder takes them; None if there are none.
     """
     x = outputs.model.inputs[0]
-    samples = _probes(tuple(x.shape[1:]), samples)
+    samples = probes(tuple(x.shape[1:]), samples)
     pair = (outputs.first, outputs.second)
     kinds = tuple(
         _kind(outputs.model, label, tensor)
         for label, tensor in zip(outputs.labels, pair, strict=True)
     )
+    if outputs.halves:  # one layer gives both, so its name says nothing of the first
+        kinds = (None, kinds[1] if kinds[1] in SCALES else None)
     swapped, found = False, None
     if outputs.z is not None and outputs.z.shape == outputs.first.shape:
         count = max(1, VALUES // math.prod(outputs.first.shape[1:]))
@@ -65,7 +67,8 @@ def moments(
         found = scale or _unstated(outputs, kinds[1], values)
         if found in ("std", "var"):
             _check_sign(outputs, found, values)
-    return pair[0], to_log_var(pair[1], found or "log_var")
+    found = found or "log_var"
+    return pair[0], to_log_var(pair[1], found), found
 
 
 def _reading(
@@ -186,7 +189,7 @@ def _check_sign(outputs: Outputs, scale: Scale, values: NDArray[np.float32]) -> 
         )
 
 
-def _probes(shape: tuple[int, ...], samples: NDArray[np.float32] | None) -> NDArray[np.float32]:
+def probes(shape: tuple[int, ...], samples: NDArray[np.float32] | None) -> NDArray[np.float32]:
     """Return the first samples in the encoder's shape, or uniform noise if there are none."""
     if samples is not None and samples[0].size == np.prod(shape):
         return samples[:PROBES].reshape(-1, *shape)

@@ -1,4 +1,7 @@
-"""Outputs of an encoder: two that state the distribution of z, and maybe a z that is drawn."""
+"""Outputs of an encoder: two that state the distribution of z, and maybe a z that is drawn.
+
+The two may be halves of one output, side by side in its last axis.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,7 @@ class Outputs:
         second: the output that states the spread.
         labels: names of these two: keys, or layers.
         keyed: whether keys say which is which.
+        halves: whether the two are halves of one output.
         z: a sample drawn from the two; None if there is none.
     """
 
@@ -36,17 +40,23 @@ class Outputs:
     labels: tuple[str, str]
     keyed: bool
     z: Any
+    halves: bool = False
 
 
-def find_outputs(model: keras.Model) -> Outputs:
-    """Return the outputs of an encoder; raise `ExportError` if they are not such two or three."""
+def find_outputs(model: keras.Model, latent: tuple[int | None, ...] | None = None) -> Outputs:
+    """Return the outputs of an encoder; raise `ExportError` if they are not such two or three.
+
+    `latent` is the shape of z without the batch, as the decoder takes it; None if it is not known.
+    """
     outputs = model.outputs if isinstance(model, keras.Sequential) else model.output
     if isinstance(outputs, Mapping):
         return _by_key(model, dict(outputs))
     tensors = list(outputs) if isinstance(outputs, list | tuple) else [outputs]
     names = [producing_layer(tensor).name for tensor in tensors]
+    if len(tensors) in (1, 2) and (halves := _halves(model, tensors, names, latent)):
+        return halves
     if len(tensors) not in (2, 3):
-        raise unclear(model, names)
+        raise unclear(model, names, _one_too_few(tensors, latent))
     z = None
     if len(tensors) == 3:  # the z may stand anywhere
         drawn = [index for index, tensor in enumerate(tensors) if _is_random(model, tensor)]
@@ -59,6 +69,46 @@ def find_outputs(model: keras.Model) -> Outputs:
         names.pop(at)
     labels = (names[0], names[1]) if names[0] != names[1] else ("output 1", "output 2")
     return Outputs(model, tensors[0], tensors[1], labels, keyed=False, z=z)
+
+
+def _halves(
+    model: keras.Model,
+    tensors: list[Any],
+    names: list[str],
+    latent: tuple[int | None, ...] | None,
+) -> Outputs | None:
+    """Return the halves of one output that is twice as wide as z; None if there is none such."""
+    wide = [i for i, t in enumerate(tensors) if _is_twice_as_wide(t, latent)]
+    others = [tensor for i, tensor in enumerate(tensors) if i not in wide[:1]]
+    if not wide or not all(_is_random(model, tensor) for tensor in others):
+        return None
+    both, name = tensors[wide[0]], names[wide[0]]
+    width = both.shape[-1] // 2
+    labels = (f"{name}[..., :{width}]", f"{name}[..., {width}:]")
+    z = others[0] if others else None
+    first, second = both[..., :width], both[..., width:]
+    return Outputs(model, first, second, labels, keyed=False, z=z, halves=True)
+
+
+def _is_twice_as_wide(tensor: Any, latent: tuple[int | None, ...] | None) -> bool:
+    shape = tuple(tensor.shape[1:])
+    if not shape or None in shape or shape[-1] % 2:
+        return False
+    if latent is None:
+        return True
+    half = (*shape[:-1], shape[-1] // 2)
+    return len(half) == len(latent) and all(
+        n in (None, m) for n, m in zip(latent, half, strict=True)
+    )
+
+
+def _one_too_few(tensors: list[Any], latent: tuple[int | None, ...] | None) -> str:
+    if len(tensors) != 1 or latent is None:
+        return ""
+    shape, wanted = tuple(tensors[0].shape[1:]), (*latent[:-1], 2 * (latent[-1] or 0))
+    if shape == latent:
+        return "its one output is as wide as the z of the decoder, so it states no spread"
+    return f"its one output has the shape {shape}, both side by side would have {wanted}"
 
 
 def _by_key(model: keras.Model, outputs: dict[str, Any]) -> Outputs:
@@ -78,7 +128,7 @@ def _by_key(model: keras.Model, outputs: dict[str, Any]) -> Outputs:
 
 
 def _is_random(model: keras.Model, tensor: Any) -> bool:
-    return bool(random_nodes(keras.Model(model.inputs[0], tensor)))
+    return bool(random_nodes(keras.Model(model.inputs, tensor)))
 
 
 def unclear(model: keras.Model, names: list[str], problem: str = "") -> ExportError:

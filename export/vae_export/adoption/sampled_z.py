@@ -13,8 +13,6 @@ a probability below 1e-10.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +21,15 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vae_export.adoption.decoder_end import layer_inputs
 from vae_export.adoption.readings import Scale, log_std
-from vae_export.adoption.tracing import random_nodes
+from vae_export.adoption.rebuilding.graph_part import GraphPart
+from vae_export.adoption.subgraph import (
+    Subgraph,
+    data_inputs,
+    needed,
+    node_of,
+    subgraph_of_model,
+)
 
 Float64 = NDArray[np.float64]
 
@@ -35,6 +39,21 @@ SEED = 20140503
 """Seed of these draws."""
 Z_SCORE = 8.0
 """Largest allowed difference, in standard errors."""
+STATELESS = {
+    **dict.fromkeys(
+        ("StatelessRandomNormal", "StatelessRandomNormalV2"), ("RandomStandardNormal", 0)
+    ),
+    "StatefulStandardNormal": ("RandomStandardNormal", 1),
+    "StatefulStandardNormalV2": ("RandomStandardNormal", 2),
+    **dict.fromkeys(("StatelessRandomUniform", "StatelessRandomUniformV2"), ("RandomUniform", 0)),
+    "StatefulUniform": ("RandomUniform", 2),
+    **dict.fromkeys(
+        ("StatelessTruncatedNormal", "StatelessTruncatedNormalV2"), ("TruncatedNormal", 0)
+    ),
+    "StatefulTruncatedNormal": ("TruncatedNormal", 2),
+}
+"""Operators whose numbers depend on a key or on a generator's state: the operator that draws the
+same distribution by a seed of its own, and the number of the input that states the shape."""
 LEAST_SPREAD = 1e-4
 """Smallest standard deviation, relative to the mean, that float32 resolves in z - mean."""
 
@@ -77,56 +96,74 @@ class Draws:
 
 def draw(x: Any, pair: tuple[Any, Any], z: Any, samples: NDArray[np.float32]) -> Draws:
     """Draw z for samples; `x`, `pair` and `z` are symbolic tensors of the user's encoder."""
-    causes = _causes(x, z)
-    values = keras.Model(x, [*pair, *causes])(samples, training=False)
-    first, second, *causes_values = values
-    mean, std = _moments(keras.Model(causes, z), causes_values, tf.cast(first, tf.float64))
+    known, sampler = _split(subgraph_of_model(keras.Model(x, [*pair, z])))
+    first, second, *causes = GraphPart(known)(samples)
+    near = tf.cast(first, tf.float64)
+    mean, std = _moments(GraphPart(sampler), causes, near)
     outputs = (np.asarray(first, np.float64), np.asarray(second, np.float64))
     return Draws(outputs, mean, std)
 
 
-def _causes(x: Any, tensor: Any) -> list[Any]:
-    """Return the last tensors before `tensor` that involve no random numbers.
+def _split(part: Subgraph) -> tuple[Subgraph, Subgraph]:
+    """Return the parts x -> pair and causes of z, and causes -> z.
 
-    Only what comes after them is computed again for each draw.
+    The causes are the last tensors before z that involve no random numbers. Only what comes after
+    them is computed again for each draw, with fresh noise that changes no state of a generator.
     """
-    if not random_nodes(keras.Model(x, tensor)):
-        return [tensor]
-    found: dict[int, Any] = {}
-    for before in layer_inputs(tensor):
-        found.update((id(cause), cause) for cause in _causes(x, before))
-    return list(found.values())
+    *pair, z = part.outputs
+    fresh = [_with_own_noise(node, number) for number, node in enumerate(part.nodes.values())]
+    nodes = needed(fresh, [z])
+    drawn = _after(nodes, {name for name, node in nodes.items() if part.is_random(node)})
+    inputs = (source for name in drawn for source in data_inputs(nodes[name]))
+    fixed = {name for name, node in nodes.items() if node.op == "Const"} | part.captured.keys()
+    causes = [name for name in inputs if node_of(name) not in drawn | fixed] if drawn else [z]
+    causes = sorted({name if ":" in name else f"{name}:0" for name in causes})
+    return part.between(part.inputs, [*pair, *causes]), part.between(causes, [z], nodes)
 
 
-def _moments(sampler: keras.Model, values: list[Any], near: Any) -> tuple[Float64, Float64]:
+def _with_own_noise(node: Any, number: int) -> Any:
+    """Return a node that draws by a seed of its own; a node that is not random as it is."""
+    copy = tf.compat.v1.NodeDef()
+    copy.CopyFrom(node)
+    if node.op in STATELESS:
+        usual, at = STATELESS[node.op]
+        shape_type = next(name for name in ("Tshape", "shape_dtype", "T") if name in node.attr)
+        copy = tf.compat.v1.NodeDef(name=node.name, op=usual, input=[node.input[at]])
+        copy.attr["dtype"].CopyFrom(node.attr["dtype"])
+        copy.attr["T"].CopyFrom(node.attr[shape_type])
+    if node.op in STATELESS or "seed2" in node.attr:
+        copy.attr["seed"].i, copy.attr["seed2"].i = SEED, number
+    return copy
+
+
+def _after(nodes: dict[str, Any], sources: set[str]) -> set[str]:
+    """Return the nodes that depend on `sources`, themselves included."""
+    users: dict[str, list[str]] = {}
+    for name, node in nodes.items():
+        for source in data_inputs(node):
+            users.setdefault(node_of(source), []).append(name)
+    found: set[str] = set()
+    left = list(sources)
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left.extend(users.get(name, ()))
+    return found
+
+
+def _moments(sampler: Any, causes: list[Any], near: Any) -> tuple[Float64, Float64]:
     """Return mean and standard deviation of the draws; `near` is subtracted first."""
 
     def add(count: Any, total: Any, squares: Any) -> tuple[Any, Any, Any]:
-        difference = tf.cast(sampler(values, training=False), tf.float64) - near
+        difference = tf.cast(sampler(causes)[0], tf.float64) - near
         return count + 1, total + difference, squares + tf.square(difference)
 
     def loop() -> Any:
-        tf.compat.v1.set_random_seed(SEED)  # of this function's graph only
         zeros = tf.zeros_like(near)
         return tf.while_loop(lambda count, *_: count < DRAWS, add, (0, zeros, zeros))[1:]
 
     function = tf.function(loop, autograph=False).get_concrete_function()
-    with _seeded(function.graph.variables):
-        total, squares = (np.asarray(sums) / DRAWS for sums in function())
+    total, squares = (np.asarray(sums) / DRAWS for sums in function())
     variance = np.maximum(squares - np.square(total), 0.0) * DRAWS / (DRAWS - 1)
     return total + np.asarray(near), np.sqrt(variance)
-
-
-@contextmanager
-def _seeded(variables: Any) -> Iterator[None]:
-    """Set the seeds that Keras keeps in variables, and restore all states of generators."""
-    states = [variable for variable in variables if variable.dtype.is_integer]
-    before = [state.numpy() for state in states]
-    try:
-        for state in states:
-            if "seed_generator_state" in state.name:
-                state.assign([SEED, 0])
-        yield
-    finally:
-        for state, value in zip(states, before, strict=True):
-            state.assign(value)

@@ -12,14 +12,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-RANDOM_OPERATORS = re.compile(
-    r"Random|Multinomial|RngReadAndSkip|Stateful.*(Normal|Uniform|Int)|Bernoulli"
+from vae_export.adoption.subgraph import subgraph_of_model
+
+MOVING_OPERATORS = (
+    *("Identity", "Reshape", "Squeeze", "ExpandDims", "StopGradient", "Transpose"),
+    *("Tile", "BroadcastTo", "ResizeNearestNeighbor", "ReverseV2", "Slice", "StridedSlice"),
 )
-MOVING_OPERATORS = ("Identity", "Reshape", "Squeeze", "ExpandDims", "StopGradient", "Transpose")
 """Operators that keep the values of their first input."""
 
+MERGING_OPERATORS = {"Pack": None, "ConcatV2": -1}
+"""Operators that keep the values of several inputs, and the end of the slice that these are."""
+
 PASSING_OPERATORS = {
-    **dict.fromkeys((*MOVING_OPERATORS, "Cast", "StridedSlice", "SplitV"), 0),
+    **dict.fromkeys((*MOVING_OPERATORS, "Cast", "SplitV"), 0),
     "Split": 1,
 }
 """Operators that pass on values of one input, or a part of them, and the number of that input."""
@@ -52,18 +57,15 @@ class Origin:
 
 def origin(model: keras.Model) -> Origin:
     """Return where the values of a model's one output come from."""
-    function = _trace(model)
-    output = tf.nest.flatten(function.outputs)[0]
+    part = subgraph_of_model(model)
+    (output,) = part.tensors()
     operator = _changing(output)
     head = operator
     while head.type in LOWER_BOUNDS or _is_clip(head):
         head = _changing(head.inputs[0])
-    read = {
-        internal.name: external
-        for external, internal in function.graph.captures
-        if internal.dtype == tf.resource
-    }
-    handles = [read.get(_changing(tensor).inputs[0].name) for tensor in _variables(head)]
+    handles = [
+        part.captured.get(_changing(tensor).inputs[0].op.name) for tensor in _variables(head)
+    ]
     layers = (
         layer
         for layer in model._flatten_layers(include_self=False)
@@ -120,18 +122,25 @@ def _lower_bound(tensor: Any) -> float:
 
 
 def random_nodes(model: keras.Model) -> list[str]:
-    """Return the names of the random operators that a model runs at inference."""
-    definition = _trace(model).graph.as_graph_def()
-    bodies = [node for function in definition.library.function for node in function.node_def]
-    nodes = (*definition.node, *bodies)
-    return [node.name for node in nodes if RANDOM_OPERATORS.search(node.op)]
+    """Return the names of the random operators that a model's outputs depend on at inference."""
+    return subgraph_of_model(model).random_nodes()
 
 
 def last_operator(model: keras.Model) -> str:
-    """Return the type of the last operator that changes the values of a model's one output."""
-    operator = tf.nest.flatten(_trace(model).outputs)[0].op
+    """Return the type of the last operator that changes the values of a model's one output.
+
+    If parts of the output come from operators of different types, it is the one that joins them.
+    """
+    return _last_operator(subgraph_of_model(model).tensors()[0].op)
+
+
+def _last_operator(operator: Any) -> str:
     while operator.type in MOVING_OPERATORS and operator.inputs:
         operator = operator.inputs[0].op
+    if operator.type in MERGING_OPERATORS:
+        parts = list(operator.inputs)[: MERGING_OPERATORS[operator.type]]
+        types = {_last_operator(part.op) for part in parts}
+        return types.pop() if len(types) == 1 else str(operator.type)
     return str(operator.type)
 
 
@@ -143,11 +152,3 @@ def layer_of(node: str, layers: Sequence[str]) -> str:
     parts = reversed(node.split("/"))
     names = (name for part in parts for name in (part, re.sub(r"_\d+$", "", part)))
     return next((name for name in names if name in layers), node)
-
-
-def _trace(model: keras.Model) -> Any:
-    signature = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in model.inputs]
-    return tf.function(
-        lambda *inputs: model(inputs if len(inputs) > 1 else inputs[0], training=False),
-        input_signature=signature,
-    ).get_concrete_function()

@@ -277,6 +277,27 @@ class TrainingSpec:
 
 
 @dataclass(frozen=True)
+class AdoptionSpec:
+    """How a finished Keras model was brought to the form of the graphs."""
+
+    encoder_outputs: Annotated[
+        Literal["separate", "halves"],
+        meta("z_mean and z_log_var were outputs of their own, or halves of one's last axis"),
+    ]
+    scale: Annotated[
+        Literal["log_var", "log_std", "std", "var"],
+        meta("what the encoder gave for the spread; the graphs convert it to z_log_var"),
+    ]
+    dtype_policies: Annotated[
+        tuple[Text, ...], meta("policies of layers that were rebuilt in float32; mostly none")
+    ] = ()
+    float32_changes: Annotated[
+        dict[Text, float] | None,
+        meta("largest change by that, relative to the largest value; null: nothing was rebuilt"),
+    ] = None
+
+
+@dataclass(frozen=True)
 class FileEntry:
     """One file of the bundle."""
 
@@ -313,6 +334,10 @@ class Manifest:
         tuple[Size, ...] | None,
         meta("shape of z, if it is no vector; its product is latent_dim", optional=True),
     ] = strict_json.optional(None)
+    adoption: Annotated[
+        AdoptionSpec | None,
+        meta("how a finished Keras model was adopted; left out: trained here", optional=True),
+    ] = strict_json.optional(None)  # noqa: RUF009  # a field, not a value
     condition: Annotated[
         ConditionSpec | None,
         meta("what a conditional model is given beside x and z; left out: nothing", optional=True),

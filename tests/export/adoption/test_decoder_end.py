@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from keras_models import (
@@ -10,6 +11,7 @@ from keras_models import (
     Hidden,
     decoder_of,
     dense,
+    encoder_of,
     hidden_sigmoid,
     moments,
     samples,
@@ -29,6 +31,49 @@ PROBABILITIES = LossSpec("bce", decoder="probabilities")
 def test_hard_sigmoid_gives_probabilities():
     decoder = decoder_of(layers.Dense(10, activation="hard_sigmoid"))
     assert adopt(vectors()[0], decoder).loss == PROBABILITIES
+
+
+STEPS = layers.Dense(3), layers.Dense(2, activation="sigmoid")
+
+
+@pytest.mark.parametrize(
+    ("last", "kind"),
+    [
+        (layers.TimeDistributed(layers.Dense(2, activation="sigmoid")), "logits"),
+        (layers.TimeDistributed(layers.Activation("sigmoid")), "logits"),
+        (layers.TimeDistributed(keras.Sequential([keras.Input((2,)), *STEPS])), "logits"),
+        (keras.Sequential([keras.Sequential([layers.Dense(2, "sigmoid")])]), "logits"),
+        (layers.Dense(2, activation=tf.nn.sigmoid), "logits"),
+        (layers.TimeDistributed(layers.Lambda(tf.nn.sigmoid)), "probabilities"),
+        (layers.Lambda(keras.activations.sigmoid), "probabilities"),
+        (layers.Dense(2, activation=tf.function(tf.sigmoid)), "probabilities"),
+        (layers.SimpleRNN(2, "sigmoid", return_sequences=True, unroll=True), "probabilities"),
+        (
+            layers.Bidirectional(
+                layers.SimpleRNN(1, "sigmoid", return_sequences=True, unroll=True)
+            ),
+            "probabilities",
+        ),
+    ],
+)
+def test_sigmoids_inside_other_layers_are_seen(last, kind):
+    decoder = decoder_of(layers.Dense(10), layers.Reshape((5, 2)), last)
+    encoder = encoder_of(*(lambda x: dense()(layers.Flatten()(x)) for _ in "ab"), shape=(5, 2))
+    adopted = adopt(encoder, decoder)
+    assert adopted.loss.decoder == kind
+    z = RNG.standard_normal((4, 2)).astype(np.float32)
+    output = np.float64(adopted.decoder(z))
+    p = output if kind == "probabilities" else 1 / (1 + np.exp(-output))
+    np.testing.assert_allclose(p, decoder(z), rtol=1e-6)
+
+
+@pytest.mark.parametrize("last", [layers.LSTM, layers.GRU])
+def test_recurrent_layers_whose_activation_is_a_sigmoid_need_a_word(last, refuse):
+    cell = last(1, activation="sigmoid", return_sequences=True, unroll=True)
+    decoder = decoder_of(layers.Dense(10), layers.Reshape((5, 2)), layers.Bidirectional(cell))
+    encoder = encoder_of(*(lambda x: dense()(layers.Flatten()(x)) for _ in "ab"), shape=(5, 2))
+    refuse(ExportError, "whose values all lie in [0, 1] as probabilities do", encoder, decoder)
+    assert adopt(encoder, decoder, PROBABILITIES).loss == PROBABILITIES
 
 
 def test_mse_takes_the_values_as_they_are(tmp_path):

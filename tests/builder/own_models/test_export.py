@@ -6,7 +6,14 @@ import pytest
 from keras import layers
 
 from keras_models import Sampling
-from vae_builder import Dataset, LossSpec, export_models, load_model, plan_variants
+from vae_builder import (
+    Dataset,
+    LossSpec,
+    export_model,
+    export_models,
+    load_model,
+    plan_variants,
+)
 from vae_builder.cli import export as cli_export
 from vae_export.adoption import readings
 from vae_export.variants import measure
@@ -32,6 +39,18 @@ class VAE(keras.Model):
 
     def train_step(self, data):
         raise NotImplementedError
+
+
+@keras.saving.register_keras_serializable("test_export")
+class Registered(keras.Model):
+    """Makes its own encoder and decoder, so that Keras can read it from a file."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.encoder, self.decoder = build()
+
+    def call(self, x):
+        return self.decoder(self.encoder(x)[2])
 
 
 def build(shape=(8, 8, 1), first=None):
@@ -97,6 +116,37 @@ def test_models_in_memory(dataset, tmp_path):
     with pytest.raises(ExportError, match="exists: give --force"):
         export_models(*build(), dataset, tmp_path / "a")
     export_models(*build(), dataset, tmp_path / "a", force=True)
+
+
+def flat_vae():
+    """Return a VAE in one functional model, and its encoder and decoder."""
+    encoder, decoder = build()
+    x = keras.Input((8, 8, 1))
+    return keras.Model(x, decoder(encoder(x)[2]), name="flat"), encoder, decoder
+
+
+def test_one_vae_in_memory_and_in_files(dataset, tmp_path, call):
+    vae = Registered()
+    vae(np.zeros((1, 8, 8, 1), np.float32))
+    check(export_model(vae, dataset, tmp_path / "a").path, vae.encoder, vae.decoder, dataset.test)
+    vae.save(tmp_path / "vae.keras")  # its class is registered, so Python can read it
+    result = export_models(tmp_path / "vae.keras", dataset=dataset, path=tmp_path / "b")
+    check(result.path, vae.encoder, vae.decoder, dataset.test)
+    flat, encoder, decoder = flat_vae()
+    flat.save(tmp_path / "flat.keras")
+    np.save(tmp_path / "x.npy", dataset.train)
+    words = ("--model", tmp_path / "flat.keras", "--data", tmp_path / "x.npy", "-q")
+    status, _, err = call("export", tmp_path / "c", *words, "--input-shape", "8,8,1")
+    assert status == 0, err
+    check(tmp_path / "c", encoder, decoder, dataset.test)
+    adoption = Bundle(tmp_path / "c").manifest.adoption
+    assert (adoption.encoder_outputs, adoption.scale) == ("separate", "log_var")
+
+
+def test_one_vae_that_is_refused(dataset, tmp_path):
+    message = "is a folder, and a SavedModel is one function, not an encoder and a decoder"
+    refuse(ExportError, message, tmp_path, dataset=dataset, path=tmp_path / "a")
+    refuse(OptionError, "dataset or path is left out: call export_models(encoder, de", build()[0])
 
 
 @pytest.fixture
@@ -222,7 +272,7 @@ def test_the_choices_of_scale_are_those_of_the_export():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--scale", "std"), "--scale needs --encoder and --decoder: leave it out"),
+        (("--scale", "std"), "--scale needs --encoder and --decoder, or --model: leave it out"),
         *(
             (words, "--keep-sigmoid needs --encoder, --decoder and --loss bce: leave it out")
             for words in (
@@ -234,8 +284,24 @@ def test_the_choices_of_scale_are_those_of_the_export():
                 ),
             )
         ),
-        (("--encoder", "a.keras"), "--encoder needs --decoder: give both, each a .keras file"),
-        (("--decoder", "a.keras"), "--decoder needs --encoder: give both, each a .keras file"),
+        (
+            ("--model", "a.keras", "--encoder", "b.keras"),
+            "--model cannot be given with --encoder or --decoder: it holds both; leave one out",
+        ),
+        (
+            ("--model", "a.keras"),
+            "--model needs --data: give the data that the models were trained on",
+        ),
+        (
+            ("--model", "a.keras", "--run", "c"),
+            "--model cannot be given with --run: the run keeps its own options; leave one out",
+        ),
+        (
+            ("--input-shape", "8,8,1"),
+            "--input-shape needs --encoder and --decoder, or --model: leave it out",
+        ),
+        (("--encoder", "a.keras"), "--encoder needs --decoder: give both, or one VAE by --model"),
+        (("--decoder", "a.keras"), "--decoder needs --encoder: give both, or one VAE by --model"),
         (
             ("--encoder", "a.keras", "--decoder", "b.keras"),
             "--encoder and --decoder need --data: give the data that the models were trained on",
@@ -338,10 +404,10 @@ def test_files_without_a_model_are_refused(dataset, tmp_path):
     encoder.save_weights(tmp_path / "model.weights.h5")
     (tmp_path / "junk.keras").write_text("none")
     for name, message in {
-        "none.keras": "none.keras is not a file, expected a model: save one by model.save",
+        "none.keras": "none.keras is not a file, expected a model (.keras, .h5, or the folder of a",
         "cut.keras": "cut.keras cannot be read: ",
         "junk.keras": "junk.keras cannot be read: ",
-        "model.weights.h5": "model.weights.h5 ends in .h5, expected .keras: load it in Python",
+        "model.weights.h5": "model.weights.h5 holds weights only, expected a whole model: build",
         ".": "is not a file, expected a model",
     }.items():
         refuse(ExportError, message, tmp_path / name, decoder, dataset, tmp_path / "a")

@@ -1,11 +1,9 @@
-"""Export of Keras VAEs that were trained elsewhere: models in memory, or in `.keras` files."""
+"""Export of an encoder and a decoder, or of one VAE that holds both, as a bundle."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import re
-import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -13,25 +11,61 @@ import keras
 import numpy as np
 
 from vae_builder.data import Dataset
+from vae_builder.own_models.files import load_model
 from vae_builder.training.train import data_spec
 from vae_export import Exported, ExportOptions, Provenance, adopt, export
 from vae_export.adoption.encoder_end import PROBES
+from vae_export.adoption.parts import find_parts
 from vae_export.adoption.readings import Scale
 from vae_runtime.data.inputs import to_scaled_float32
 from vae_runtime.data.standardization import Standardization, standardize
-from vae_runtime.errors import ExportError
+from vae_runtime.errors import ExportError, OptionError
 from vae_runtime.loss import LossSpec
 
 
+class OwnModelOptions(ExportOptions, total=False):
+    """Options of `export_models`, which explains them."""
+
+    loss: LossSpec | None
+    scale: Scale | None
+    decoder_scale: Scale | None
+    input_shape: Sequence[int] | None
+    standardization: Standardization | None
+
+
+def export_model(
+    vae: Any, dataset: Dataset, path: str | Path, **options: Unpack[OwnModelOptions]
+) -> Exported:
+    """Export one VAE that was trained elsewhere and holds an encoder and a decoder.
+
+    Args:
+        vae: the path of a `.keras` or `.h5` file, a Keras model, or any object or dict with an
+            encoder and a decoder. `vae_export.adoption.parts` lists where the two are searched.
+        dataset: the data that the model was trained on, as in `export_models`.
+        path: folder of the bundle.
+        **options: see `OwnModelOptions` and `vae_export.ExportOptions`.
+
+    Returns:
+        The published bundle, verified.
+
+    Raises:
+        ExportError: the two parts are not found, or as `export_models`.
+        InputError: as `export_models`.
+        OptionError: as `export_models`.
+    """
+    return export_models(vae, dataset=dataset, path=path, **options)
+
+
 def export_models(
-    encoder: keras.Model | str | Path,
-    decoder: keras.Model | str | Path,
-    dataset: Dataset,
-    path: str | Path,
+    encoder: Any,
+    decoder: keras.Model | str | Path | None = None,
+    dataset: Dataset | None = None,
+    path: str | Path | None = None,
     *,
     loss: LossSpec | None = None,
     scale: Scale | None = None,
     decoder_scale: Scale | None = None,
+    input_shape: Sequence[int] | None = None,
     standardization: Standardization | None = None,
     value_range: tuple[float, float] | None = None,
     **options: Unpack[ExportOptions],
@@ -39,10 +73,11 @@ def export_models(
     """Export an encoder and a decoder that were trained elsewhere.
 
     Args:
-        encoder: a Keras model that returns z_mean and z_log_var, or the path of its `.keras` file.
-            A sampled z as third output is left out. `vae_export.adopt` lists the accepted forms.
+        encoder: a Keras model that returns z_mean and z_log_var, or the path of its file: `.keras`,
+            `.h5`, or the folder of a SavedModel. `vae_export.adopt` lists the accepted forms.
+            Without a decoder: one VAE that holds both, as `export_model` takes it.
         decoder: a Keras model of z that ends in logits or a sigmoid (bce) or in values (mse), or
-            the path of its `.keras` file.
+            the path of its file.
         dataset: the data that the model was trained on. Test samples become part of the proof and
             are shown in the model card.
         path: folder of the bundle.
@@ -51,6 +86,8 @@ def export_models(
             graphs convert it to z_log_var. By default it is found as in `vae_export.adopt`.
         decoder_scale: what the second head of a decoder is that gives mean and log variance of
             each element, if it is no log variance.
+        input_shape: shape of one sample as the encoder takes it, where it leaves sizes open; by
+            default that of the data.
         standardization: standardization of the samples in training, if there was one. The exported
             graphs then apply it. `Dataset.standardization()` computes the usual one.
         value_range: raw values of the data that stood for 0 and 1 in training, such as (0, 255),
@@ -66,6 +103,14 @@ def export_models(
         InputError: shapes or values of the data do not fit the models.
         OptionError: an unknown scale, or as `vae_export.export`.
     """
+    if dataset is None or path is None:
+        raise OptionError(
+            "dataset or path is left out: call export_models(encoder, decoder, dataset, path), or "
+            "export_model(vae, dataset, path)"
+        )
+    if decoder is None:
+        vae = _read_if_path(encoder, "VAE")
+        encoder, decoder = find_parts(vae, input_shape or dataset.input_shape)
     loss = loss or LossSpec()
     data, scaling, allowed = data_spec(dataset), standardization, loss.value_range
     if value_range is not None:
@@ -73,7 +118,8 @@ def export_models(
         allowed = allowed and scaling.unit_range()
     dataset.require_range(allowed)
     models = (_read_if_path(encoder, "encoder"), _read_if_path(decoder, "decoder"))
-    dataset = dataset.in_shape(_sample_shape(models[0]) or dataset.input_shape)
+    shape = tuple(input_shape) if input_shape else _sample_shape(models[0])
+    dataset = dataset.in_shape(shape or dataset.input_shape)
     samples = to_scaled_float32(np.asarray(dataset.train[:PROBES]))
     samples = standardize(np, scaling, samples)
     adopted = adopt(
@@ -82,6 +128,7 @@ def export_models(
         dataset.input_shape,
         scale=scale,
         decoder_scale=decoder_scale,
+        encoder_shape=input_shape,
         samples=samples,
         conditions=dataset.conditions_of("train", PROBES),
     )
@@ -94,40 +141,19 @@ def export_models(
         conditions=dataset.held_out_conditions(),
         standardization=standardization,
         value_range=value_range,
-        provenance=Provenance(data=data),
+        provenance=Provenance(data=data, adoption=adopted.adoption),
         **options,
     )
-
-
-def load_model(path: str | Path) -> keras.Model:
-    """Read a model from a `.keras` file without running code from that file.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The model, not compiled.
-
-    Raises:
-        ExportError: the file does not exist, or it cannot be read without running its code.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ExportError(f"{path} is not a file, expected a model: save one by model.save")
-    if path.suffix != ".keras":  # the older formats may run code from the file
-        raise ExportError(
-            f"{path} ends in {path.suffix or 'nothing'}, expected .keras: load it in Python and "
-            "save it by model.save, or pass the model object to vae_builder.export_models"
-        )
-    try:
-        return keras.saving.load_model(str(path), compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises many types for a damaged file
-        raise ExportError(f"{path} cannot be read: {_explain(path, str(error))}") from None
 
 
 def _read_if_path(model: keras.Model | str | Path, role: str) -> keras.Model:
     if not isinstance(model, str | Path):
         return model
+    if role == "VAE" and Path(model).is_dir():
+        raise ExportError(
+            f"{model} is a folder, and a SavedModel is one function, not an encoder and a decoder: "
+            "save the two as SavedModels and give both (--encoder and --decoder)"
+        )
     loaded = load_model(model)
     if not isinstance(loaded, keras.Model):
         raise ExportError(
@@ -144,39 +170,3 @@ def _sample_shape(encoder: Any) -> tuple[int, ...] | None:
     if not shapes or not isinstance(shapes[0], tuple) or None in shapes[0][1:]:
         return None
     return tuple(shapes[0][1:])
-
-
-def _explain(path: Path, keras_error: str) -> str:
-    """Return why Keras could not read a file, and what to do."""
-    lambdas = _lambda_layers(path)
-    if lambdas and "Lambda" in keras_error:
-        return (
-            f"layer {', '.join(map(repr, lambdas))} is a Lambda, whose code would have to be run: "
-            "write it as a Layer class with @keras.saving.register_keras_serializable, or pass the "
-            "model object to vae_builder.export_models"
-        )
-    missing = re.search(r"Could not locate (class|function) '([^']+)'", keras_error)
-    if missing:
-        return (
-            f"the {missing[1]} {missing[2]!r} in it is not known here: decorate it with "
-            "@keras.saving.register_keras_serializable() and pass the model object to "
-            "vae_builder.export_models in Python"
-        )
-    return f"{' '.join(keras_error.split())[:300]}: save it again by model.save"
-
-
-def _lambda_layers(path: Path) -> list[str]:
-    """Return the names of the Lambda layers in a `.keras` file; none if the file is damaged."""
-    names = []
-
-    def collect(entry: dict[str, Any]) -> dict[str, Any]:
-        if entry.get("class_name") == "Lambda":
-            names.append(str(entry.get("config", {}).get("name")))
-        return entry
-
-    try:
-        with zipfile.ZipFile(path) as archive:
-            json.loads(archive.read("config.json"), object_hook=collect)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return []
-    return names

@@ -1,0 +1,1 @@
+"""Export of Keras VAEs that were trained elsewhere: models in memory, or in files."""
