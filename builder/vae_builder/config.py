@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
+from vae_runtime.data.standardization import Standardization
 from vae_runtime.errors import OptionError
+from vae_runtime.files import strict_json
 from vae_runtime.loss import LossSpec
 
 Variance = Literal["fixed", "optimal", "learned", "decoder"]
@@ -108,6 +110,8 @@ class TrainConfig:
             `optimal`, and with preset `table` to `decoder`. With other losses it is None.
         standardize: train on (x - mean) / scale, with the mean and the standard deviation of each
             column or channel of the training samples.
+        value_range: values of the data that stand for 0 and 1, such as (0, 255): train on
+            (x - low) / (high - low). bce then takes values in this range, other losses any.
     """
 
     preset: str = "dense"
@@ -127,6 +131,7 @@ class TrainConfig:
     patience: int | None = None
     variance: Variance | None = None
     standardize: bool = False
+    value_range: tuple[float, float] | None = strict_json.optional(None)
 
     def __post_init__(self) -> None:
         """Fill in the preset's values and validate all options.
@@ -164,11 +169,25 @@ class TrainConfig:
                 f"variance is {self.variance!r} with the {self.loss.reconstruction} loss, which "
                 "has none: leave it out, or use the gaussian loss"
             )
+        if self.value_range is not None:
+            Standardization.of_range(*self.value_range)
+            if self.standardize:
+                raise OptionError(
+                    "standardize and value_range (--range) both scale the data: leave one out"
+                )
         if self.standardize and self.loss.value_range:
             raise OptionError(
                 f"standardize cannot be combined with the {self.loss.reconstruction} loss, which "
-                f"needs values in {list(self.loss.value_range)}: use the mse or the gaussian loss"
+                f"needs values in {list(self.loss.value_range)}: use the mse or the gaussian loss, "
+                "or value_range (--range LOW,HIGH)"
             )
+
+    @property
+    def sample_range(self) -> tuple[float, float] | None:
+        """Range that the loss needs raw samples to have; None for any finite value."""
+        if self.loss.value_range is None or self.value_range is None:
+            return self.loss.value_range
+        return Standardization.of_range(*self.value_range).unit_range()
 
     def for_samples(self, count: int) -> TrainConfig:
         """Return the options that a number of training samples leads to.

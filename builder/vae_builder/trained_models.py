@@ -41,7 +41,8 @@ def export_trained(
         path,
         loss=trained.config.loss,
         conditions=trained.conditions,
-        standardization=trained.vae.standardization,
+        standardization=None if trained.config.value_range else trained.vae.standardization,
+        value_range=trained.config.value_range,
         provenance=_provenance(trained),
         **options,
     )
@@ -78,7 +79,11 @@ def plan_variants(
 
 def _provenance(trained: Trained) -> Provenance:
     training = TrainingSpec(
-        options={name: value for name, value in vars(trained.config).items() if name != "loss"},
+        options={
+            name: value
+            for name, value in vars(trained.config).items()
+            if name not in ("loss", "value_range")  # the manifest has them in other places
+        },
         parameters=trained.vae.count_params(),
         seconds=round(trained.seconds, 2),
         validation=trained.validation,

@@ -51,7 +51,7 @@ from vae_runtime.bundle.fields import (
 )
 from vae_runtime.bundle.manifest import FORMAT, MANIFEST_FILE, graph_tensors
 from vae_runtime.data.conditions import Conditions
-from vae_runtime.data.inputs import as_batch, to_graph_input
+from vae_runtime.data.inputs import as_batch, to_float32, to_graph_input
 from vae_runtime.data.standardization import Standardization
 from vae_runtime.errors import ExportError, OptionError
 from vae_runtime.explained import Explained
@@ -133,6 +133,7 @@ def export(
     conditions: Conditions | None = None,
     input_dtype: Dtype = "float32",
     standardization: Standardization | None = None,
+    value_range: tuple[float, float] | None = None,
     provenance: Provenance | None = None,
     variants: VariantPlan | None = None,
     name: str | None = None,
@@ -155,6 +156,8 @@ def export(
         input_dtype: dtype that the graphs take: `float32`, or `uint8` for raw pixels.
         standardization: standardization of the encoder's inputs in training. The graphs apply it
             to their input and undo it in the reconstruction.
+        value_range: raw values that stood for 0 and 1 in training, such as (0, 255), instead of
+            `standardization`. uint8 then counts as numbers from 0 to 255.
         provenance: data and training, for the manifest and the card.
         variants: graphs in lower precision to add; one that loses too much is left out.
         name: name of the model; by default that of the folder.
@@ -178,11 +181,13 @@ def export(
     name = check_name(path, name)
     loss = loss or LossSpec()
     loss.check()
-    input_spec = _input_spec(encoder, loss, input_dtype, standardization)
+    input_spec = _input_spec(encoder, loss, input_dtype, standardization, value_range)
     if variants:
         variants.check()
     job = _Job(encoder, decoder, loss, input_spec, conditions, provenance or Provenance(), opset)
     samples = as_batch(samples, input_spec.shape, name="samples")
+    if input_spec.undivided_uint8:
+        samples = to_float32(samples)
     to_graph_input(samples, input_spec.dtype, input_spec.range)
     say = on_step or (lambda step: None)
     with publishing(path, force=force) as folder:
@@ -207,11 +212,26 @@ def export(
 
 
 def _input_spec(
-    encoder: keras.Model, loss: LossSpec, dtype: Dtype, standardization: Standardization | None
+    encoder: keras.Model,
+    loss: LossSpec,
+    dtype: Dtype,
+    standardization: Standardization | None,
+    value_range: tuple[float, float] | None,
 ) -> InputSpec:
-    value_range = None if dtype == "uint8" else loss.value_range
     shape = tuple(int(n) for n in encoder.inputs[0].shape[1:])
-    input_spec = InputSpec(shape, dtype, value_range, standardization)
+    if value_range is not None:
+        if standardization is not None:
+            raise OptionError("value_range is given with a standardization: leave one of them out")
+        if dtype == "uint8":
+            raise OptionError(
+                "value_range is given with input_dtype uint8, whose range is 0 to 255: leave one "
+                "of them out"
+            )
+        standardization = Standardization.of_range(*value_range)
+    input_spec = InputSpec(
+        shape, dtype, None, standardization, undivided_uint8=value_range is not None
+    )
+    input_spec = replace(input_spec, range=input_spec.range_for(loss))
     for fault in input_spec.faults(loss):
         raise OptionError(f"{fault}: change one of the two")
     return input_spec

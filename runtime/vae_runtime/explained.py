@@ -103,17 +103,18 @@ def measure_explained(
     `parts` are the samples, raw, as float32. `mean` is the raw mean sample. `model` is the model's
     mean reconstruction loss.
     """
-    center = mean.reshape(1, -1)
-    scale = 1.0 if standardization is None else standardization.constants(mean.shape)[1]
+    constants = (standardization or Standardization((0.0,), (1.0,))).constants(mean.shape)
+    shift, scale = (numbers.astype(np.float64) for numbers in constants)
     if loss.has_two_heads:
-        return Explained(model, _element_normals(parts, center, scale), None)
+        return Explained(model, _element_normals(parts, mean.reshape(1, -1), scale), None)
+    center = (mean.reshape(1, -1) - shift) / scale
     count, sums = 0, np.zeros(2)
     for part in parts:
-        x = part.reshape(len(part), -1).astype(np.float64)
+        x = (part.reshape(len(part), -1).astype(np.float64) - shift) / scale
         if loss.reconstruction == "bce":
             losses = [bce_of_probabilities(np, x, np.broadcast_to(p, x.shape)) for p in (center, x)]
         else:
-            losses = [np.square((x - r) / scale).sum(axis=1) for r in (center, x)]
+            losses = [np.square(x - r).sum(axis=1) for r in (center, x)]
         if loss.variance is not None:
             losses = [gaussian(np, error, x.shape[1], loss.variance) for error in losses]
         count, sums = count + len(x), sums + np.sum(losses, axis=1)
@@ -123,7 +124,7 @@ def measure_explained(
 def _element_normals(
     parts: Iterable[NDArray[np.float32]],
     center: NDArray[np.float64],
-    scale: float | NDArray[np.float32],
+    scale: NDArray[np.float64],
 ) -> float:
     """Return the mean loss of samples under N(center, their variance), element by element."""
     count, squares = 0, np.zeros(center.size)

@@ -82,6 +82,7 @@ def test_defaults():
         "patience": None,
         "variance": None,
         "standardize": False,
+        "value_range": None,
     }
 
 

@@ -144,12 +144,20 @@ def test_standardized_values(tmp_path):
 @pytest.mark.parametrize(
     ("end", "loss", "message"),
     [
-        (ENDS["pair"], LossSpec("bce"), "which the bce loss does not take: use the gaussian loss"),
-        (ENDS["dict"], LossSpec("mse"), "which the mse loss does not take: use the gaussian loss"),
+        (
+            ENDS["pair"],
+            LossSpec("bce"),
+            "expected one for the bce loss: if they are mean and log variance",
+        ),
+        (
+            ENDS["dict"],
+            LossSpec("mse"),
+            "expected one for the mse loss: if they are mean and log variance",
+        ),
         (
             ENDS["pair"],
             LossSpec("gaussian", variance=0.5),
-            "gaussian loss of variance 0.5 does not",
+            "expected one for the gaussian loss of variance 0.5: if",
         ),
         (lambda h: [conv("sigma")(h), conv("mu")(h)], GAUSSIAN, "2 outputs ('sigma', 'mu')"),
         (lambda h: [conv()(h), conv("x_std")(h)], GAUSSIAN, "by its name a standard deviation"),

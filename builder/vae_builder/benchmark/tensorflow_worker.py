@@ -71,14 +71,15 @@ def main() -> None:
     tf.config.threading.set_intra_op_parallelism_threads(int(threads))
     tf.config.threading.set_inter_op_parallelism_threads(int(threads))
     bundle = Bundle(path)
-    shape, dtype = bundle.manifest.input.shape, bundle.manifest.input.dtype
+    sample = bundle.manifest.input
+    shape, dtype = sample.shape, sample.dtype
     score = scorer(bundle)
     score(np.zeros((1, *shape), dtype))
     answer = {"version": tf.__version__, "resident_bytes": peak_resident_bytes()}
     print(json.dumps(answer), flush=True)
     for line in sys.stdin:
         request = json.loads(line)
-        x = random_samples(request["batch"], shape, dtype)
+        x = random_samples(request["batch"], shape, dtype, sample.unit_values)
         times = timed_calls(partial(score, x), request["seconds"], warm=request["warm"])
         print(json.dumps(times), flush=True)
 

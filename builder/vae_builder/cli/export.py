@@ -193,6 +193,7 @@ def export_command(
                 decoder_scale=decoder_scale,
                 input_shape=input_shape,
                 standardization=standardization,
+                value_range=options["value_range"],
             )
     with step_progress("exporting", quiet) as on_step:
         exported = write(
@@ -241,7 +242,7 @@ def _check_own_models(
         given, missing = ("--encoder", "--decoder") if encoder else ("--decoder", "--encoder")
         raise OptionError(f"{given} needs {missing}: give both, or one VAE by --model")
     flags = "--model" if model else "--encoder and --decoder"
-    own = (*READ_OPTIONS, *LOSS_OPTIONS, "standardize")
+    own = (*READ_OPTIONS, *LOSS_OPTIONS, "standardize", "value_range")
     training = [name for name in options if name not in own]
     refuse_options(ctx, training, f"{flags}: the models were trained already")
     known = isinstance(options["variance"], float) or options["variance"] == "decoder"

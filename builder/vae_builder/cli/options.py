@@ -9,9 +9,10 @@ from typing import Any, TypeVar, get_args
 import click
 
 from vae_builder.config import PRESETS, Schedule, TrainConfig
-from vae_builder.data.dataset import TEST_FRACTION, VALIDATION_FRACTION
 from vae_builder.data.samples import Layout
+from vae_builder.data.splits import TEST_FRACTION, VALIDATION_FRACTION
 from vae_runtime.cli.options import combined, names, sizes, source_options
+from vae_runtime.data.tables.encoding import Missing, UnknownCategory
 from vae_runtime.loss import Reconstruction
 
 DEFAULTS = TrainConfig()
@@ -30,6 +31,17 @@ def _variance(_: click.Context, __: click.Parameter, value: str | None) -> Any:
         raise click.BadParameter(
             f"{value!r} is not optimal, learned, decoder or a number"
         ) from None
+
+
+def _value_range(_: click.Context, __: click.Parameter, value: str | None) -> Any:
+    """Parse `0,255` into (0.0, 255.0)."""
+    if value is None:
+        return None
+    try:
+        low, high = map(float, value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not LOW,HIGH, such as 0,255") from None
+    return low, high
 
 
 def column_names(_: click.Context, __: click.Parameter, value: str | None) -> Any:
@@ -61,10 +73,16 @@ data_options = combined(
         "--data",
         default="digits",
         show_default=True,
-        help="Name (digits, mnist, fashion_mnist) or path (.npz, .npy, IDX, .csv, .tsv, .parquet, "
-        "a folder of pictures) of the data.",
+        help="Name (digits, mnist, fashion_mnist) or path (.npz, .npy, IDX, a table such as .csv "
+        "or .parquet, a folder of pictures) of the data.",
     ),
     source_options,
+    click.option(
+        "--columns",
+        callback=lambda ctx, option, value: column_names(ctx, option, value) or None,
+        metavar="NAME,...",
+        help="All columns of a table to train on, in this order [default: all that are features].",
+    ),
     click.option(
         "--keep-columns",
         callback=column_names,
@@ -76,7 +94,34 @@ data_options = combined(
         "--drop",
         callback=column_names,
         metavar="NAME,...",
-        help="More columns of a table to leave out, such as labels.",
+        help="More columns of a table to leave out.",
+    ),
+    click.option(
+        "--label",
+        metavar="NAME",
+        help="Column of a table that holds the labels, which is kept out of training.",
+    ),
+    click.option(
+        "--categorical",
+        callback=column_names,
+        metavar="NAME,...",
+        help="Columns of a table whose values are categories, such as codes. Text with few "
+        "different values is so by default.",
+    ),
+    click.option(
+        "--missing",
+        type=click.Choice(get_args(Missing)),
+        default="error",
+        show_default=True,
+        help="Missing values of a table: drop leaves the rows out, mean fills in the training "
+        "mean, indicator also adds an element that is 1 where a value is missing.",
+    ),
+    click.option(
+        "--unknown-category",
+        type=click.Choice(get_args(UnknownCategory)),
+        default="error",
+        show_default=True,
+        help="Category that was not in training: the sample is not scored, or it has only zeros.",
     ),
     click.option(
         "--layout",
@@ -136,6 +181,14 @@ model_options = combined(
         "--standardize",
         is_flag=True,
         help="Train on (x - mean) / scale of each column or channel; not with bce.",
+    ),
+    click.option(
+        "--range",
+        "value_range",
+        callback=_value_range,
+        metavar="LOW,HIGH",
+        help="Values of the data that stand for 0 and 1, such as 0,255 or 0,65535. The graphs "
+        "scale them; not with --standardize.",
     ),
     click.option(
         "--kl-weight",

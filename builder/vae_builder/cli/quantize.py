@@ -20,6 +20,7 @@ from vae_runtime.cli.options import (
     source_options,
 )
 from vae_runtime.data.sources import is_table
+from vae_runtime.data.tables.encoding import TableEncoding, plain_encoding
 
 
 @click.command("quantize", short_help="Add float16 and int8 variants to a bundle.")
@@ -61,10 +62,12 @@ def quantize_command(
     from vae_export import quantize
 
     manifest = Bundle(bundle).manifest
-    if is_table(data) and manifest.data:
-        reading["columns"] = manifest.data.columns
+    if is_table(data) and (taken := manifest.table):
+        taken = taken if isinstance(taken, TableEncoding) else plain_encoding(taken)
+        reading["encoding"] = taken
     if manifest.condition:
         reading["condition"] = "labels"
+        reading["label"] = manifest.data.label if manifest.data else None
     plan = plan_variants(load_dataset(data, **reading), precisions, allow_drift=allow_drift)
     with step_progress("making", quiet) as on_step:
         outcomes = quantize(bundle, plan, on_step=on_step)

@@ -1,8 +1,7 @@
 """`Dataset`: samples in three disjoint splits.
 
-If the source has no validation or test split, it is drawn from the training samples without
-replacement, by a generator seeded with `[seed, SPLIT_STREAM]`. Within a split the samples keep
-their order.
+If the source has no validation or test split, it is drawn from the training samples; `splits` says
+how.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vae_builder.data.conditions import make_conditions
+from vae_builder.data.encoded import Encoded, encode_frames
 from vae_builder.data.rows import Rows, Samples, read_chunks
 from vae_builder.data.samples import (
     Layout,
@@ -28,20 +28,22 @@ from vae_builder.data.samples import (
     check_samples,
     undivided,
 )
+from vae_builder.data.splits import (
+    TEST_FRACTION,
+    VALIDATION_FRACTION,
+    check_split_options,
+    draw_rows,
+)
 from vae_runtime.data.conditions import Conditions
 from vae_runtime.data.frames import column_names
 from vae_runtime.data.inputs import read_array, to_scaled_float32
 from vae_runtime.data.rounding import InputWarning
 from vae_runtime.data.standardization import MIN_SCALE, Standardization
-from vae_runtime.data.tables.columns import COUNTS, number_reason, quoted
+from vae_runtime.data.tables.columns import COUNTS, number_reason
+from vae_runtime.data.tables.encoding import Missing, TableEncoding, UnknownCategory
+from vae_runtime.data.tables.names import quoted
+from vae_runtime.data.tables.options import TableOptions
 from vae_runtime.errors import InputError, OptionError
-
-VALIDATION_FRACTION = 0.05
-"""Default fraction of the samples for the validation split, if the source has none."""
-TEST_FRACTION = 0.1
-"""Default fraction of the samples for the test split, if the source has none."""
-SPLIT_STREAM = 0x5B117
-"""Second word of the seed, so that no other use of the same seed draws the same numbers."""
 
 MAX_HELD_OUT_SAMPLES = 2000
 """Maximum number of test samples that are kept with a model, for its proof and its card."""
@@ -72,6 +74,10 @@ class Dataset:
         channel_added: whether the channel axis, of length 1, is not that of the arrays, and was
             added without being asked for.
         conditions: conditions of the samples, by split, for a conditional model; None otherwise.
+        table: encoding of the table's columns as the elements of a sample; None if each is a
+            number.
+        label: name of the column of the labels.
+        labels: labels of the samples, by split, numbers or texts; None if there are none.
     """
 
     name: str
@@ -85,6 +91,9 @@ class Dataset:
     binary_uint8: bool = False
     channel_added: bool = False
     conditions: dict[str, Conditions] | None = None
+    table: TableEncoding | None = None
+    label: str | None = None
+    labels: dict[str, NDArray[Any]] | None = None
 
     def __post_init__(self) -> None:
         for split, x in self._splits.items():
@@ -98,6 +107,7 @@ class Dataset:
                 f"{self.name}: {len(self.columns)} names of columns for samples of shape "
                 f"{self.input_shape}: name each element of a vector once"
             )
+        _check_labels(self.name, self.labels, self._splits)
 
     @classmethod
     def from_arrays(
@@ -115,6 +125,12 @@ class Dataset:
         notes: tuple[str, ...] = (),
         layout: Layout | None = None,
         condition: ArrayLike | Mapping[str, ArrayLike] | None = None,
+        labels: ArrayLike | Mapping[str, ArrayLike] | None = None,
+        label: str | None = None,
+        categorical: Sequence[str] = (),
+        missing: Missing = "error",
+        unknown_category: UnknownCategory = "error",
+        table: TableEncoding | None = None,
     ) -> Dataset:
         """Make a data set from arrays, and draw missing splits from `train` at random.
 
@@ -123,7 +139,8 @@ class Dataset:
             train: samples, shape `(n, d)`, `(n, height, width)`, `(n, height, width, channels)` or
                 more axes; see `vae_builder.data.samples` for dtypes and layouts. An `np.memmap`
                 stays in its file, so it may be larger than memory. A data frame keeps the names of
-                its columns, and its numbers are never divided by 255.
+                its columns, and its numbers are never divided by 255. If it holds text, categories
+                or booleans, its columns are chosen and encoded as in a file.
             validation: validation samples; by default drawn from `train`.
             test: test samples; by default drawn from `train`.
             validation_fraction: fraction of `train` to draw, above 0; unused with `validation`.
@@ -138,6 +155,12 @@ class Dataset:
             condition: condition of each sample of `train`, or conditions by split, for a
                 conditional model. Labels, shape `(n,)`, become one-hot vectors;
                 `vae_builder.data.conditions` has the rule.
+            labels: labels of `train`, or labels by split; they are split as the samples are.
+            label: column of a data frame that holds the labels; or the name of `labels`.
+            categorical: columns of a data frame whose values are categories.
+            missing: what to do about missing values of a data frame, as for `load_dataset`.
+            unknown_category: what a device does about an unknown category, as for `load_dataset`.
+            table: encoding that the samples were made with.
 
         Returns:
             The data set; each split has at least one sample.
@@ -153,12 +176,33 @@ class Dataset:
         >>> dataset.counts
         {'train': 17, 'validation': 1, 'test': 2}
         """
-        _check_split_options(validation_fraction, test_fraction, split_seed)
+        check_split_options(validation_fraction, test_fraction, split_seed)
         check_layout(layout)
-        arrays = {"validation": validation, "test": test}
+        arrays: dict[str, Any] = {"validation": validation, "test": test}
         fractions = {"validation": validation_fraction, "test": test_fraction}
-        missing = {split: fractions[split] for split, x in arrays.items() if x is None}
-        what = "sample" if len(missing) == 2 else "train sample"
+        drawn = {split: fractions[split] for split, x in arrays.items() if x is None}
+        options = TableOptions(
+            label=label if labels is None else None,
+            categorical=tuple(categorical),
+            missing=missing,
+            unknown_category=unknown_category,
+        )
+        if encoded := encode_frames(name, {"train": train, **arrays}, options, drawn, split_seed):
+            return cls.from_encoded(
+                name,
+                encoded,
+                notes=notes,
+                condition=condition,
+                split_seed=split_seed,
+                validation_fraction=validation_fraction,
+                test_fraction=test_fraction,
+            )
+        if options != TableOptions():
+            raise OptionError(
+                f"{name} is no data frame, its columns have no names: name no columns, and no rule "
+                "for missing values"
+            )
+        what = "sample" if len(drawn) == 2 else "train sample"
         names = column_names(train)
         columns, is_table = columns or names, is_table or names is not None
         reading: dict[str, Any] = {"name": name, "columns": columns, "layout": layout}
@@ -173,31 +217,57 @@ class Dataset:
             splits = undivided(splits)
         given, splits = splits, as_binary(splits, name=name)
         count = len(splits["train"])
-        if missing:
-            splits |= _draw_splits(name, splits["train"], missing, split_seed)
-        of_split: dict[str, Any] = splits
+        known = _as_labels(labels)
+        _check_labels(name, known, splits)
+        rows = draw_rows(name, count, drawn, split_seed) if drawn else {}
+        of_split: dict[str, Any] = splits | _select(splits["train"], rows)
+        if known and "train" in known:
+            known |= _select(known["train"], rows)
         dataset = cls(
             name,
             **of_split,
-            split_seed=split_seed if missing else None,
+            split_seed=split_seed if drawn else None,
             columns=columns,
             is_table=is_table,
             notes=notes,
             binary_uint8=splits is not given,
             channel_added=added,
+            table=table,
+            label=label,
+            labels=known,
         )
         if condition is None:
             return dataset
         conditions = condition if isinstance(condition, Mapping) else {"train": condition}
-        if missing and "train" in conditions:
+        if drawn and "train" in conditions:
             array = read_array(conditions["train"], name=f"{name}: condition")
             if array.ndim == 0 or len(array) != count:
                 raise InputError(
                     f"{name}: condition has shape {array.shape} for {count} samples: give one for "
                     "each sample"
                 )
-            conditions = {**conditions, **_draw_splits(name, array, missing, split_seed)}
+            conditions = {**conditions, **_select(array, rows)}
         return dataset.conditioned_on(conditions)
+
+    @classmethod
+    def from_encoded(
+        cls, name: str, encoded: Encoded, *, notes: tuple[str, ...] = (), **options: Any
+    ) -> Dataset:
+        """Make a data set from an encoded table; `options` as for `from_arrays`."""
+        encoding, splits = encoded.encoding, encoded.splits
+        return cls.from_arrays(
+            name,
+            splits["train"],
+            validation=splits.get("validation"),
+            test=splits.get("test"),
+            columns=encoded.columns,
+            is_table=True,
+            notes=(*notes, *encoded.notes),
+            labels=encoded.labels,
+            label=encoded.label if encoded.labels else None,
+            table=None if encoding.is_plain else encoding,
+            **options,
+        )
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -292,6 +362,11 @@ class Dataset:
         scale = np.where(scale < MIN_SCALE, 1.0, scale)
         return Standardization(*(tuple(map(float, n)) for n in (mean + offset, scale)))
 
+    def undivided(self) -> Dataset:
+        """Return the same samples as float32, uint8 as numbers from 0 to 255."""
+        splits: dict[str, Any] = undivided(self._splits)
+        return replace(self, **splits)
+
     def held_out(self) -> NDArray[np.generic]:
         """Return the first test samples, which are kept with a model.
 
@@ -332,8 +407,20 @@ class Dataset:
         Raises:
             InputError: names the split and the first sample in it that is out of range.
         """
-        for split, x in self._splits.items():
-            check_samples(x, value_range, what=f"{split} sample")
+        if value_range is None:
+            return
+        try:
+            for split, x in self._splits.items():
+                check_samples(x, value_range, what=f"{split} sample")
+        except InputError:
+            extent = self._extent()
+            for split, x in self._splits.items():
+                check_samples(x, value_range, what=f"{split} sample", extent=extent)
+
+    def _extent(self) -> tuple[float, float]:
+        """Return the lowest and the highest value of all samples."""
+        parts = [part for x in self._splits.values() for _, part in read_chunks(x)]
+        return min(float(p.min()) for p in parts), max(float(p.max()) for p in parts)
 
     @property
     def _splits(self) -> dict[str, Samples]:
@@ -362,35 +449,33 @@ def _warn_of_row_numbers(names: tuple[str, ...], x: Samples, data: str) -> None:
         )
 
 
-def _check_split_options(validation_fraction: float, test_fraction: float, split_seed: int) -> None:
-    fractions = {"validation_fraction": validation_fraction, "test_fraction": test_fraction}
-    for name, value in fractions.items():
-        if not 0 < value < 1:
-            raise OptionError(f"{name} is {value}, expected a share above 0 and below 1")
-    if validation_fraction + test_fraction >= 1:
-        raise OptionError(
-            f"validation_fraction {validation_fraction} and test_fraction {test_fraction} leave "
-            "nothing to train on: their sum must stay below 1"
-        )
-    if split_seed < 0:
-        raise OptionError(f"split_seed is {split_seed}, expected 0 or more")
+def _as_labels(
+    labels: ArrayLike | Mapping[str, ArrayLike] | None,
+) -> dict[str, NDArray[Any]] | None:
+    """Return labels by split: numbers become float64, and texts stay."""
+    if labels is None:
+        return None
+    by_split = labels if isinstance(labels, Mapping) else {"train": labels}
+    found = {split: np.asarray(own) for split, own in by_split.items()}
+    return {
+        split: own.astype(np.float64) if own.dtype.kind in "biuf" else own.astype(str)
+        for split, own in found.items()
+    }
 
 
-def _draw_splits(
-    name: str, x: Samples, fractions: dict[str, float], seed: int
-) -> dict[str, Samples]:
-    """Draw a split for each fraction, and "train" from the rest; none is empty."""
-    n = len(x)
-    if n <= len(fractions):
-        raise InputError(
-            f"{name}: {n} samples, expected at least {len(fractions) + 1} to draw the "
-            f"{' and '.join(fractions)} split: give more samples"
-        )
+def _check_labels(
+    name: str, labels: Mapping[str, NDArray[Any]] | None, splits: Mapping[str, Samples]
+) -> None:
+    for split, own in (labels or {}).items():
+        count = len(splits[split]) if split in splits else 0
+        if own.shape != (count,):
+            raise InputError(
+                f"{name}: labels of shape {own.shape} for {count} {split} samples: give one for "
+                "each"
+            )
+
+
+def _select(x: Any, rows: dict[str, NDArray[np.intp]]) -> dict[str, Any]:
+    """Return the rows of each split, of samples or labels."""
     select = x.subset if isinstance(x, Rows) else x.__getitem__
-    order = np.random.default_rng([seed, SPLIT_STREAM]).permutation(n)
-    splits = {}
-    for i, (split, fraction) in enumerate(fractions.items(), 1):
-        splits_left = len(fractions) - i
-        count = min(max(1, round(n * fraction)), len(order) - 1 - splits_left)
-        splits[split], order = select(np.sort(order[:count])), order[count:]
-    return splits | {"train": select(np.sort(order))}
+    return {split: select(own) for split, own in rows.items()}

@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from vae_builder.data.dataset import TEST_FRACTION, VALIDATION_FRACTION, Dataset
+from vae_builder.data.dataset import Dataset
+from vae_builder.data.encoded import encode_table, read_encoded
 from vae_builder.data.samples import Layout
-from vae_runtime.data.loaded import LoadedSamples
-from vae_runtime.data.sources import format_of, load_splits, load_table
+from vae_builder.data.splits import TEST_FRACTION, VALIDATION_FRACTION, check_split_options
+from vae_runtime.data.sources import format_of, load_splits, open_source_table
+from vae_runtime.data.tables.encoding import Missing, TableEncoding, UnknownCategory
+from vae_runtime.data.tables.options import TableOptions
+from vae_runtime.data.tables.table import read_table
 from vae_runtime.errors import InputError, OptionError
 
 Condition = Literal["labels"]
@@ -26,6 +30,11 @@ def load_dataset(
     columns: Sequence[str] | None = None,
     keep_columns: Sequence[str] = (),
     drop: Sequence[str] = (),
+    label: str | None = None,
+    categorical: Sequence[str] = (),
+    missing: Missing = "error",
+    unknown_category: UnknownCategory = "error",
+    encoding: TableEncoding | None = None,
     layout: Layout | None = None,
     condition: Condition | None = None,
     validation_fraction: float = VALIDATION_FRACTION,
@@ -45,6 +54,17 @@ def load_dataset(
             numbers, row names and times; `vae_runtime.data.tables.columns` has the rule.
         keep_columns: names of columns that this rule leaves out, but that are to be read.
         drop: names of more columns to leave out.
+        label: name of the column of labels, which is kept out of training. In the layouts of
+            scikit-learn, of the UCR archive and of MNIST as CSV it is known.
+        categorical: names of columns whose values are categories, such as codes. Text columns with
+            few different values are categories by default.
+        missing: what to do about missing values in a table: "error"; "drop" leaves the rows out;
+            "mean" fills in the mean of the training samples; "indicator" also adds an element that
+            is 1 where a value was missing, for each column with gaps.
+        unknown_category: what a device does about a category that this table does not have:
+            "error", or "zeros" for all of its elements.
+        encoding: encoding of a table that another model was trained on; it replaces the choice of
+            columns.
         layout: what samples are: `vectors`, `series`, `images` or `volumes`; by default the number
             of axes says it.
         condition: `labels` to condition the model on the labels of the samples.
@@ -73,35 +93,64 @@ def load_dataset(
         "channels": channels,
         "skip_unreadable": skip_unreadable,
     }
+    splitting: dict[str, Any] = {
+        "validation_fraction": validation_fraction,
+        "test_fraction": test_fraction,
+        "split_seed": split_seed,
+    }
+    name = str(source) if source_format == "name" else Path(source).resolve().name
+    options = TableOptions(
+        columns=None if columns is None else tuple(columns),
+        keep_columns=tuple(keep_columns),
+        drop=tuple(drop),
+        label=label,
+        categorical=tuple(categorical),
+        missing=missing,
+        unknown_category=unknown_category,
+    )
     if source_format == "table":
-        table = load_table(source, columns=columns, keep_columns=keep_columns, drop=drop, **reading)
-        splits = {"train": LoadedSamples(table.x, columns=table.columns, notes=table.notes)}
-    elif columns is None and not (keep_columns or drop):
-        splits = load_splits(source, **reading)
-    else:
+        file = open_source_table(source, **reading)
+        check_split_options(**splitting)
+        if encoding is not None:
+            encoded = read_encoded(file, encoding, label)
+        else:
+            fractions = {"validation": validation_fraction, "test": test_fraction}
+            encoded = encode_table(name, read_table(file, options), {}, fractions, split_seed)
+        labels = encoded.labels if condition else None
+        if condition and not labels:
+            raise _no_labels(source)
+        return Dataset.from_encoded(name, encoded, layout=layout, condition=labels, **splitting)
+    if options != TableOptions() or encoding is not None:
         raise OptionError(f"{source} is no table, its columns have no names: name no columns")
+    splits = load_splits(source, **reading)
     train = splits["train"]
     if source_format == "picture" and len(train.x) == 1:
         raise InputError(
             f"{source} is one picture, expected many to train on: give the folder that holds them"
         )
-    given = {split: loaded.x for split, loaded in splits.items() if split != "train"}
+    given: dict[str, Any] = {
+        split: loaded.x for split, loaded in splits.items() if split != "train"
+    }
     labels = {split: own.labels for split, own in splits.items() if own.labels is not None}
     if condition and not labels:
-        raise InputError(
-            f"{source} has no labels to condition on: give data with labels, such as y_train in an "
-            ".npz file, or Dataset.from_arrays(..., condition=...) in Python"
-        )
+        raise _no_labels(source)
     return Dataset.from_arrays(
-        str(source) if source_format == "name" else Path(source).resolve().name,
+        name,
         train.x,
         **given,
-        validation_fraction=validation_fraction,
-        test_fraction=test_fraction,
-        split_seed=split_seed,
+        **splitting,
         columns=train.columns,
-        is_table=source_format == "table",
         notes=tuple(note for loaded in splits.values() for note in loaded.notes),
-        layout=layout,
+        layout=layout or ("series" if train.is_series else None),
+        labels=labels or None,
         condition=labels if condition else None,
+    )
+
+
+def _no_labels(source: str | Path) -> InputError:
+    """Return the error for data that has no labels to condition a model on."""
+    return InputError(
+        f"{source} has no labels to condition on: give data with labels, such as y_train in an "
+        ".npz file or --label NAME for a table, or Dataset.from_arrays(..., condition=...) in "
+        "Python"
     )

@@ -121,8 +121,16 @@ def undivided(splits: dict[str, Samples]) -> dict[str, Samples]:
     }
 
 
-def check_samples(x: Samples, value_range: tuple[float, float] | None, *, what: str) -> None:
+def check_samples(
+    x: Samples,
+    value_range: tuple[float, float] | None,
+    *,
+    what: str,
+    extent: tuple[float, float] | None = None,
+) -> None:
     """Check in parts that all values are finite and in range, both ends included.
+
+    `extent` is that of `check_values`.
 
     Raises:
         InputError: names the first sample with a value that is not finite or out of range.
@@ -130,7 +138,7 @@ def check_samples(x: Samples, value_range: tuple[float, float] | None, *, what: 
     if x.dtype == np.uint8:
         return
     for first, part in read_chunks(x):
-        check_values(part, value_range, what=what, first=first)
+        check_values(part, value_range, what=what, first=first, extent=extent)
 
 
 def check_layout(layout: str | None) -> None:

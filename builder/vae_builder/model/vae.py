@@ -215,7 +215,7 @@ class VAE(keras.Model):
         if self._spec.has_two_heads:
             output = output["mean"]
         if self._spec.decoder == "logits":
-            return keras.ops.sigmoid(output)
+            output = keras.ops.sigmoid(output)
         return restore(keras.ops, self.standardization, output)
 
     def prepared(self, x: Any) -> Any:

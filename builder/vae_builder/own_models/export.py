@@ -31,6 +31,7 @@ class OwnModelOptions(ExportOptions, total=False):
     decoder_scale: Scale | None
     input_shape: Sequence[int] | None
     standardization: Standardization | None
+    value_range: tuple[float, float] | None
 
 
 def export_model(
@@ -67,6 +68,7 @@ def export_models(
     decoder_scale: Scale | None = None,
     input_shape: Sequence[int] | None = None,
     standardization: Standardization | None = None,
+    value_range: tuple[float, float] | None = None,
     **options: Unpack[ExportOptions],
 ) -> Exported:
     """Export an encoder and a decoder that were trained elsewhere.
@@ -89,6 +91,8 @@ def export_models(
             default that of the data.
         standardization: standardization of the samples in training, if there was one. The exported
             graphs then apply it. `Dataset.standardization()` computes the usual one.
+        value_range: raw values of the data that stood for 0 and 1 in training, such as (0, 255),
+            instead of `standardization`. The exported graphs take raw values.
         **options: see `vae_export.ExportOptions`.
 
     Returns:
@@ -109,12 +113,16 @@ def export_models(
         vae = _read_if_path(encoder, "VAE")
         encoder, decoder = find_parts(vae, input_shape or dataset.input_shape)
     loss = loss or LossSpec()
-    dataset.require_range(loss.value_range)
+    data, scaling, allowed = data_spec(dataset), standardization, loss.value_range
+    if value_range is not None:
+        dataset, scaling = dataset.undivided(), Standardization.of_range(*value_range)
+        allowed = allowed and scaling.unit_range()
+    dataset.require_range(allowed)
     models = (_read_if_path(encoder, "encoder"), _read_if_path(decoder, "decoder"))
     shape = tuple(input_shape) if input_shape else _sample_shape(models[0])
     dataset = dataset.in_shape(shape or dataset.input_shape)
     samples = to_scaled_float32(np.asarray(dataset.train[:PROBES]))
-    samples = standardize(np, standardization, samples)
+    samples = standardize(np, scaling, samples)
     adopted = adopt(
         *models,
         loss,
@@ -133,7 +141,8 @@ def export_models(
         loss=adopted.loss,
         conditions=dataset.held_out_conditions(),
         standardization=standardization,
-        provenance=Provenance(data=data_spec(dataset), adoption=adopted.adoption),
+        value_range=value_range,
+        provenance=Provenance(data=data, adoption=adopted.adoption),
         **options,
     )
 

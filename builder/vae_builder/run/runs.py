@@ -19,9 +19,9 @@ import tensorflow as tf
 
 from vae_builder.config import TrainConfig
 from vae_builder.data import Dataset, load_dataset
-from vae_builder.data.dataset import TEST_FRACTION, VALIDATION_FRACTION
 from vae_builder.data.loading import Condition
 from vae_builder.data.samples import Layout
+from vae_builder.data.splits import TEST_FRACTION, VALIDATION_FRACTION
 from vae_builder.model.vae import VAE
 from vae_builder.run.folder import (
     CHECKPOINT_FILE,
@@ -43,6 +43,7 @@ from vae_export.saved_models import translated_write_errors
 from vae_runtime.bundle.fields import DataSpec
 from vae_runtime.data.conditions import Conditions, ConditionSpec
 from vae_runtime.data.standardization import Standardization
+from vae_runtime.data.tables.encoding import Missing, UnknownCategory
 from vae_runtime.errors import ExportError, InputError
 from vae_runtime.explained import Explained
 from vae_runtime.files import strict_json
@@ -63,6 +64,11 @@ class Source:
     skip_unreadable: bool = strict_json.optional(False)
     keep_columns: tuple[str, ...] = strict_json.optional(())
     drop: tuple[str, ...] = strict_json.optional(())
+    columns: tuple[str, ...] | None = strict_json.optional(None)
+    label: str | None = strict_json.optional(None)
+    categorical: tuple[str, ...] = strict_json.optional(())
+    missing: Missing = strict_json.optional("error")  # noqa: RUF009
+    unknown_category: UnknownCategory = strict_json.optional("error")  # noqa: RUF009
     layout: Layout | None = strict_json.optional(None)  # noqa: RUF009
     condition: Condition | None = strict_json.optional(None)  # noqa: RUF009
     validation_fraction: float = VALIDATION_FRACTION

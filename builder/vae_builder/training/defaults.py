@@ -32,7 +32,8 @@ def config_for(
             200 elements, otherwise `dense`.
         loss: the loss. By default the gaussian loss of standardized values for a table with other
             values than 0 and 1, and for vectors of fewer than 200 elements with values outside
-            [0, 1], because their columns have different units. Otherwise bce.
+            [0, 1], because their columns have different units. Otherwise, and with a `value_range`,
+            bce.
         kl_weight: KL weight of the default loss.
         **choices: other options of `TrainConfig`; None stands for the default.
 
@@ -47,7 +48,7 @@ def config_for(
         preset = "table" if is_small else "dense"
     if loss is None:
         has_units = not dataset.is_binary if dataset.is_table else not dataset.is_in(UNIT_RANGE)
-        if has_units and (dataset.is_table or is_small):
+        if has_units and (dataset.is_table or is_small) and choices.get("value_range") is None:
             loss, choices = LossSpec("gaussian", kl_weight), {**choices, "standardize": True}
         else:
             loss = LossSpec("bce", kl_weight)

@@ -32,7 +32,7 @@ from vae_builder.training.checkpoint import Checkpoint, Epoch, Position
 from vae_builder.training.evaluation import evaluate, require_finite
 from vae_builder.training.steps import compile_block, read_blocks
 from vae_runtime.data.inputs import to_scaled_float32
-from vae_runtime.data.standardization import standardize
+from vae_runtime.data.standardization import Standardization, standardize
 from vae_runtime.errors import InputError
 from vae_runtime.loss import MAX_VARIANCE, MIN_VARIANCE, Losses
 
@@ -108,6 +108,8 @@ class Trainer:
     def _build(self) -> VAE:
         config, dataset, given = self.config, self.dataset, self.dataset.conditions_of("train", 0)
         standardization = dataset.standardization() if config.standardize else None
+        if config.value_range:
+            standardization = Standardization.of_range(*config.value_range)
         loss, variance = config.loss, config.variance or "fixed"
         if loss.has_two_heads:
             variance = "fixed"

@@ -91,7 +91,10 @@ def train(
     """
     config = config or config_for(dataset)
     config = config.for_samples(len(dataset.train))
-    dataset.require_range(config.loss.value_range)
+    data = data_spec(dataset)
+    if config.value_range:
+        dataset = dataset.undivided()
+    dataset.require_range(config.sample_range)
     trainer = Trainer(dataset, config, on_progress, on_checkpoint)
     if resume is not None:
         trainer.restore(resume)
@@ -103,7 +106,7 @@ def train(
     return Trained(
         vae=vae,
         config=replace(config, loss=vae.spec),
-        data=data_spec(dataset),
+        data=data,
         held_out=dataset.held_out(),
         history=history,
         validation=trainer.validation,
@@ -127,4 +130,6 @@ def data_spec(dataset: Dataset) -> DataSpec:
         split_seed=dataset.split_seed,
         columns=columns if sum(map(len, columns or ())) <= MAX_COLUMNS_LENGTH else None,
         binary_uint8=dataset.binary_uint8,
+        table=dataset.table,
+        label=dataset.label,
     )

@@ -232,9 +232,11 @@ def _has_heads(decoder: keras.Model) -> bool:
 def _check_shapes(encoder: keras.Model, decoder: keras.Model, z: Any) -> None:
     latent = encoder.output["z_mean"]
     if tuple(z.shape[1:]) != tuple(latent.shape[1:]):
+        remedy = "pass an encoder and a decoder of the same model"
+        if np.prod(z.shape[1:]) == np.prod(latent.shape[1:]):
+            remedy = f"end both outputs of the encoder in a Reshape({tuple(z.shape[1:])})"
         raise InputError(
-            f"encoder gives z_mean of shape {shape_of(latent)}, decoder takes {shape_of(z)}: pass "
-            "an encoder and a decoder of the same model"
+            f"encoder gives z_mean of shape {shape_of(latent)}, decoder takes {shape_of(z)}: {remedy}"
         )
     x, output = encoder.inputs[0], _one_output(decoder)
     taken, given = tuple(x.shape[1:]), tuple(output.shape[1:])
@@ -286,12 +288,12 @@ def _fit_to_data(
 
 
 def _check_layers(model: keras.Model) -> None:
-    """Refuse layers that TensorFlow cannot compute, or whose state does not get into a graph."""
+    """Refuse layers that TensorFlow cannot compute, or that were never adapted to data."""
     for layer in model._flatten_layers(include_self=False):
-        if isinstance(layer, layers.Normalization):
+        if isinstance(layer, layers.Normalization) and _is_not_adapted(layer):
             raise ExportError(
-                f"layer {layer.name!r} is a Normalization, whose statistics do not get into an "
-                "ONNX graph: use Rescaling with scale 1 / std and offset -mean / std"
+                f"layer {layer.name!r} is a Normalization of mean 0 and variance 1, expected the "
+                "statistics of the training data: call its adapt method on these, or leave it out"
             )
         if isinstance(layer, TRANSPOSED_CONVOLUTIONS) and _output_fits_no_kernel(layer):
             raise ExportError(
@@ -300,6 +302,12 @@ def _check_layers(model: keras.Model) -> None:
                 f"{layer.output_padding}, which TensorFlow cannot compute: leave output_padding "
                 "out, or give 1 where the kernel has an even size"
             )
+
+
+def _is_not_adapted(layer: Any) -> bool:
+    """Tell whether a Normalization that was given no statistics still has those of a new layer."""
+    unchanged = np.all(layer.mean == 0) and np.all(layer.variance == 1)
+    return layer.input_mean is None and bool(unchanged)
 
 
 def _output_fits_no_kernel(layer: Any) -> bool:

@@ -55,14 +55,12 @@ def with_heads(
             )
         return None
     mean, spread, labels, keyed = found
-    heads = " and ".join(map(repr, labels))
     if not loss.has_two_heads and (loss.reconstruction, loss.variance) != ("gaussian", 1.0):
-        stated = f"gaussian loss of variance {loss.variance}" if loss.variance else "loss"
-        kind = "" if loss.variance else f"{loss.reconstruction} "
+        of = f" of variance {loss.variance}" if loss.variance else ""
         raise ExportError(
-            f"decoder {model.name!r} gives {heads}, mean and log variance of each element, which "
-            f"the {kind}{stated} does not take: {USE_GAUSSIAN}, or give a decoder that ends in the "
-            "reconstruction"
+            f"decoder {model.name!r} has 2 outputs ({', '.join(map(repr, labels))}), expected one "
+            f"for the {loss.reconstruction} loss{of}: if they are mean and log variance of each "
+            f"element, {USE_GAUSSIAN}; if not, give a decoder that ends in the reconstruction"
         )
     scale = scale or _scale(model, spread, labels, keyed)
     log_var = _broadcast(to_log_var(spread, scale), mean, model.name)

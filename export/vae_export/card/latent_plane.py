@@ -74,10 +74,11 @@ def fit_plane(z_mean: Float32) -> Plane:
     if size <= max(MAX_COVARIANCE, len(centred)):
         values, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
         axes = vectors.T[[-1, -2]]
+    elif len(centred) == 1:
+        values, axes = np.zeros(2), np.eye(2, size)
     else:  # the same axes from the smaller matrix of products between samples
         values, vectors = np.linalg.eigh(centred @ centred.T / len(centred))
-        axes = vectors.T[[-1, -2]] @ centred
-        axes /= np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        axes = np.linalg.qr((vectors.T[[-1, -2]] @ centred).T)[0].T
     largest = np.abs(axes).argmax(axis=1)
     axes = axes * np.sign(axes[[0, 1], largest])[:, np.newaxis]
     shares = np.maximum(values[[-1, -2]], 0) / max(float(values.sum()), np.finfo(np.float32).tiny)

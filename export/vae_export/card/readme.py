@@ -66,7 +66,13 @@ def _loss(m: Manifest) -> str:
         inputs = f"float32 {values}. uint8 0 and 1, as in training, stand for 0.0 and 1.0"
     if m.input.dtype == "uint8":
         inputs = "raw uint8 pixels. The graphs divide them by 255"
-    if m.input.standardization:
+    if raw := m.input.raw_range:
+        inputs = (
+            f"raw values, float32, from {raw[0]:g} to {raw[1]:g}; uint8 counts as numbers from 0 "
+            f"to 255. The graphs compute with `(x - {raw[0]:g}) / {raw[1] - raw[0]:g}`, as the "
+            "loss does, and reconstructions are raw values again"
+        )
+    elif m.input.standardization:
         inputs += (
             ". The graphs standardize them: `(x - mean) / scale`, with the numbers in the "
             "manifest. The loss is computed on standardized values, and reconstructions are raw "

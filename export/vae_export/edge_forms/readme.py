@@ -68,6 +68,8 @@ def _preprocessing(m: Manifest) -> str:
     axes = AXES.get(len(m.input.shape), "axes as in training")
     if m.input.dtype == "uint8":
         values = "raw pixels from 0 to 255. The graphs divide them by 255"
+    elif raw := m.input.raw_range:
+        values = f"raw values, of which {raw[0]:g} stands for 0 and {raw[1]:g} for 1"
     elif m.input.range:
         values = f"values from {m.input.range[0]:g} to {m.input.range[1]:g}. Divide pixels by 255"
     else:

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-import tf2onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-from vae_export.graphs.inlining import without_compiled_parts
-from vae_export.graphs.repairs import fix_ranges, fix_reshapes, repair_convolutions
+from vae_export.graphs.from_tensorflow import from_tensorflow
+from vae_export.graphs.portable import make_portable
+from vae_export.graphs.repairs import repair_convolutions
 from vae_export.graphs.rewrites import group_logarithms
 from vae_runtime.bundle.fields import GraphSpec, TensorSpec
 from vae_runtime.data.denormals import without_denormals
@@ -35,9 +35,6 @@ from vae_runtime.graph.operators import OPERATORS
 
 OPSETS = (17, 18)
 ONNX_DOMAINS = ("", "ai.onnx")
-SILENT = logging.CRITICAL + 1
-"""Level of tf2onnx's log: whatever is wrong with a graph becomes one `ExportError`."""
-
 RANDOM_OPERATORS = ("Bernoulli", "Multinomial", "RandomNormal", "RandomUniform")
 """Prefixes of the names of ONNX's random operators."""
 
@@ -53,19 +50,16 @@ def convert(function: Any, spec: GraphSpec, metadata: dict[str, str]) -> bytes:
     `ExportError` says why ONNX cannot express the function as `spec` states.
     """
     name = Path(spec.file).stem
-    logging.getLogger("tf2onnx").setLevel(SILENT)
     try:
-        model, _ = tf2onnx.convert.from_function(
-            without_compiled_parts(function),
-            input_signature=list(function.input_signature),
-            opset=spec.opset,
-            custom_rewriter=[fix_reshapes, fix_ranges],
-        )
+        model = from_tensorflow(function, spec.opset, name)
+    except ExportError:
+        raise
     except Exception as error:  # tf2onnx raises whatever its handlers raise
         raise ExportError(f"{name} cannot be converted to ONNX: {one_line(error)}") from error
     _check_operators(model, name)
     _check_signature(model, name, spec)
     repair_convolutions(model)
+    make_portable(model)
     rewritten = group_logarithms(model, opset=spec.opset)
     canonical = canonicalize(rewritten, spec, metadata)
     data: bytes = canonical.SerializeToString(deterministic=True)
@@ -179,7 +173,10 @@ def _check_operators(model: ModelProto, name: str) -> None:
             operator, reason = f"{node.domain}:{node.op_type}", "is not part of ONNX: "
         elif any(attribute.HasField("g") for attribute in node.attribute):
             kind = "control flow"
-            reason = "is not supported: give a recurrent layer unroll=True, or "
+            reason = (
+                "no bundle may hold: compute without tf.while_loop, tf.map_fn and conditions on "
+                "values, or "
+            )
         elif node.op_type.startswith(RANDOM_OPERATORS):
             kind = "random operator"
             reason = "gives other numbers in every runtime: make noise an input, or "
@@ -202,7 +199,9 @@ def _check_signature(model: ModelProto, name: str, spec: GraphSpec) -> None:
         found = {v.name: v.type.tensor_type for v in values}
         shapes = {key: tuple(d.dim_value for d in t.shape.dim)[1:] for key, t in found.items()}
         expected = {tensor.name: tensor.shape[1:] for tensor in tensors}
-        if shapes != expected:
+        if shapes.keys() != expected.keys() or not all(
+            _may_be(shapes[key], expected[key]) for key in shapes
+        ):
             raise ExportError(
                 f"{name} has the {kind} {shapes}, expected {expected} after the batch dimension: a "
                 "layer that captures a constant, or whose output shape is not fixed, is a known "
@@ -213,6 +212,13 @@ def _check_signature(model: ModelProto, name: str, spec: GraphSpec) -> None:
                 raise ExportError(
                     f"{name}'s {tensor.name} is not {tensor.dtype}: use {tensor.dtype} throughout"
                 )
+
+
+def _may_be(found: tuple[int, ...], expected: tuple[Any, ...]) -> bool:
+    """Tell whether sizes, 0 where tf2onnx does not know them, may be the expected ones."""
+    return len(found) == len(expected) and all(
+        size in (0, wanted) for size, wanted in zip(found, expected, strict=True)
+    )
 
 
 def _value_info(spec: TensorSpec) -> Any:

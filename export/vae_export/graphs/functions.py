@@ -118,11 +118,8 @@ def _decoder_outputs(input_spec: InputSpec, loss: LossSpec, output: Any) -> dict
     log_var: tuple[Any, ...] = ()
     if loss.has_two_heads:
         output, log_var = output["mean"], (tf.identity(output["log_var"]),)
-    reconstruction = (
-        keras.ops.sigmoid(output)
-        if loss.decoder == "logits"
-        else restore(keras.ops, input_spec.standardization, output)
-    )
+    values = keras.ops.sigmoid(output) if loss.decoder == "logits" else output
+    reconstruction = restore(keras.ops, input_spec.standardization, values)
     # A function cannot return a layer's tensor under another name, so copy both.
     tensors = (tf.identity(output), tf.identity(reconstruction), *log_var)
     names = decoder_outputs(input_spec, loss)

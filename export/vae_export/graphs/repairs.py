@@ -1,7 +1,5 @@
 """Repairs of what tf2onnx converts wrongly, or to something that no bundle may hold.
 
-    Reshape         to the batch size and constants: its shape depends on the order of a set
-    Range           of floats, as in sparsemax, becomes a constant
     Conv            of three spatial dimensions loses its number of groups
     ConvTranspose   whose output is larger than its kernel reaches gets negative pads, which ONNX
                     does not allow: a stride larger than the kernel, or output padding
@@ -12,44 +10,12 @@ zeros at its end reaches them and adds nothing.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 SPATIAL_3D_RANK = 5
 """Rank of the kernel of a convolution of three spatial dimensions."""
-
-
-def fix_reshapes(graph: Any, operators: list[Any]) -> list[Any]:
-    """Give each reshape to (batch, constants...) the constant shape (-1, constants...).
-
-    Keras reads the batch size from the tensor. Whether tf2onnx later replaces it by a constant
-    depends on the order of a set, and so on PYTHONHASHSEED: the same model had two graphs.
-    """
-    for reshape in [node for node in operators if node.type == "Reshape"]:
-        shape = reshape.inputs[1]
-        if shape is None or shape.type != "Pack":
-            continue
-        sizes = [int(n.get_tensor_value()) if n.is_const() else -1 for n in shape.inputs]
-        if sizes.count(-1) == 1:
-            constant = graph.make_const(f"{reshape.name}/fixed_shape", np.array(sizes, np.int32))
-            graph.replace_input(reshape, reshape.input[1], constant.output[0], 1)
-    return operators
-
-
-def fix_ranges(graph: Any, operators: list[Any]) -> list[Any]:
-    """Replace each range of floats by a constant: sparsemax counts so, and no bundle may."""
-    for node in [node for node in operators if node.type == "Range"]:
-        size, (start, _, step) = graph.get_shape(node.output[0]), node.inputs
-        is_float = graph.get_dtype(node.output[0]) == TensorProto.FLOAT
-        if is_float and size and size[0] >= 0 and start.is_const() and step.is_const():
-            steps = np.arange(size[0], dtype=np.float32)
-            values = start.get_tensor_value() + step.get_tensor_value() * steps
-            constant = graph.make_const(f"{node.name}/values", values.astype(np.float32))
-            graph.replace_all_inputs(node.output[0], constant.output[0])
-    return operators
 
 
 def repair_convolutions(model: ModelProto) -> None:

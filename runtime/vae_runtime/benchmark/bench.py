@@ -134,7 +134,9 @@ def bench(
     place = tuning_key(bundle, resolve_providers(providers))
     runtime, on_cpu = f"ONNX Runtime {place.onnxruntime}", place.providers[0] == "cpu"
     sample = bundle.manifest.input
-    samples = partial(random_samples, shape=sample.shape, dtype=sample.dtype)
+    samples = partial(
+        random_samples, shape=sample.shape, dtype=sample.dtype, unit_values=sample.unit_values
+    )
     default_size = default_batch_size(sample.shape)
 
     report_step(f"cold start, {COLD_STARTS * len(names)} processes")

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_runtime.bundle.variants import FLOAT32
+from vae_runtime.data.inputs import UNIT_RANGE
 
 Seconds = list[float]
 """Times of single calls, in seconds."""
@@ -79,13 +80,21 @@ class BenchmarkCase:
         )
 
 
-def random_samples(count: int, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+def random_samples(
+    count: int,
+    shape: tuple[int, ...],
+    dtype: str,
+    unit_values: tuple[float, float] = UNIT_RANGE,
+) -> NDArray[Any]:
     """Return uniform noise, shape `(count, *shape)`, always the same for the same arguments.
 
-    Values lie in [0, 1) for `float32` and in 0 to 255 for `uint8`.
+    Values lie between the `unit_values` for `float32` and in 0 to 255 for `uint8`.
     """
     x = np.random.default_rng(count).random((count, *shape), dtype=np.float32)
-    return x if dtype == "float32" else np.round(255 * x).astype(dtype)
+    if dtype != "float32":
+        return np.round(255 * x).astype(dtype)
+    low, high = unit_values
+    return x if unit_values == UNIT_RANGE else (low + (high - low) * x).clip(low, high)
 
 
 def timed_calls(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vae_runtime.bundle.fields import GraphSpec, Manifest, OptionValue, Variant
+from vae_runtime.data.tables.encoding import TableEncoding
 
 MAX_SHOWN_COLUMNS = 12
 """Number of a table's column names that are shown."""
@@ -15,6 +16,8 @@ def describe(manifest: Manifest, *, sha256: str) -> str:
     m = manifest
     variance = f", variance {m.loss.variance:.4g}" if m.loss.variance else ""
     standardized = ", standardized in the graphs" if m.input.standardization else ""
+    if raw := m.input.raw_range:
+        standardized = f", {raw[0]:g} to {raw[1]:g} scaled to 0 to 1 in the graphs"
     values = f"in [{m.input.range[0]:g}, {m.input.range[1]:g}]" if m.input.range else "any finite"
     facts = {
         "name": m.name,
@@ -39,6 +42,10 @@ def describe(manifest: Manifest, *, sha256: str) -> str:
         if columns := m.data.columns:
             more = f", ... ({len(columns)} in all)" if columns[MAX_SHOWN_COLUMNS:] else ""
             facts["columns"] = ", ".join(columns[:MAX_SHOWN_COLUMNS]) + more
+        if isinstance(m.table, TableEncoding):
+            facts["table"] = _table(m.table)
+        if m.data.label is not None:
+            facts["label"] = m.data.label
     if t := m.training:
         options = ", ".join(f"{name} {value}" for name, value in options_as_text(t.options).items())
         facts["training"] = f"{options}; {t.parameters:,} weights, {t.seconds:.0f} s"
@@ -62,6 +69,15 @@ def options_as_text(options: Mapping[str, OptionValue]) -> dict[str, str]:
         for name, value in options.items()
         if value or name == "seed"
     }
+
+
+def _table(table: TableEncoding) -> str:
+    kinds = [f"{c.name} ({len(c.categories) or c.kind})" for c in table.columns]
+    more = f", ... ({len(kinds)} in all)" if kinds[MAX_SHOWN_COLUMNS:] else ""
+    return (
+        f"{', '.join(kinds[:MAX_SHOWN_COLUMNS])}{more}; missing values: {table.missing}, unknown "
+        f"categories: {table.unknown_category}"
+    )
 
 
 def _graph(graph: GraphSpec) -> str:

@@ -18,7 +18,9 @@ from vae_runtime.bundle.variants import (
     allowed_difference,
 )
 from vae_runtime.data.conditions import ConditionSpec
+from vae_runtime.data.inputs import UNIT_RANGE
 from vae_runtime.data.standardization import Standardization
+from vae_runtime.data.tables.encoding import TableEncoding
 from vae_runtime.errors import OptionError
 from vae_runtime.files import strict_json
 from vae_runtime.files.archive import PATH_PATTERN
@@ -68,22 +70,46 @@ class InputSpec:
     standardization: Annotated[
         Standardization | None, meta("the graphs compute with (x - mean) / scale; null: with x")
     ] = None
+    undivided_uint8: Annotated[
+        bool,
+        meta("uint8 counts as numbers from 0 to 255; left out: divided by 255", optional=True),
+    ] = strict_json.optional(False)
 
     def faults(self, loss: LossSpec) -> Iterator[str]:
         """Yield a description of each contradiction to the loss, or between two fields."""
-        expected = None if self.dtype == "uint8" else loss.value_range
+        expected = self.range_for(loss)
         if self.range != expected:
             yield (
                 f"input.range is {self.range}, the {loss.reconstruction} loss of {self.dtype} "
                 f"needs {expected}"
             )
+        if self.undivided_uint8 and (self.dtype == "uint8" or not self.standardization):
+            yield "input.undivided_uint8 needs float32 and input.standardization"
         if self.standardization:
-            if loss.value_range:
+            if loss.value_range and self.raw_range is None:
                 yield f"input.standardization does not fit the {loss.reconstruction} loss"
             try:
                 self.standardization.check(self.shape)
             except OptionError as error:
                 yield f"input.standardization: {error}"
+
+    def range_for(self, loss: LossSpec) -> tuple[float, float] | None:
+        """Return the range that samples must have, so that the loss has values in its own range."""
+        if self.dtype == "uint8" or loss.value_range is None:
+            return None
+        return self.unit_values
+
+    @property
+    def raw_range(self) -> tuple[float, float] | None:
+        """The raw values that the graphs scale to 0 and 1; None if no range was given."""
+        if self.standardization is None or not self.undivided_uint8:
+            return None
+        return self.standardization.unit_range()
+
+    @property
+    def unit_values(self) -> tuple[float, float]:
+        """The values of a sample that stand for 0 and 1."""
+        return self.raw_range or UNIT_RANGE
 
     def units(self, output: str, reference: NDArray[np.float64]) -> tuple[Any, Any]:
         """Return the unit and the offset of an output's values, for `Tolerances.allowed`.
@@ -223,6 +249,17 @@ class DataSpec:
         bool,
         meta("uint8 0 and 1 stand for 0.0 and 1.0; left out: divided by 255", optional=True),
     ] = strict_json.optional(False)
+    table: Annotated[
+        TableEncoding | None,
+        meta(
+            "how a table's columns become the elements of a sample; left out: each is a number",
+            optional=True,
+        ),
+    ] = strict_json.optional(None)  # noqa: RUF009
+    label: Annotated[
+        Text | None,
+        meta("column of the labels, which the model does not take; left out: none", optional=True),
+    ] = strict_json.optional(None)  # noqa: RUF009
 
 
 @dataclass(frozen=True)
@@ -320,6 +357,17 @@ class Manifest:
     def columns(self) -> tuple[str, ...] | None:
         """Names of the columns of a sample, in order; None if they are not known."""
         return self.data.columns if self.data else None
+
+    @property
+    def table(self) -> TableEncoding | tuple[str, ...] | None:
+        """What a table needs: its encoding, else the names of its columns, if they are known."""
+        return (self.data.table if self.data else None) or self.columns
+
+    @property
+    def sources(self) -> tuple[str, ...] | None:
+        """Name of the table's column that each element of a sample comes from, if known."""
+        table = self.table
+        return table.sources if isinstance(table, TableEncoding) else table
 
     def graphs_of(self, precision: str) -> Graphs:
         """Return the graphs of a precision, one of `precisions`."""

@@ -87,6 +87,7 @@ def decoder_outputs(sample: InputSpec, loss: LossSpec) -> tuple[str, ...]:
     """
     if loss.decoder == "logits":
         return ("logits", "reconstruction")
+    # "values" are what the loss takes: probabilities too, if a range restores their units.
     names = ("values", "reconstruction") if sample.standardization else ("reconstruction",)
     return (*names, "log_var") if loss.has_two_heads else names
 
@@ -132,6 +133,10 @@ def _faults(m: Manifest) -> Iterator[str]:
     yield from m.input.faults(m.loss)
     if m.data and m.data.columns is not None and (len(m.data.columns),) != m.input.shape:
         yield f"data.columns has {len(m.data.columns)} names for samples of shape {m.input.shape}"
+    if m.data and (table := m.data.table):
+        yield from (f"data.table: {fault}" for fault in table.faults())
+        if (len(table.elements),) != m.input.shape or m.data.columns not in (None, table.elements):
+            yield f"data.table has {len(table.elements)} elements, which do not fit data.columns"
     if len({name.casefold() for name in m.files} | {MANIFEST_FILE}) != len(m.files) + 1:
         yield "files has names that differ in case only, or the manifest itself"
     if len(m.files) >= MAX_ENTRIES:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.data.inputs import to_scaled_float32
+from vae_runtime.data.inputs import UNIT_RANGE, to_scaled_float32
 from vae_runtime.data.pictures import picture_grid
 from vae_runtime.data.pictures.picture_files import require_pillow
 from vae_runtime.errors import OptionError
@@ -67,19 +67,21 @@ def write_samples(
     *,
     name: str,
     above: NDArray[Any] | None = None,
-    binary_uint8: bool = False,
+    undivided_uint8: bool = False,
+    unit_values: tuple[float, float] = UNIT_RANGE,
 ) -> None:
     """Write samples as a picture or as an array.
 
-    A picture holds at most `MAX_TILES` samples. It shows 0 as black and 1 as white; values outside
-    [0, 1] widen that range.
+    A picture holds at most `MAX_TILES` samples. It shows 0 as black and 1 as white, or
+    `unit_values`; values outside widen that range.
 
     Args:
         output: a .png, .npz or .npy file.
         images: samples, shape `(n, ...)`; for a picture `(n, height, width, 1 or 3)`.
         name: name of the array in an .npz file.
         above: samples to show above `images` in a picture, pair by pair.
-        binary_uint8: uint8 in `above` holds 0 and 1.
+        undivided_uint8: uint8 in `above` is not divided by 255.
+        unit_values: values that are black and white.
 
     Raises:
         OptionError: the samples are not images, but a picture is asked for.
@@ -100,8 +102,10 @@ def write_samples(
     tiles = images[:MAX_TILES]
     if above is not None:
         shown = np.asarray(above[:MAX_TILES])
-        inputs = to_scaled_float32(shown, binary_uint8=binary_uint8).reshape(tiles.shape)
+        inputs = to_scaled_float32(shown, binary_uint8=undivided_uint8).reshape(tiles.shape)
         tiles = np.concatenate([inputs, tiles], axis=1)
+    low, high = unit_values
+    tiles = tiles if unit_values == UNIT_RANGE else (tiles - low) / (high - low)
     with replacing(output) as file:
         picture_grid.write_png(file, picture_grid.grid(picture_grid.to_unit_range(tiles)))
 

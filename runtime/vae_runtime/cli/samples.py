@@ -66,7 +66,7 @@ def score_command(
         build-vae score digits-vae digits -o scores.csv
     """
     check_output(output, ".csv", ".npz")
-    x, vae, condition = _open(bundle, data, options, allow_infinite=not strict)
+    x, vae, condition = _open(bundle, data, options, strict=strict)
     with _bar("scoring", len(x), quiet=quiet or len(x) < PROGRESS_SAMPLES) as bar:
         losses = _score(vae, x, condition, strict, bar.update)
     write_scores(output, losses)
@@ -139,13 +139,14 @@ def reconstruct_command(
     check_output(output, ".png", ".npz", ".npy")
     x, vae, condition = _open(bundle, data, options)
     images = vae.reconstruct(x, condition=condition)
-    origin = vae.manifest.data
+    origin, sample = vae.manifest.data, vae.manifest.input
     write_samples(
         output,
         images,
         name="reconstruction",
         above=x if compare else None,
-        binary_uint8=bool(origin and origin.binary_uint8),
+        undivided_uint8=sample.undivided_uint8 or bool(origin and origin.binary_uint8),
+        unit_values=sample.unit_values,
     )
     click.echo(described(output, len(images), images.shape[1:], "reconstruction"))
 
@@ -180,7 +181,7 @@ def sample_command(
     vae = load(bundle, **options)
     given = read_condition(vae.manifest.condition, condition)
     images = vae.sample(count, seed=seed, condition=given)
-    write_samples(output, images, name="sample")
+    write_samples(output, images, name="sample", unit_values=vae.manifest.input.unit_values)
     click.echo(f"{described(output, count, images.shape[1:], 'sample')}, seed {seed}")
 
 
@@ -219,7 +220,7 @@ def _summary(losses: Losses[NDArray[np.float32]]) -> str:
 
 
 def _open(
-    bundle: Path, source: str, options: dict[str, Any], *, allow_infinite: bool = False
+    bundle: Path, source: str, options: dict[str, Any], *, strict: bool = True
 ) -> tuple[NDArray[Any], VAERuntime, Any]:
     """Load the bundle, the samples as the model takes them, and their condition."""
     given = options.pop("condition")
@@ -232,7 +233,8 @@ def _open(
     if reading["channels"] is None and takes_pictures:
         reading["channels"] = shape[2] if len(shape) == 3 else 1
     if is_table(source):
-        reading |= {"columns": vae.manifest.columns or shape[0], "allow_infinite": allow_infinite}
+        reading |= {"columns": vae.manifest.table or shape[0], "strict": strict}
+        reading["label"] = vae.manifest.data.label if vae.manifest.data else None
     loaded = load_samples(source, **reading)
     x = loaded.x
     for note in loaded.notes:

@@ -4,6 +4,7 @@ Conventions:
     - uint8 pixels are divided by 255, as the builder does before training. If the model was trained
       on uint8 that held only 0 and 1, uint8 is taken as 0.0 and 1.0, and other values are refused.
     - Booleans become 0.0 and 1.0. All other integers and floats are converted to float32 unscaled.
+    - If the model states a range of raw values, such as 0 to 255, uint8 is taken as numbers.
     - A data frame gives the columns that the model names; see `vae_runtime.data.frames`.
     - A masked array is refused if anything in it is masked.
     - Samples have any number of axes: `(batch, height, width, channels)` for images. The channel
@@ -17,7 +18,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,8 +28,14 @@ from vae_runtime.data.frames import frame_values, is_frame
 from vae_runtime.data.rounding import InputWarning
 from vae_runtime.errors import InputError
 
+if TYPE_CHECKING:
+    from vae_runtime.data.tables.encoding import TableEncoding
+
 UNIT_RANGE = (0.0, 1.0)
 """Range of values that binary cross-entropy needs: each pixel is a probability."""
+
+MAX_NAMES = 10
+"""Most columns that a message names."""
 
 
 def to_scaled_float32(x: NDArray[np.generic], *, binary_uint8: bool = False) -> NDArray[np.float32]:
@@ -62,14 +69,18 @@ def to_graph_input(
     *,
     first: int = 0,
     binary_uint8: bool = False,
+    raw_range: tuple[float, float] | None = None,
     is_table: bool = False,
     check: bool = True,
+    columns: Sequence[str] | None = None,
 ) -> NDArray[np.generic]:
     """Convert samples of shape `(batch, *input_shape)` to the graphs' dtype, and check them.
 
     `dtype` is "float32" or "uint8". The result is contiguous, and copied only if necessary. See
-    `check_values` for `value_range` and `first`. `is_table`: the model knows the names of its
+    `check_values` for `value_range` and `first`. `raw_range`: the raw values that the graphs scale
+    to 0 and 1; uint8 is then taken as numbers. `is_table`: the model knows the names of its
     columns, which were never divided by 255. Without `check` the values are not looked at.
+    `columns` says for messages which column each element of a vector comes from.
     """
     if dtype == "uint8":
         if x.dtype != np.uint8:
@@ -78,12 +89,14 @@ def to_graph_input(
                 "from 0 to 255, as the camera returns them"
             )
         return np.ascontiguousarray(x)
-    if x.dtype == np.uint8 and x.size:
+    if x.dtype == np.uint8 and x.size and raw_range is None:
         _check_uint8(x, first=first, binary=binary_uint8, is_table=is_table)
-    converted = to_scaled_float32(x, binary_uint8=binary_uint8)
+    converted = to_scaled_float32(x, binary_uint8=binary_uint8 or raw_range is not None)
+    if raw_range is not None:
+        _warn_of_unit_values(converted, raw_range)
     converted, in_range = flush_denormals(converted, value_range)
     if check and not in_range:
-        check_values(converted, value_range, first=first)
+        check_values(converted, value_range, first=first, columns=columns)
     return np.ascontiguousarray(converted)
 
 
@@ -113,17 +126,35 @@ def _check_uint8(x: NDArray[np.generic], *, first: int, binary: bool, is_table: 
         )
 
 
+def _warn_of_unit_values(x: NDArray[np.float32], raw_range: tuple[float, float]) -> None:
+    """Warn if samples look scaled to [0, 1], though the model takes raw values and scales them."""
+    if raw_range[1] <= 2 or not x.size:
+        return
+    lowest, highest = float(x.min()), float(x.max())
+    if lowest >= 0 and 0 < highest <= 1 and bool((x != np.round(x)).any()):
+        warnings.warn(
+            f"samples have values from {lowest:.3g} to {highest:.3g}, this model takes raw values "
+            f"from {raw_range[0]:g} to {raw_range[1]:g} and scales them itself: give raw values",
+            InputWarning,
+            stacklevel=2,
+        )
+
+
 def check_values(
     x: NDArray[np.generic],
     value_range: tuple[float, float] | None,
     *,
     what: str = "sample",
     first: int = 0,
+    extent: tuple[float, float] | None = None,
+    columns: Sequence[str] | None = None,
 ) -> None:
     """Raise `InputError` for the first sample with a value that is not finite or out of range.
 
     `value_range` is inclusive; None sets no bounds. In the message a sample is called `what`, and
-    `x[0]` has the number `first`.
+    `x[0]` has the number `first`. `extent` are the lowest and the highest value of all the data,
+    by default those of `x`.
+    `columns` names the column of each element of a vector.
     """
     if x.size == 0:
         return
@@ -137,14 +168,40 @@ def check_values(
         if not finite.all():
             raise InputError(
                 f"{what} {first + i} has {int((~finite).sum())} values that are NaN or infinite "
-                f"(of {sample.size}): remove or repair it"
+                f"(of {sample.size}){_in_columns(~finite, columns)}: remove or repair it"
             )
         if sample.min() < low or sample.max() > high:
+            if extent is None:
+                finite_values = x[np.isfinite(x)]
+                extent = float(finite_values.min()), float(finite_values.max())
+            ends = ",".join(str(np.float32(end)) for end in likely_range(*extent))
             raise InputError(
                 f"{what} {first + i} has values from {sample.min():.6g} to {sample.max():.6g}, "
                 f"expected {low:g} to {high:g}: scale the data to that range, give uint8 pixels, "
-                "or train with --loss gaussian --standardize"
+                f"or train with --range {ends.replace('.0', '')} or --loss gaussian --standardize"
             )
+
+
+def _in_columns(bad: NDArray[np.bool_], columns: Sequence[str] | None) -> str:
+    if columns is None or bad.shape != (len(columns),):
+        return ""
+    names = [*dict.fromkeys(columns[int(i)] for i in np.flatnonzero(bad))]
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return f" in {', '.join(map(repr, names[:MAX_NAMES]))}{more}"
+
+
+def likely_range(lowest: float, highest: float) -> tuple[float, float]:
+    """Return the range that values are likely to have: 8, 10, 12 or 16 bits, -1 to 1, or their own.
+
+    >>> likely_range(0, 254), likely_range(3, 60000), likely_range(-0.9, 1), likely_range(-3, 9)
+    ((0, 255), (0, 65535), (-1, 1), (-3, 9))
+    """
+    for bits in (8, 10, 12, 16):
+        if lowest >= 0 and 2 ** (bits - 1) <= highest < 2**bits:
+            return 0, 2**bits - 1
+    if -1 <= lowest < 0 < highest <= 1:
+        return -1, 1
+    return lowest, highest
 
 
 def as_batch(
@@ -152,7 +209,7 @@ def as_batch(
     shape: tuple[int, ...],
     *,
     name: str = "x",
-    columns: Sequence[str] | None = None,
+    columns: Sequence[str] | TableEncoding | None = None,
 ) -> NDArray[np.generic]:
     """Return an array as shape `(batch, *shape)`, with its own dtype and as a view if possible.
 
@@ -169,13 +226,17 @@ def as_batch(
         return array[..., 0]
     expected = ", ".join(["batch", *map(str, shape)])
     hint = "reshape or resize the data"
+    if columns is not None and len(shape) == 1:
+        names = columns if isinstance(columns, Sequence) else columns.elements
+        shown = ", ".join(map(repr, names[:MAX_NAMES])) + (", ..." if names[MAX_NAMES:] else "")
+        hint = f"give the columns {shown} in this order, or a data frame"
     if array.shape == shape or (shape[-1:] == (1,) and array.shape == shape[:-1]):
         hint = f"add the batch axis, {name}[None]"
     raise InputError(f"{name} has shape {array.shape}, expected ({expected}): {hint}")
 
 
 def read_array(
-    x: ArrayLike, *, name: str, columns: Sequence[str] | None = None
+    x: ArrayLike, *, name: str, columns: Sequence[str] | TableEncoding | None = None
 ) -> NDArray[np.generic]:
     """Return what a user gives as a NumPy array: an array, a frame, a tensor, a list of samples.
 
@@ -217,9 +278,9 @@ def _refuse_masks(x: Any, name: str) -> None:
             )
 
 
-def _row_values(row: Any, columns: Sequence[str] | None, name: str) -> Any:
+def _row_values(row: Any, columns: Sequence[str] | TableEncoding | None, name: str) -> Any:
     """Return the values of a pandas row by name, if the model knows names; else `row` itself."""
-    if not columns or not hasattr(row, "to_frame") or not hasattr(row, "index"):
+    if columns is None or not hasattr(row, "to_frame") or not hasattr(row, "index"):
         return row
     return frame_values(row.to_frame().T, columns, name=name)[0]
 

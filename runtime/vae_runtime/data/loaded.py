@@ -21,6 +21,7 @@ class LoadedSamples:
         labels: the class or target of each sample, shape `(n,)`, numbers or text; None if the
             source has none, or not one for each sample. They are never a part of `x`.
         columns: names of the elements of a vector; None if they have none.
+        is_series: whether samples are series, shape `(n, time, channels)`, and not pictures.
         notes: what the reader left out or turned round, for people; a line each.
     """
 
@@ -28,6 +29,7 @@ class LoadedSamples:
     names: tuple[str, ...] | None = None
     labels: NDArray[Any] | None = None
     columns: tuple[str, ...] | None = None
+    is_series: bool = False
     notes: tuple[str, ...] = ()
 
 

@@ -18,6 +18,9 @@ import numpy as np
 
 from vae_runtime.errors import InputError
 
+MAX_LISTED = 20
+"""Most arrays that a message describes."""
+
 SPLIT_WORDS = {
     "train": ("train", "training", "tr", "trn"),
     "validation": ("validation", "valid", "val", "dev"),
@@ -56,6 +59,11 @@ class ArrayInfo:
 
     def __str__(self) -> str:
         return f"{self.shape} {self.dtype}"
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether it has one row or one column, as vectors of MATLAB have."""
+        return len(self.shape) == 2 and 1 in self.shape
 
     @property
     def can_be_samples(self) -> bool:
@@ -134,7 +142,9 @@ def parse_name(name: str) -> _Name:
 
 def describe_arrays(arrays: Mapping[str, ArrayInfo]) -> str:
     """Return the names, shapes and dtypes of arrays, for an error message."""
-    return ", ".join(f"{name} {info}" for name, info in arrays.items()) or "no arrays"
+    shown = ", ".join(f"{name} {info}" for name, info in [*arrays.items()][:MAX_LISTED])
+    more = f" and {len(arrays) - MAX_LISTED} more" if len(arrays) > MAX_LISTED else ""
+    return f"{shown}{more}" or "no arrays"
 
 
 def _role(stem: tuple[str, ...], has_split: bool) -> str | None:
@@ -162,7 +172,7 @@ def _sample_stem(
             for name, parsed in names.items()
             if parsed.role == role
             and arrays[name].can_be_samples
-            and (role or math.prod(arrays[name].shape[1:]) > 1)
+            and (role or not arrays[name].is_vector)
         }
         if found:
             return found.pop() if len(found) == 1 else None
@@ -202,6 +212,7 @@ def _labels(
             for name, parsed in names.items()
             if (parsed.role == "labels" or _follows(own, parsed))
             and (parsed.split == own.split or (parsed.split is None and is_only_split))
+            and arrays[name].dtype.kind in "biufUS"  # objects are never unpickled
             and _label_count(arrays[name].shape) in (shape[0], shape[-1])
             and name not in samples.values()
         ]
@@ -222,8 +233,8 @@ def _follows(samples: _Name, other: _Name) -> bool:
 
 
 def _unclear(where: str, arrays: Mapping[str, ArrayInfo]) -> str:
-    advice = "save an array of samples in it"
-    if arrays:
+    advice = "save an array of samples in it, shape (n, ...)"
+    if any(info.can_be_samples for info in arrays.values()):
         advice = f"name the one to use, such as --key {_likely_samples(arrays)}"
     return (
         f"{where} holds {describe_arrays(arrays)}, expected a single array of samples, or names "

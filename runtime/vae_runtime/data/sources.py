@@ -7,7 +7,7 @@ a file gives its format, except for IDX files, which have known first bytes.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,13 @@ from numpy.typing import NDArray
 
 from vae_runtime.data.formats.array_reader import reader_of_arrays
 from vae_runtime.data.formats.cifar import cifar_reader, find_cifar_files, is_cifar
+from vae_runtime.data.formats.hdf5 import HDF5_EXTENSIONS, hdf5_reader
+from vae_runtime.data.formats.matlab import matlab_reader
 from vae_runtime.data.formats.numpy_folder import has_npy_files, numpy_folder_reader
 from vae_runtime.data.formats.refusals import find_pickle, refusal
+from vae_runtime.data.formats.sparse import is_sparse_npz, read_sparse_npz
+from vae_runtime.data.formats.ts_files import find_ts_files, ts_reader
+from vae_runtime.data.formats.zarr_store import is_zarr, zarr_reader
 from vae_runtime.data.idx import find_mnist_files, is_idx, mnist_reader, read_idx
 from vae_runtime.data.loaded import LoadedSamples, Reader, reader_of, reader_of_splits
 from vae_runtime.data.named_datasets import (
@@ -32,28 +37,30 @@ from vae_runtime.data.pictures.folders import has_pictures, picture_reader
 from vae_runtime.data.pictures.picture_files import PICTURE_EXTENSIONS
 from vae_runtime.data.read_errors import wrap_read_errors
 from vae_runtime.data.rounding import InputWarning
-from vae_runtime.data.tables.table import (
-    CSV_EXTENSIONS,
-    PARQUET_EXTENSIONS,
-    Table,
-    read_model_columns,
-    read_table,
+from vae_runtime.data.tables.cells import to_labels
+from vae_runtime.data.tables.files.chunks import TableFile
+from vae_runtime.data.tables.files.parts import (
+    TABLE_EXTENSIONS,
+    is_table_file,
+    is_table_folder,
+    open_table,
 )
+from vae_runtime.data.tables.model_rows import ModelRows, Takes
+from vae_runtime.data.tables.options import TableOptions
+from vae_runtime.data.tables.table import Table, read_table
 from vae_runtime.errors import InputError, OptionError
 
-KEYED_FORMATS = ("npz", "npy folder")
-"""Formats that hold arrays by name."""
 PICTURE_FORMATS = ("picture", "folder")
 """Formats that hold pictures."""
 
 READABLE_FORMATS = (
-    ".npz, .npy, .csv, .tsv, .parquet, IDX (also gzipped), a folder of pictures, "
-    "a folder of MNIST's IDX files"
+    f".npz, .npy, a table ({', '.join(TABLE_EXTENSIONS)}), IDX (also gzipped), a folder of "
+    "pictures, of parts of a table, or of MNIST's IDX files"
 )
 """List of what can be read, for error messages."""
 
 CONVERT = (
-    "rename a table of text to .csv, save a spreadsheet as .csv, or load the file in Python and "
+    "save a spreadsheet as .csv, or load the file in Python and "
     "write its array by numpy.save('x.npy', array)"
 )
 """How to make a file of another format readable, for error messages."""
@@ -61,12 +68,33 @@ CONVERT = (
 _FORMAT_OF_EXTENSION = {
     ".npz": "npz",
     ".npy": "npy",
-    **dict.fromkeys((*CSV_EXTENSIONS, *PARQUET_EXTENSIONS), "table"),
     **dict.fromkeys(PICTURE_EXTENSIONS, "picture"),
+    **dict.fromkeys(HDF5_EXTENSIONS, "hdf5"),
+    ".mat": "matlab",
+    ".ts": "ts",
+}
+_FOLDERS: dict[str, Callable[[Path], Any]] = {
+    "mnist folder": find_mnist_files,
+    "cifar": find_cifar_files,
+    "zarr": is_zarr,
+    "ts": find_ts_files,
+    "folder": has_pictures,
+    "npy folder": has_npy_files,
+}
+"""Format of a folder -> whether a folder has it; the first one found decides."""
+_KEYED_READERS: dict[str, Callable[[Path, str | None], Reader]] = {
+    "hdf5": hdf5_reader,
+    "matlab": matlab_reader,
+    "npy folder": numpy_folder_reader,
+    "zarr": zarr_reader,
+}
+_PLAIN_READERS: dict[str, Callable[[Path], Reader]] = {
+    "cifar": cifar_reader,
+    "mnist folder": mnist_reader,
+    "ts": ts_reader,
 }
 _SINGLE_ARRAY_READERS: dict[str, Callable[[Path], NDArray[np.generic]]] = {
     "npy": read_npy,
-    "table": lambda path: read_table(path).x,
     "idx": read_idx,
 }
 
@@ -78,26 +106,25 @@ def load_array(
     image_size: tuple[int, int] | None = None,
     channels: int | None = None,
     skip_unreadable: bool = False,
-    columns: Sequence[str] | int | None = None,
-    allow_infinite: bool = False,
+    columns: Takes | None = None,
+    strict: bool = True,
 ) -> NDArray[np.generic]:
     """Load one array of samples to score or to reconstruct.
 
     Args:
-        source: a name ("digits", "mnist", "fashion_mnist"), a file (`.npz`, `.npy`, IDX, `.csv`,
-            `.tsv`, `.parquet`, one picture), a folder of pictures, or a folder of MNIST's IDX
-            files.
+        source: a name ("digits", "mnist", "fashion_mnist"), a file (`.npz`, `.npy`, IDX, a table,
+            one picture), or a folder of pictures, of parts of a table, or of MNIST's IDX files.
         key: name of the array to use from a file of several arrays. By default the only reading
             that makes sense: `X` beside `y`, `test_images` beside `train_images`, ...
         image_size: height and width to resize pictures to, in pixels. By default they keep their
             size.
         channels: 1 to read pictures as grey, 3 as RGB. By default grey if all of them are grey.
         skip_unreadable: leave out pictures that cannot be read, with a warning that names them.
-        columns: names of the columns to read from a table, in this order: the `data.columns` of
-            the model's manifest. Their number, if the model knows no names: all columns if there
-            are so many. By default all columns but row numbers, row names and times.
-        allow_infinite: with `columns`, read numbers that are too large for float32 as infinity
-            instead of refusing the table, for `VAERuntime.loss` with `strict=False`.
+        columns: what the model takes from a table, wherever it is in there: `manifest.table`, which
+            is an encoding of columns or the names of columns; their number, if the model knows no
+            names. By default all columns that are features, encoded as in training.
+        strict: with `columns`, refuse a table with cells that cannot be encoded. With False these
+            samples have values that are NaN or infinite, for `VAERuntime.loss` with `strict=False`.
 
     Returns:
         The test split if the source has one, otherwise all its samples. Arrays keep the dtype and
@@ -118,7 +145,7 @@ def load_array(
         channels=channels,
         skip_unreadable=skip_unreadable,
         columns=columns,
-        allow_infinite=allow_infinite,
+        strict=strict,
     )
     for note in loaded.notes:
         warnings.warn(f"{source}: {note}", InputWarning, stacklevel=2)
@@ -128,23 +155,22 @@ def load_array(
 def load_samples(
     source: str | Path,
     *,
-    columns: Sequence[str] | int | None = None,
-    allow_infinite: bool = False,
+    columns: Takes | None = None,
+    strict: bool = True,
+    label: str | None = None,
     **options: Any,
 ) -> LoadedSamples:
     """Load samples to score, with the file and the label of each, if the source has them.
 
-    Arguments and errors are those of `load_array`. It does not warn: what the reader left out is in
-    the notes.
+    Arguments and errors are those of `load_array`. `label` is the column of a table that holds the
+    labels, if it is there. It does not warn: what the reader left out is in the notes.
 
     Returns:
         The test split if the source has one, otherwise all its samples.
     """
     reader = _reader(source, **options)
     if columns is not None and is_table(source):
-        return LoadedSamples(
-            read_model_columns(Path(source), columns, allow_infinite=allow_infinite)
-        )
+        return _read_model_table(Path(source), columns, label, strict=strict)
     return reader.scored()
 
 
@@ -164,28 +190,19 @@ def is_pictures(source: str | Path) -> bool:
 
 
 def is_table(source: str | Path) -> bool:
-    """Return whether a source is a CSV or Parquet file."""
+    """Return whether a source is a table, or a folder of parts of one."""
     return format_of(source) == "table"
 
 
-def load_table(
-    source: str | Path,
-    *,
-    columns: Sequence[str] | None = None,
-    keep_columns: Sequence[str] = (),
-    drop: Sequence[str] = (),
-    **options: Any,
-) -> Table:
-    """Load the columns of a table that are features; see `vae_runtime.data.tables.columns`.
+def open_source_table(source: str | Path, **others: Any) -> TableFile:
+    """Open a table; `others` are options of `load_array` that do not apply to one."""
+    _reader(source, **others)
+    return open_table(Path(source))
 
-    `keep_columns` are kept although they look like row numbers or times, `drop` are left out too.
-    `columns`, if given, are all columns to read. `options` are those of `load_array` that do not
-    apply to a table.
-    """
-    _reader(source, **options)
-    if columns is not None:
-        return Table(read_model_columns(Path(source), columns), tuple(columns))
-    return read_table(Path(source), keep_columns=keep_columns, drop=drop)
+
+def load_table(source: str | Path, options: TableOptions | None = None) -> Table:
+    """Load the columns of a table that are features; see `vae_runtime.data.tables.columns`."""
+    return read_table(open_source_table(source), options)
 
 
 def format_of(source: str | Path) -> str:
@@ -216,7 +233,11 @@ def _format_of_file(path: Path) -> str:
         return "idx"
     if is_cifar(path):
         return "cifar"
+    if is_zarr(path):
+        return "zarr"
     found = _FORMAT_OF_EXTENSION.get(path.suffix.lower())
+    if found is None and is_table_file(path):
+        return "table"
     if found is None:
         no_format = f"{path} has no known format, expected {READABLE_FORMATS}: {CONVERT}"
         raise InputError(refusal(path) or no_format)
@@ -224,18 +245,16 @@ def _format_of_file(path: Path) -> str:
 
 
 def _format_of_folder(path: Path) -> str:
-    if find_mnist_files(path):
-        return "mnist folder"
-    if find_cifar_files(path):
-        return "cifar"
-    for found, is_there in (("folder", has_pictures), ("npy folder", has_npy_files)):
+    for found, is_there in _FOLDERS.items():
         if is_there(path):
             return found
+    if is_table_folder(path):
+        return "table"
     if pickle := find_pickle(path):
         raise InputError(refusal(pickle))
     raise InputError(
-        f"{path} has no pictures ({', '.join(PICTURE_EXTENSIONS)}), no .npy files, and is not a "
-        "folder of MNIST's IDX files: give a folder of pictures, or a file"
+        f"{path} has no pictures ({', '.join(PICTURE_EXTENSIONS)}), no .npy files, no tables, and "
+        "is not a folder of MNIST's IDX files: give a folder of pictures, or a file"
     )
 
 
@@ -248,7 +267,7 @@ def _reader(
 ) -> Reader:
     """Choose the reader of a source, and refuse an option that does not apply to it."""
     path, found = Path(source), format_of(source)
-    if key is not None and found not in KEYED_FORMATS:
+    if key is not None and found not in ("npz", *_KEYED_READERS):
         raise OptionError(
             f"key {key!r} is for files of several arrays, {source} is not one: drop the key"
         )
@@ -262,15 +281,39 @@ def _reader(
         return picture_reader(path, image_size, channels, skip_unreadable=skip_unreadable)
     if found == "name":
         return _named_reader(str(source))
-    if found == "npy folder":
-        return numpy_folder_reader(path, key)
-    if found == "cifar":
-        return cifar_reader(path)
+    if found in _KEYED_READERS:
+        return _KEYED_READERS[found](path, key)
+    if found in _PLAIN_READERS:
+        return _PLAIN_READERS[found](path)
     if found == "npz":
-        return reader_of_arrays(f"{path}", npz_infos(path), partial(read_npz_array, path), key)
-    if found == "mnist folder":
-        return mnist_reader(path)
+        return _npz_reader(path, key)
+    if found == "table":
+        return reader_of(lambda: _read_table(path))
     return reader_of(lambda: LoadedSamples(_SINGLE_ARRAY_READERS[found](path)))
+
+
+def _npz_reader(path: Path, key: str | None) -> Reader:
+    infos = npz_infos(path)
+    if key is None and is_sparse_npz({*infos}):
+        return reader_of(lambda: LoadedSamples(read_sparse_npz(path)))
+    return reader_of_arrays(f"{path}", infos, partial(read_npz_array, path), key)
+
+
+def _read_table(path: Path) -> LoadedSamples:
+    table = read_table(open_table(path))
+    return LoadedSamples(table.x, labels=table.labels, columns=table.columns)
+
+
+def _read_model_table(
+    path: Path, takes: Takes, label: str | None, *, strict: bool
+) -> LoadedSamples:
+    """Read what a model takes from a table, and the labels if their column is there."""
+    file = open_table(path)
+    names = [label] if label is not None and label in file.names else []
+    parts = [*ModelRows(file, takes).chunks(strict=strict, texts=names)]
+    texts = [text for part in parts for name in names for text in part.texts[name]]
+    labels = to_labels(texts, file.decimal) if names else None
+    return LoadedSamples(np.concatenate([part.x for part in parts]), labels=labels)
 
 
 def _named_reader(name: str) -> Reader:

@@ -38,6 +38,27 @@ class Standardization:
         meta("standard deviations, as many as means"),
     ]
 
+    @classmethod
+    def of_range(cls, low: float, high: float) -> Standardization:
+        """Return the standardization of a range of values to [0, 1].
+
+        Both ends are rounded to float32, so that a sample may reach them. `OptionError` is raised
+        unless `low` is less than `high` and both are finite.
+        """
+        first, last = (float(np.float32(end)) for end in (low, high))
+        if not (math.isfinite(first) and math.isfinite(last) and last - first >= MIN_SCALE):
+            raise OptionError(
+                f"range is {low:g},{high:g}, expected a lower and a higher number: give the lowest "
+                "and the highest value, such as 0,255"
+            )
+        return cls((first,), (last - first,))
+
+    def unit_range(self) -> tuple[float, float] | None:
+        """Return the raw values of 0 and 1; None if elements have different ones."""
+        if len(self.mean) != 1 or len(self.scale) != 1:
+            return None
+        return self.mean[0], self.mean[0] + self.scale[0]
+
     def check(self, shape: tuple[int, ...]) -> None:
         """Raise `OptionError` unless the constants are usable for samples of this shape."""
         allowed = {1, *shape[-1:]}

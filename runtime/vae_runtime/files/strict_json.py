@@ -120,7 +120,7 @@ def json_schema(cls: type[Any], title: str) -> dict[str, Any]:
 
     It requires all keys, except those that are `optional`, and allows no others.
     """
-    schema = msgspec.json.schema(cls)
+    schema = json.loads(json.dumps(msgspec.json.schema(cls)))  # tuples become lists
     for component in schema["$defs"].values():
         properties = component["properties"]
         component["required"] = [
@@ -141,6 +141,8 @@ def _left_out(value: Any) -> list[str]:
 
 def _without_defaults(value: Any, tree: Any) -> Any:
     """Remove the optional fields that have their default from `asdict(value)`."""
+    if isinstance(value, tuple):
+        return [_without_defaults(*pair) for pair in zip(value, tree, strict=True)]
     if not dataclasses.is_dataclass(value):
         return tree
     left_out = _left_out(value)

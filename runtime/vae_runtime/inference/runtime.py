@@ -133,7 +133,8 @@ class VAERuntime:
                 standardized. If the manifest's `input.dtype` is uint8, only uint8 is accepted. You
                 may omit the channel axis of a model with one channel. If the manifest has
                 `data.columns`, a data frame (pandas, polars, pyarrow) gives these columns by name,
-                in any order; its other columns are ignored.
+                in any order; its other columns are ignored. With `data.table` it gives the columns
+                of the table, which are encoded; an array holds the encoded elements.
             condition: condition of a conditional model: one for all samples, a label or an array of
                 the manifest's `condition.shape`, or one for each sample.
 
@@ -245,7 +246,7 @@ class VAERuntime:
 
         if strict:
             return Losses(**self._run_chunks("loss", len(samples), _strict(inputs), on_progress))
-        unscorable = Unscorable(self.manifest.input.range)
+        unscorable = Unscorable(self.manifest.input.range, self.manifest.sources)
 
         def compute(part: slice, run: Run) -> dict[str, Float32]:
             return unscorable.losses(inputs(part), part.start, run)
@@ -359,7 +360,7 @@ class VAERuntime:
         return lambda part: {} if rows is None else {"condition": rows[part]}
 
     def _as_samples(self, x: ArrayLike) -> NDArray[np.generic]:
-        return as_batch(x, self.manifest.input.shape, columns=self.manifest.columns)
+        return as_batch(x, self.manifest.input.shape, columns=self.manifest.table)
 
     def _x_chunk(self, samples: NDArray[np.generic], part: slice, *, check: bool = True) -> Array:
         spec, data = self.manifest.input, self.manifest.data
@@ -372,8 +373,10 @@ class VAERuntime:
             spec.range,
             first=part.start,
             binary_uint8=bool(data and data.binary_uint8),
-            is_table=columns is not None,
+            raw_range=spec.raw_range,
+            is_table=self.manifest.table is not None,
             check=check,
+            columns=self.manifest.sources,
         )
 
     def _run_chunks(

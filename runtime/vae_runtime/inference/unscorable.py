@@ -12,7 +12,7 @@ A good sample of the same chunk takes its place in the graph, so it has no influ
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,10 +33,13 @@ class Unscorable:
     """The samples that could not be scored, and the reason of the first one.
 
     `value_range` is that of `check_values`; None also for uint8, which is always in range.
+    `columns` names the column of each element, if it is known.
     """
 
-    def __init__(self, value_range: tuple[float, float] | None) -> None:
-        self._range = value_range
+    def __init__(
+        self, value_range: tuple[float, float] | None, columns: Sequence[str] | None = None
+    ) -> None:
+        self._range, self._columns = value_range, columns
         self._reasons: dict[int, str] = {}  # threads add different samples
 
     def losses(self, inputs: dict[str, Array], first: int, run: Run) -> dict[str, Any]:
@@ -81,9 +84,9 @@ class Unscorable:
         except InputError:
             for i in range(len(x)):
                 try:
-                    check_values(x[i : i + 1], self._range, first=first + i)
+                    check_values(x[i : i + 1], self._range, first=first + i, columns=self._columns)
                 except InputError as error:
                     bad[i] = True
                     reason = str(error).removeprefix(f"sample {first + i} ")
-                    self._reasons[first + i] = reason.partition(":")[0]
+                    self._reasons[first + i] = reason.rpartition(": ")[0]
         return bad

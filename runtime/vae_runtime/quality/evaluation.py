@@ -27,6 +27,9 @@ from vae_runtime.inference.runtime import VAERuntime
 from vae_runtime.latents import Latents, measure_latents
 from vae_runtime.loss import Losses, reparameterize
 
+MAX_SHOWN_DIMENSIONS = 100
+"""Number of latent dimensions whose KL divergence is printed, the largest first."""
+
 EXPLAINED_ROWS = 256
 """Samples that are converted at a time for `Evaluation.explained`, which bounds memory."""
 
@@ -83,7 +86,9 @@ class Evaluation:
             rows.append(f"left unexplained       {explained.left:.1%} of what the mean leaves")
         kl = sorted(self.latents.kl_per_dimension, reverse=True)
         rows.append(f"active units           {self.latents.active_units} of {len(kl)}")
-        rows.append(f"KL per dimension       {' '.join(f'{value:.2f}' for value in kl)}")
+        more = f" ... ({len(kl)} in all)" if len(kl) > MAX_SHOWN_DIMENSIONS else ""
+        shown = " ".join(f"{value:.2f}" for value in kl[:MAX_SHOWN_DIMENSIONS])
+        rows.append(f"KL per dimension       {shown}{more}")
         return "\n".join(rows)
 
 
@@ -116,7 +121,7 @@ def evaluate(
     """
     if draws < 1 or seed < 0:
         raise OptionError(f"draws is {draws} and seed {seed}, expected 1 or more and 0 or more")
-    samples = as_batch(x, vae.manifest.input.shape, columns=vae.manifest.columns)
+    samples = as_batch(x, vae.manifest.input.shape, columns=vae.manifest.table)
     if len(samples) == 0:
         raise InputError("x has no samples: give at least one")
     code = vae.encode(samples, condition=condition)
@@ -156,12 +161,13 @@ def _explain(
     vae: VAERuntime, samples: NDArray[np.generic], reconstruction_loss: float
 ) -> Explained:
     manifest = vae.manifest
-    binary = bool(manifest.data and manifest.data.binary_uint8)
+    undivided = manifest.input.undivided_uint8
+    undivided |= bool(manifest.data and manifest.data.binary_uint8)
 
     def parts() -> Iterator[NDArray[np.float32]]:
         for start in range(0, len(samples), EXPLAINED_ROWS):
             part = samples[start : start + EXPLAINED_ROWS]
-            yield to_scaled_float32(part, binary_uint8=binary)
+            yield to_scaled_float32(part, binary_uint8=undivided)
 
     standardization, mean = manifest.input.standardization, mean_sample(parts())
     return measure_explained(manifest.loss, standardization, parts(), mean, reconstruction_loss)

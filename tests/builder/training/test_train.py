@@ -273,6 +273,23 @@ def test_data_out_of_range_names_the_split_and_the_sample(split, number):
         train(data, SMALL)
 
 
+@pytest.mark.parametrize("shape", [(7, 6, 5, 2), (13, 2)])
+def test_convolutions_along_one_and_three_axes(shape):
+    data = dataset_of_any_rank(shape)
+    before, after = (
+        train(data, TrainConfig("conv", (8,), 2, LossSpec("mse"), epochs=n, learning_rate=0.01))
+        for n in (1, 60)
+    )
+    assert after.test.loss < 0.8 * before.test.loss
+
+
+def dataset_of_any_rank(shape):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((100, *(1,) * len(shape))) + 0.1 * rng.standard_normal((100, *shape))
+    layout = "series" if len(shape) == 2 else None
+    return Dataset.from_arrays("x", x.astype(np.float32), layout=layout)
+
+
 def test_presets_that_do_not_fit_or_do_not_exist_are_refused():
     with pytest.raises(OptionError, match="preset conv takes series"):
         train(Dataset.from_arrays("x", np.zeros((9, 4))), TrainConfig(preset="conv"))

@@ -32,6 +32,13 @@ def test_encoder_outputs_that_are_unclear(refuse):
     refuse(ExportError, f"gives mu, mean, log_var, {two}", keyed("mu", "mean", "log_var"))
 
 
+def test_tokens_are_refused_by_name(refuse):
+    tokens = keras.Input((10,), dtype="int32", name="tokens")
+    h = layers.Flatten()(layers.Embedding(7, 3)(tokens))
+    encoder = keras.Model(tokens, [dense()(h), dense()(h)], name="enc")
+    refuse(ExportError, "(--loss categorical) is not offered; give the model one-hot", encoder)
+
+
 def test_random_layers_are_named(refuse):
     class Noisy(layers.Layer):
         def call(self, x):
@@ -135,7 +142,7 @@ def test_shapes_that_do_not_fit(refuse):
     )
     refuse(
         InputError,
-        "gives z_mean of shape (batch, 1, 2), expected (batch, latent_dim): add a Flatten",
+        "decoder takes (batch, 2): end both outputs of the encoder in a Reshape((2,))",
         encoder_of(*(lambda x: dense()(layers.Reshape((1, 10))(x)) for _ in "ab")),
     )
     refuse(
@@ -163,11 +170,13 @@ def test_transposed_convolution_that_tensorflow_cannot_compute_is_named(output_p
     )
 
 
-def test_normalization_is_named(refuse):
+def test_a_normalization_without_statistics_is_named(refuse):
     normalization = layers.Normalization(name="standardize")
-    normalization.adapt(np.zeros((6, 10), np.float32))
     encoder = encoder_of(*(lambda x: dense()(normalization(x)) for _ in "ab"))
-    refuse(ExportError, "layer 'standardize' is a Normalization", encoder)
+    message = "layer 'standardize' is a Normalization of mean 0 and variance 1, expected"
+    refuse(ExportError, message, encoder)
+    nested = encoder_of(*(lambda x: dense()(keras.Sequential([normalization])(x)) for _ in "ab"))
+    refuse(ExportError, message, nested)
 
 
 def test_invalid_loss(refuse):
@@ -178,14 +187,16 @@ def test_invalid_loss(refuse):
     )
 
 
+class Looping(layers.Layer):
+    def call(self, x):
+        return tf.map_fn(lambda row: 2 * row, x)
+
+
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (layers.Activation("gelu", name="exact"), "Erfc (from decoder_1/exact"),
-        (
-            layers.GRU(5, name="loops", return_sequences=True),
-            "control flow Loop (from decoder_1/loops_1/",
-        ),
+        (layers.Activation(tf.math.erfinv, name="inverse"), "Erfinv (from decoder_1/inverse"),
+        (Looping(name="loops"), "control flow Loop (from decoder_1/loops_1/"),
     ],
 )
 def test_error_names_the_layer_of_an_operator_without_onnx_form(layer, message, tmp_path):

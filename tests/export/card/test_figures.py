@@ -50,6 +50,8 @@ PICTURES = ["reconstructions", "samples", "latent_plane", "latent_kl"]
         ((6, 9, 3), None, PICTURES),
         ((8, 8, 4), None, ["latent_plane", "latent_kl"]),
         ((5,), None, ["reconstructions", "latent_plane", "latent_kl"]),
+        ((7, 6), None, ["reconstructions", "latent_plane", "latent_kl"]),
+        ((3, 6, 5, 1), None, PICTURES),
     ],
 )
 @pytest.mark.parametrize(("n", "latent_dim"), [(1, 1), (12, 3)])

@@ -35,7 +35,7 @@ def test_planted_directions_are_found():
     )
 
 
-@pytest.mark.parametrize(("n", "size"), [(200, 20), (7, 30), (3, 3)])
+@pytest.mark.parametrize(("n", "size"), [(200, 20), (7, 30), (3, 3), (40, 300)])
 def test_axes_against_singular_vectors(n, size):
     z = codes(n, size)
     plane = fit_plane(z)
@@ -48,6 +48,15 @@ def test_axes_against_singular_vectors(n, size):
     np.testing.assert_allclose(np.abs(coordinates), np.abs(centred @ vectors[:2].T), atol=1e-5)
     np.testing.assert_allclose(coordinates.mean(axis=0), 0, atol=1e-6)
     assert abs(coordinates[:, 0] @ coordinates[:, 1]) < 1e-4
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_few_samples_of_many_dimensions(n):
+    z = codes(n, 1000)
+    plane = fit_plane(z)
+    assert plane.axes.shape == (2, 1000) and np.isfinite(plane.project(z)).all()
+    distances = np.linalg.norm(plane.project(z)[:, None] - plane.project(z), axis=-1)
+    np.testing.assert_allclose(distances, np.linalg.norm(z[:, None] - z, axis=-1), rtol=1e-4)
 
 
 @pytest.mark.parametrize("size", [1, 2])

@@ -1,6 +1,7 @@
 """Layers that tf2onnx alone converts wrongly or not at all: the graphs compute what Keras does."""
 
 import logging
+import sys
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ import tensorflow as tf
 from keras import layers
 
 from vae_export.graphs import convert as convert_module
+from vae_export.graphs import from_tensorflow
 from vae_export.graphs.convert import convert
 from vae_export.graphs.inlining import without_compiled_parts
 from vae_runtime.bundle.fields import GraphSpec, TensorSpec
@@ -103,6 +105,14 @@ def test_transposed_convolutions_with_gaps(shape, layer):
     require_parity(shape, layer)
 
 
+def test_transposed_convolutions_read_no_sizes_from_tensors():
+    for data_format, size in (("channels_last", 12), ("channels_first", 24)):
+        layer = layers.Conv1DTranspose(3, 2, 3, "valid", data_format=data_format)
+        model = require_parity((4, 8), layer)
+        assert not {"Shape", "Pad", "Slice"} & {node.op_type for node in model.graph.node}
+        assert size in [d.dim_value for d in model.graph.output[0].type.tensor_type.shape.dim]
+
+
 def test_sparsemax():
     require_parity((10,), layers.Dense(6), layers.Activation("sparsemax"))
 
@@ -125,10 +135,10 @@ def test_the_layer_of_a_graph_that_does_not_load_is_named(monkeypatch):
         converted(*gaps)
 
 
-@pytest.mark.parametrize("message", ["the TensorFlow operator Erfc", "a Range counts in float32"])
+@pytest.mark.parametrize("message", ["the TensorFlow operator Erfinv", "a Range counts in float32"])
 def test_what_tf2onnx_logs_about_a_failure_is_not_shown(message, caplog):
-    if "Erfc" in message:
-        stack = [layers.Activation("gelu", name="exact")]
+    if "Erfinv" in message:
+        stack = [layers.Activation(tf.math.erfinv, name="inverse")]
     else:
 
         class Counting(layers.Layer):
@@ -143,3 +153,44 @@ def test_what_tf2onnx_logs_about_a_failure_is_not_shown(message, caplog):
         converted(*traced((4,), *stack))
     assert str(caught.value).count("build-vae never writes") == 0
     assert not [r for r in caplog.records if r.name.startswith("tf2onnx")]
+
+
+def operators(model):
+    return [node.op_type for node in model.graph.node]
+
+
+def test_recurrent_layers_become_one_operator_or_are_written_out():
+    assert operators(require_parity((30, 2), layers.LSTM(3))).count("LSTM") == 1
+    layer = layers.GRU(3, return_sequences=True)
+    assert operators(require_parity((5, 2), layer)).count("MatMul") >= 5
+    assert not layer.unroll  # only while its graph was traced
+
+
+def test_recurrent_layers_of_a_machine_with_a_gpu(monkeypatch):
+    """Keras takes NVIDIA's operators there, which have no ONNX form."""
+    function, samples, expected = traced((5, 2), layers.GRU(3))
+    backend = sys.modules["keras.src.backend.tensorflow.rnn"]
+    monkeypatch.setattr(backend, "_is_gpu_available", lambda: True)
+    definition = function.get_concrete_function().graph.as_graph_def()
+    parts = [definition.node, *(part.node_def for part in definition.library.function)]
+    assert any("Cudnn" in node.op for nodes in parts for node in nodes)
+    data = converted(function, samples, expected)
+    np.testing.assert_allclose(computed(data, samples), expected, rtol=2e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("share", [1.5, 1000])  # found before and after the conversion
+def test_too_many_steps_are_refused_by_name(share, monkeypatch):
+    monkeypatch.setattr(from_tensorflow, "MAX_NODES", 100)
+    monkeypatch.setattr(from_tensorflow, "TENSORFLOW_SHARE", share)
+    function = traced((10, 1), layers.GRU(1, name="memory"))
+    with pytest.raises(ExportError, match=r"graph has \d+ operators .*memory.*, at most 100 "):
+        converted(*function)
+
+
+def test_other_loops_are_refused_by_name():
+    class Looping(layers.Layer):
+        def call(self, x):
+            return tf.map_fn(lambda row: row * 2, x)
+
+    with pytest.raises(ExportError, match=r"the control flow Loop \(from .*looping.*no bundle may"):
+        converted(*traced((4,), Looping(name="looping")))

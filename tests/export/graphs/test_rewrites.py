@@ -92,7 +92,7 @@ def logits_of(kind, shape):
 
 
 @pytest.mark.parametrize("kind", ["random", "mixed extremes", *EXTREMES])
-@pytest.mark.parametrize("elements", [4, 24, 31, 35, 189, 784])
+@pytest.mark.parametrize("elements", [4, 13, 24, 35, 189, 784])
 @pytest.mark.parametrize("opset", [17, 18])
 def test_grouped_logarithms_give_the_literal_sum(opset, elements, kind):
     model = literal_graph(opset, elements)

@@ -190,6 +190,19 @@ INCONSISTENT = {
     "graphs.encoder does not fit input (4, 3, 1) uint8": [(("input", "dtype"), "uint8")],
     "data.columns has 2 names for samples of shape (4, 3, 1)": [(("data", "columns"), ["a", "b"])],
     "input.range is (0.0, 2.0), the bce loss": [(("input", "range"), [0, 2])],
+    "latent_shape is (3,), latent_dim is 2": [(("latent_shape",), [3])],
+    "latent_shape is (), latent_dim is 2": [(("latent_shape",), [])],
+    "graphs.encoder does not fit input": [
+        (("latent_shape",), [1, 2]),
+        (("condition",), {"shape": [3], "categories": None}),
+    ],
+    "condition.categories has 2 labels, shape is (3,)": [
+        (("condition",), {"shape": [3], "categories": ["a", "b"]}),
+    ],
+    "condition.categories has 2 labels, shape is (2,)": [
+        (("condition",), {"shape": [2], "categories": ["a", "a"]}),
+    ],
+    "loss.decoder is 'mean_log_var', the bce loss takes": [(("loss", "decoder"), "mean_log_var")],
 }
 
 

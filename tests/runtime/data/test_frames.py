@@ -84,6 +84,13 @@ def test_a_missing_value_of_an_object_column_becomes_nan():
     assert np.isnan(as_batch(frame, (3,), columns=NAMES)[0, 0])
 
 
+def test_a_missing_value_of_a_dictionary_stays_missing():
+    """pyarrow's own conversion gives it the first value of the dictionary."""
+    codes = pa.array([5.0, None]).dictionary_encode()
+    x = as_batch(pa.table({**columns("bc"), "a": codes}), (3,), columns=NAMES)
+    np.testing.assert_array_equal(x[:, 0], [5, np.nan])
+
+
 @pytest.mark.parametrize("x", [VALUES, VALUES.tolist(), [], {"a": 1}, "text", None])
 def test_other_things_are_no_frames(x):
     assert not is_frame(x)

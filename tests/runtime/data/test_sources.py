@@ -8,6 +8,7 @@ from PIL import Image
 
 from vae_builder.data import load_dataset
 from vae_runtime.data.sources import load_array
+from vae_runtime.data.tables.files.parts import TABLE_EXTENSIONS
 from vae_runtime.errors import InputError, OptionError
 
 both = pytest.mark.parametrize("load", [load_array, load_dataset])
@@ -22,17 +23,17 @@ def test_missing_source_lists_names_and_forms(load, source, tmp_path, monkeypatc
         load(source)
     assert str(caught.value) == (
         f"{source} does not exist, expected a name (digits, mnist, fashion_mnist) or a path "
-        "(.npz, .npy, .csv, .tsv, .parquet, IDX (also gzipped), a folder of pictures, "
-        "a folder of MNIST's IDX files): "
+        f"(.npz, .npy, a table ({', '.join(TABLE_EXTENSIONS)}), IDX (also gzipped), a folder of "
+        "pictures, of parts of a table, or of MNIST's IDX files): "
         "check the spelling"
     )
 
 
 @both
 def test_unknown_extension_lists_what_is_readable(load, tmp_path):
-    (tmp_path / "a.txt").write_text("1,2")
-    with pytest.raises(InputError, match=r"a\.txt has no known format, expected \.npz, .* IDX"):
-        load(tmp_path / "a.txt")
+    (tmp_path / "a.doc").write_text("1,2")
+    with pytest.raises(InputError, match=r"a\.doc has no known format, expected \.npz, .* IDX"):
+        load(tmp_path / "a.doc")
 
 
 @both

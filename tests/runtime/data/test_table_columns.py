@@ -6,7 +6,8 @@ import pytest
 from vae_builder.data import Dataset, load_dataset
 from vae_runtime.data.rounding import InputWarning
 from vae_runtime.data.sources import load_array, load_table
-from vae_runtime.data.tables.columns import unique_names
+from vae_runtime.data.tables.names import unique_names
+from vae_runtime.data.tables.options import TableOptions
 from vae_runtime.errors import InputError, OptionError
 
 N = 30
@@ -66,7 +67,7 @@ def test_no_features_are_left_out_and_named(tmp_path, name, first):
     if isinstance(first[0], str):
         assert "--keep-columns" not in note
         return
-    kept = load_table(path, keep_columns=[label])
+    kept = load_table(path, TableOptions(keep_columns=[label]))
     np.testing.assert_array_equal(kept.x, np.c_[first, X].astype(np.float32))
     assert kept.notes == () and f"--keep-columns {label}" in note.replace("'", "")
 
@@ -104,7 +105,7 @@ def test_numbers_that_count_under_another_name_stay_with_a_note(tmp_path):
 
 
 def test_the_rule_looks_at_all_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr("vae_runtime.data.tables.csv_files.HEAD_ROWS", 10)
+    monkeypatch.setattr("vae_runtime.data.tables.files.chunks.HEAD_ROWS", 10)
     assert load_table(write(tmp_path, "id", COUNT)).columns == ("a", "b")
     broken = [*COUNT[:-1], 3]
     assert load_table(write(tmp_path, "id", broken)).columns == ("id", "a", "b")
@@ -127,8 +128,8 @@ def test_headers_of_pandas_and_r(tmp_path):
 
 def test_drop_and_keep(tmp_path):
     path = write(tmp_path, "id", COUNT)
-    assert load_table(path, drop=["a"]).columns == ("b",)
-    assert load_table(path, drop=["a"], keep_columns=["id"]).columns == ("id", "b")
+    assert load_table(path, TableOptions(drop=["a"])).columns == ("b",)
+    assert load_table(path, TableOptions(drop=["a"], keep_columns=["id"])).columns == ("id", "b")
     for options, message in (
         ({"drop": ["x", "y"]}, "has no column 'x', 'y', which --drop names; it has id,a,b"),
         ({"keep_columns": ["x"]}, "has no column 'x', which --keep-columns names"),
@@ -176,27 +177,36 @@ def test_a_row_of_another_length_is_found_although_columns_are_chosen(tmp_path):
 
 
 def test_all_faults_are_named_at_once(tmp_path):
-    rows = [f"{i},{'' if i % 3 else i / 7},{'xyz'[i % 3]},,{i % 4}" for i in range(9)]
+    rows = [
+        f"{i},{'' if i % 3 else i / 7},{'x' if i % 3 else i},{'' if i else 1},{i % 4}"
+        for i in range(9)
+    ]
+    rows[1] = rows[1].replace("x", "7")
+    rows[2] = rows[2].replace("x", "9")
     path = tmp_path / "t.csv"
     path.write_text("\n".join(["id,a,b,c,d", *rows]))
     with pytest.raises(InputError) as caught:
         load_dataset(path)
     assert str(caught.value) == (
-        f"{path}: line 2, column 'b' is 'x' and 8 more such cells; line 2, column 'c' has no value "
-        "('') and 8 more such cells; line 3, column 'a' has no value ('') and 5 more such cells, "
-        "expected finite numbers: leave these columns out with --drop b,c,a, encode text as "
-        "numbers, or fill in or remove the rows"
+        f"{path}: line 6, column 'b' is 'x' and 3 more such cells; line 3, column 'a' has no value "
+        "('') and 5 more such cells; line 3, column 'c' has no value ('') and 7 more such cells, "
+        "expected finite numbers: leave these columns out with --drop b, make categories with "
+        "--categorical b, or repair these cells; for the missing values give --missing mean or "
+        "indicator to fill them in, --missing drop to leave out their rows (1 of 9 are complete), "
+        "or --drop a,c"
     )
     assert load_dataset(path, drop=["a", "b", "c"]).columns == ("d",)
     assert load_array(path, columns=["d"]).tolist() == [[i % 4] for i in range(9)]
     with pytest.raises(InputError, match=r"column 'a' has .*: the model needs these columns"):
         load_array(path, columns=["d", "a"])
     wide = [f"c{i}" for i in range(30)]
-    path.write_text(",".join([*wide, "d"]) + "\n" + "," * 30 + "1\n")
+    path.write_text(",".join([*wide, "d"]) + "\n" + "," * 30 + "1\n" + "1," * 30 + "1\n")
     with pytest.raises(InputError) as caught:
         load_dataset(path)
-    assert "and 25 more faults of columns, expected finite numbers: leave" in str(caught.value)
-    assert f"--drop {','.join(wide)}," in str(caught.value)
+    assert "and 25 more faults of columns, expected finite numbers: for the missing" in str(
+        caught.value
+    )
+    assert f"--drop {','.join(wide)}" in str(caught.value)
 
 
 def test_parquet_of_pandas(tmp_path):
@@ -220,7 +230,7 @@ def test_parquet_of_pandas(tmp_path):
         dataset = load_dataset(path)
         assert dataset.columns == ("b", "a")
         assert dataset.notes[0].startswith(f"left out 'day' (dates), '{index}' (")
-        assert load_table(path, keep_columns=[index]).columns == ("b", "a", index)
+        assert load_table(path, TableOptions(keep_columns=[index])).columns == ("b", "a", index)
         np.testing.assert_array_equal(load_array(path), expected[:, ::-1])
         np.testing.assert_array_equal(load_array(path, columns=("a", "b")), expected)
     names = pa.array([f"n{i}" for i in COUNT])

@@ -80,26 +80,28 @@ def test_table_as_data_set(tmp_path, extension):
             "a,b\n1,2\n3,x\n",
             r"line 3, column 'b' is 'x', expected finite numbers: leave .* --drop b",
         ),
-        ("1,2#5\n", r"line 1, column 'column_2' is '2#5', expected"),
-        ("1,2\n3,x\ny,4\n", r"line 2, column 'column_2' is 'x'; line 3, column 'column_1' is 'y'"),
+        ("1,2\n3,4\n3,2#5\n", r"line 3, column 'column_2' is '2#5', expected"),
+        ("1,2\n3,x\ny,4\n", r"line 3, column 'column_1' is 'y'; line 2, column 'column_2' is 'x'"),
         ("1,x\n3,4\n", r"line 1, column 'column_2' is 'x', expected"),
         ("a,b\n\n1,2\n,4\n", r"line 4, column 'a' has no value \(''\), expected finite numbers: "),
-        ("a,b\n1,NA\n", r"line 2, column 'b' has no value \('NA'\)"),
+        ("a,b\n1,NA\n1,2\n", r"line 2, column 'b' has no value \('NA'\)"),
         ("a,b\n1,2\n1,nan\n", r"line 3, column 'b' has no value \('nan'\)"),
         ("NA,NA\n1,2\n", r"line 1, column 'column_1' has no value \('NA'\)"),
         ("inf,inf\n1,2\n", r"line 1, column 'column_1' is 'inf'; .* expected finite"),
         ("a,b\n1,-inf\n", r"line 2, column 'b' is '-inf', expected finite"),
         ("1,2\n1,1e39\n", r"line 2, column 'column_2' is '1e39', expected finite"),
-        ("1,5;2\n2;3\n", r"line 1, column 'column_1' is '1,5', .*point for the decimal comma"),
+        ("a;b\n1,5;2\n2.5;3\n2;3\n", r"line 2, column 'a' is '1,5', .*decimal commas, write"),
+        ("a;b\n1,500;2\n2;3\n2;3\n", r"line 2, column 'a' is '1,500', .*mark thousands, remove"),
         ("a,b\n1,2\n1,2,3\n", "line 3 has 3 cells, the first line has 2: repair"),
         ("a,b\n1,2\n1\n", "line 3 has 1 cells, the first line has 2: repair"),
         ("a,b,c\n1,2\n1,3\n", "line 2 has 2 cells, the first line has 3; line 3 .*: repair"),
-        ("1,1_0\n", "is not a readable CSV file .*1_0"),
+        ("1,1_0\n1,2\n", "line 1, column 'column_2' is '1_0'"),
         ("", "has 0 columns and no rows"),
         ("\n\n", "has 0 columns and no rows"),
         ("a,b\n", "has 2 columns and no rows"),
-        (b"a,b\n1,\xff\n", "is not a readable CSV file"),
-        (b"\0\xff\0\xff", "is not a readable CSV file"),
+        (b"a,b\n1,\xff\n1,2\n", "line 2, column 'b' is 'ÿ'"),
+        (b"\0\xff\0\xff", "is not a readable text file"),
+        (b"1,2\n" * 20000 + b"\0", "is not a readable CSV file .*NUL"),
         ("1," + "9" * 200_000 + "\n", "is not a readable CSV file .*field larger"),
     ],
 )
@@ -149,7 +151,7 @@ def test_parquet_of_decimals_and_long_integers(tmp_path):
 
 
 def test_parquet_in_batches(tmp_path, monkeypatch):
-    monkeypatch.setattr("vae_runtime.data.tables.parquet_files.BATCH_ROWS", 7)
+    monkeypatch.setattr("vae_runtime.data.tables.files.chunks.CHUNK_ROWS", 7)
     x = np.arange(200.0).reshape(2, 100)
     path = write_parquet(tmp_path / "t.parquet", {"a": x[0], "b": x[1]}, row_group_size=10)
     np.testing.assert_array_equal(load_array(path), x.T)
@@ -162,11 +164,11 @@ def test_parquet_in_batches(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"a": [1, 2], "b": ["x", "y"]}, "column 'b' holds string, expected finite numbers"),
-        ({"a": [[1], [2]]}, r"column 'a' holds list<.*>"),
+        ({"a": [1, 2], "b": ["x", "3"]}, "row 0, column 'b' is 'x', expected finite numbers"),
+        ({"a": [[1], [2]]}, r"no columns of numbers or categories, .* 'a' \(list<.*>\)"),
         ({"a": [1, 2], "b": [1, None]}, r"row 1, column 'b' has no value"),
         ({"a": [True, None]}, r"row 1, column 'a' has no value"),
-        ({"a": [None, None]}, "column 'a' holds null"),
+        ({"a": [None, None]}, r"no columns of numbers or categories, .* 'a' \(no values\)"),
         ({"a": [0.5, float("-inf")]}, "row 1, column 'a' is '-inf', expected finite numbers"),
         ({"a": [0.5, 1e39]}, r"row 1, column 'a' is '1e\+39', expected finite numbers"),
         ({"a": np.zeros(0)}, "has 1 columns and no rows"),

@@ -113,7 +113,7 @@ def check_tensor(tensor: Any, what: str) -> None:
             f"{what} of shape {shape_of(tensor)}, expected fixed sizes after the batch dimension: "
             "give the shape of one sample by --input-shape (input_shape= in Python)"
         )
-    if "int" in tensor.dtype:
+    if tensor.dtype.startswith("int"):
         raise ExportError(
             f"{what} as {tensor.dtype}, integer tokens, expected float32: a loss of tokens "
             "(--loss categorical) is not offered; give the model one-hot vectors and the bce loss"

@@ -1,4 +1,4 @@
-"""Names of a table's columns, and the rule which columns are no features.
+"""The rule which columns of a table are no features.
 
 A row number, a row name and a time say where a sample stands, not what it is. A model that learns
 them gives the same row another score after it has moved. They are left out unless they are asked
@@ -18,20 +18,15 @@ Any other column is a feature, whole numbers too.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_NAME_LENGTH = 200
-"""Longest name of a column, in characters; the rest is cut off."""
-
-MAX_LISTED = 50
-"""Most columns that a message names."""
+from vae_runtime.data.tables.cells import BOOLEANS, Cells, is_float, is_missing, to_numbers
+from vae_runtime.data.tables.files.chunks import TableFile
+from vae_runtime.data.tables.names import position_name
 
 COUNTS = "counts"
 """What `number_reason` says of numbers that count up by one under another name: perhaps a feature,
@@ -42,7 +37,6 @@ MIN_COUNTING_ROWS = 3
 MIN_TIME_ROWS = 5
 """Fewest rows in which numbers can rise or fall like a time."""
 
-_MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"}
 _INDEX_NAME = re.compile(r"Unnamed: 0(\.\d+)*|__index_level_\d+__|level_0")
 _WORD_END = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
 _ID_WORD = re.compile(
@@ -64,71 +58,11 @@ _DATE = re.compile(
 )
 
 
-def unique_names(cells: Iterable[str]) -> tuple[str, ...]:
-    """Return one-line names that differ; like pandas, name an empty cell and number a repetition.
-
-    >>> unique_names(["", "a", "a"])
-    ('Unnamed: 0', 'a', 'a.1')
-    """
-    found: dict[str, None] = {}
-    for i, cell in enumerate(cells):
-        name = re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", cell).strip()[:MAX_NAME_LENGTH]
-        name = unique = name or f"Unnamed: {i}"
-        repetition = 0
-        while unique in found:
-            repetition += 1
-            unique = f"{name}.{repetition}"
-        found[unique] = None
-    return tuple(found)
-
-
-def position_name(i: int) -> str:
-    """Return the name of column `i`, from 0, in a table without a header."""
-    return f"column_{i + 1}"
-
-
-def quoted(names: Sequence[str]) -> str:
-    r"""Return names as the value of an option, for a shell; at most `MAX_LISTED` of them.
-
-    >>> quoted(["a", "b, c"])
-    '\'a,"b, c"\''
-    """
-    text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow([*names[:MAX_LISTED]])
-    rest = len(names) - MAX_LISTED
-    return shlex.quote(text.getvalue()) + (f" (and {rest} more)" if rest > 0 else "")
-
-
-def is_missing(cell: str) -> bool:
-    """Return whether a cell stands for a missing value."""
-    return cell.strip().lower() in _MISSING
-
-
-def is_float(cell: str) -> bool:
-    """Return whether a cell is a float, including NaN, infinity and float32 overflow."""
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def is_number(cell: str) -> bool:
-    """Return whether a cell is a finite number in float32."""
-    with np.errstate(over="ignore"):
-        return is_float(cell) and bool(np.isfinite(np.float32(float(cell))))
-
-
-def to_numbers(cells: Iterable[str]) -> NDArray[np.float64]:
-    """Return cells as numbers, NaN for those that are none."""
-    return np.array([float(c) if is_float(c) else np.nan for c in cells], np.float64)
-
-
 def text_reason(position: int, name: str, cells: Sequence[str]) -> str | None:
     """Say why a column of these first cells is no feature, if it is dates or row names."""
     filled = [cell.strip() for cell in cells if not is_missing(cell)]
     numbers = sum(map(is_float, filled))
-    if not filled or numbers == len(filled):
+    if not filled or numbers == len(filled) or all(cell.lower() in BOOLEANS for cell in filled):
         return None
     if all(map(_DATE.fullmatch, filled)):
         return "dates"
@@ -170,3 +104,28 @@ def _are_unix_times(values: NDArray[np.float64]) -> bool:
     low, high = _UNIX_TIMES
     units = (1, 1e3, 1e6, 1e9)
     return any(low * u <= values.min() and values.max() <= high * u for u in units)
+
+
+def find_no_features(file: TableFile, heads: list[Cells]) -> dict[int, str]:
+    """Return the columns that are no features, and why: first by their head, then by all rows."""
+    reasons = dict.fromkeys(file.index, "index of a pandas table")
+    candidates = []
+    for i, (name, cells) in enumerate(zip(file.names, heads, strict=True)):
+        if i in reasons or i in file.unreadable:
+            continue
+        is_numbers = isinstance(cells, np.ndarray)
+        if not is_numbers and (reason := text_reason(i, name, [*cells])):
+            reasons[i] = reason
+        elif (is_numbers or is_float(cells[0], file.decimal)) and number_reason(
+            name, to_numbers(cells, file.decimal)
+        ):
+            candidates.append(i)
+    if candidates:
+        parts: list[list[NDArray[np.float64]]] = [[] for _ in candidates]
+        for chunk in file.chunks(candidates):
+            for own, cells in zip(parts, chunk.columns, strict=True):
+                own.append(to_numbers(cells, file.decimal))
+        for i, own in zip(candidates, parts, strict=True):
+            if reason := number_reason(file.names[i], np.concatenate(own)):
+                reasons[i] = reason
+    return dict(sorted(reasons.items()))

@@ -3,51 +3,67 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from vae_runtime.data.tables.columns import is_missing, quoted
+from vae_runtime.data.tables.cells import is_missing
+from vae_runtime.data.tables.names import quoted
 from vae_runtime.errors import InputError
 
 MAX_SHOWN = 5
-"""Most columns or lines that a message describes; the others are counted."""
+"""Most columns, lines or words that a message describes; the others are counted."""
 
-_DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+([eE][-+]?\d+)?\s*")
+_COMMA_NUMBER = re.compile(r"\s*[-+]?[\d.]*,\d+([eE][-+]?\d+)?\s*")
 
 
 @dataclass
 class _Fault:
-    """The first fault of a kind, and how many there are."""
+    """The first fault of a kind in a column, how many there are, and their different texts."""
 
-    first: str
+    place: str
+    column: str
+    missing: bool
+    texts: list[str] = field(default_factory=list)
     count: int = 0
 
     def __str__(self) -> str:
-        return self.first + (f" and {self.count - 1} more such cells" if self.count > 1 else "")
+        says = f"has no value ({self.texts[0]!r})" if self.missing else f"is {self.texts[0]!r}"
+        more = ""
+        if others := self.texts[1:]:
+            more = f", and elsewhere {', '.join(map(repr, others))}"
+        if (rest := self.count - len(self.texts)) > 0 and not others:
+            more = f" and {rest} more such cells"
+        elif rest > 0:
+            more += f", ... ({self.count} such cells)"
+        return f"{self.place}, column {self.column!r} {says}{more}"
 
 
 class Faults:
-    """Cells that are no finite numbers, and rows of another length, of the columns to read."""
+    """Cells that cannot be read, and rows of another length, of the columns of a table."""
 
-    def __init__(self, path: Path, columns: int) -> None:
-        self._path, self._columns = path, columns
+    def __init__(self, path: Path | str) -> None:
+        self._path = path
         self._cells: dict[tuple[str, bool], _Fault] = {}
         self._rows: list[str] = []
         self._row_count = 0
-        self._decimal_commas = False
+        self._commas = False
 
-    def add_cell(self, place: str, column: str, value: object) -> None:
-        """Add a cell; of a column only the first gap and the first other cell are described."""
+    def __bool__(self) -> bool:
+        return bool(self._cells or self._rows)
+
+    def add_cell(self, place: str, column: str, value: object, count: int = 1) -> None:
+        """Add a cell, or `count` cells of the same text of which it is the first."""
         text = "" if value is None else str(value).strip()
-        self._decimal_commas |= bool(_DECIMAL_COMMA.fullmatch(text))
         missing = is_missing(text)
-        says = f"has no value ({text!r})" if missing else f"is {text[:40]!r}"
-        first = _Fault(f"{place}, column {column!r} {says}")
-        self._cells.setdefault((column, missing), first).count += 1
-
-    def add_type(self, column: str, kind: object) -> None:
-        """Add a column whose type is no number."""
-        self._cells[column, False] = _Fault(f"column {column!r} holds {kind}")
+        self._commas |= bool(_COMMA_NUMBER.fullmatch(text))
+        fault = self._cells.setdefault((column, missing), _Fault(place, column, missing))
+        fault.count += count
+        text = text[:40]
+        if not fault.texts or (
+            not missing and text not in fault.texts and len(fault.texts) < MAX_SHOWN
+        ):
+            fault.texts.append(text)
 
     def add_row(self, line: int, found: int, expected: int) -> None:
         """Add a row of another length."""
@@ -55,23 +71,34 @@ class Faults:
         if len(self._rows) < MAX_SHOWN:
             self._rows.append(f"line {line} has {found} cells, the first line has {expected}")
 
-    def raise_if_any(self, remedy: str) -> None:
-        """Raise an `InputError` for all faults; it ends in `remedy`, which may have `{columns}`."""
+    def names(self, *, missing: bool) -> list[str]:
+        """Return the columns with gaps, or those with other cells that cannot be read."""
+        return [name for name, is_gap in self._cells if is_gap == missing]
+
+    def raise_if_any(self, *remedies: str) -> None:
+        """Raise an `InputError` for all faults; it ends in the remedies."""
+        if self:
+            raise InputError(self.describe(*remedies))
+
+    def describe(self, *remedies: str, expected: str = "finite numbers") -> str:
+        """Return one line that names all faults, and ends in what to do."""
         if self._rows:
             rows = _joined(self._rows, self._row_count, "lines")
-            raise InputError(f"{self._path}: {rows}: repair or remove them")
-        if not self._cells:
-            return
-        names = [*dict.fromkeys(name for name, _ in self._cells)]
-        if self._decimal_commas:
-            remedy = "write a point for the decimal comma"
-        elif len(names) == self._columns:  # without its columns, a table has no samples
-            remedy = "fill in, encode or remove these cells"
+            return f"{self._path}: {rows}: repair or remove them"
         shown = [*map(str, self._cells.values())][:MAX_SHOWN]
-        raise InputError(
-            f"{self._path}: {_joined(shown, len(self._cells), 'faults of columns')}, expected "
-            f"finite numbers: {remedy.format(columns=quoted(names))}"
-        )
+        faults = _joined(shown, len(self._cells), "faults of columns")
+        if self._commas:
+            remedies = (
+                "if the commas are decimal commas, write points; if they mark thousands, remove "
+                "them",
+                *remedies,
+            )
+        return f"{self._path}: {faults}, expected {expected}: {'; '.join(remedies)}"
+
+
+def drop_remedy(columns: Sequence[str]) -> str:
+    """Return the remedy that leaves out columns, as a part of a sentence."""
+    return f"leave these columns out with --drop {quoted(columns)}"
 
 
 def _joined(texts: list[str], count: int, what: str) -> str:

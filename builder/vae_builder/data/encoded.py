@@ -1,0 +1,116 @@
+"""Tables and data frames as splits of encoded samples, with their labels.
+
+What is filled in for missing values is fitted on the training samples. The categories are those of
+the whole table: a rare one may be in any split.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_builder.data.splits import draw_rows
+from vae_runtime.data.frames import FrameTable, is_frame
+from vae_runtime.data.rounding import InputWarning
+from vae_runtime.data.tables.cells import to_labels
+from vae_runtime.data.tables.encoding import TableEncoding
+from vae_runtime.data.tables.files.chunks import TableFile
+from vae_runtime.data.tables.model_rows import ModelRows
+from vae_runtime.data.tables.options import TableOptions
+from vae_runtime.data.tables.table import Table, read_table
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Encoded samples of the splits that a source has, their labels, and the encoding.
+
+    `columns` are the names of the elements, None if they have none; `label` is the column of the
+    labels.
+    """
+
+    splits: dict[str, NDArray[np.float32]]
+    labels: dict[str, NDArray[Any]] | None
+    encoding: TableEncoding
+    columns: tuple[str, ...] | None
+    label: str | None
+    notes: tuple[str, ...] = ()
+
+
+def encode_table(
+    name: str, table: Table, others: Mapping[str, TableFile], missing: dict[str, float], seed: int
+) -> Encoded:
+    """Encode a table to train on, and other splits.
+
+    `missing` are the splits that will be drawn from the table with this seed, and their fractions.
+    """
+    rows = draw_rows(name, table.rows, missing, seed)["train"] if missing else None
+    encoding = table.fit(rows)
+    splits, labels = {"train": table.samples(encoding)}, {"train": table.labels}
+    for split, file in others.items():
+        splits[split], labels[split] = _read(file, encoding, table.label)
+    known = {split: own for split, own in labels.items() if own is not None}
+    columns = encoding.elements if table.named else None
+    return Encoded(splits, known or None, encoding, columns, table.label, table.notes)
+
+
+def encode_frames(
+    name: str, frames: dict[str, Any], options: TableOptions, missing: dict[str, float], seed: int
+) -> Encoded | None:
+    """Encode data frames by split; None if they are arrays, or frames of numbers.
+
+    A warning says which columns were left out.
+    """
+    if not is_frame(frames["train"]):
+        return None
+    frame = FrameTable(frames["train"], name)
+    if options == TableOptions() and not _needs_encoding(frame):
+        return None
+    table = read_table(frame, options)
+    for note in table.notes:
+        if note.startswith("left out '"):
+            warnings.warn(f"{name}: {note}", InputWarning, stacklevel=3)
+    others = {
+        split: FrameTable(x, f"{name}: {split} samples")
+        for split, x in frames.items()
+        if split != "train" and x is not None
+    }
+    return encode_table(name, table, others, missing, seed)
+
+
+def _needs_encoding(frame: FrameTable) -> bool:
+    """Return whether a frame holds anything but numbers."""
+    if not frame.has_header:
+        return False
+    columns = range(len(frame.names))
+    texts = frame.unreadable or frame.categories
+    return bool(texts) or any(
+        not isinstance(cells, np.ndarray) for cells in next(frame.chunks(columns)).columns
+    )
+
+
+def read_encoded(file: TableFile, encoding: TableEncoding, label: str | None) -> Encoded:
+    """Read a table by the encoding of the one that a model was trained on."""
+    x, labels = _read(file, encoding, label)
+    known = None if labels is None else {"train": labels}
+    return Encoded({"train": x}, known, encoding, encoding.elements, label)
+
+
+def _read(
+    file: TableFile, encoding: TableEncoding, label: str | None
+) -> tuple[NDArray[np.float32], NDArray[Any] | None]:
+    """Read samples by an encoding, and their labels if the file has them.
+
+    Rows with missing values are left out if they were left out there.
+    """
+    drops = encoding.missing == "drop"
+    names = [label] if label is not None and label in file.names else []
+    parts = [*ModelRows(file, encoding).chunks(strict=not drops, texts=names)]
+    x = np.concatenate([part.x for part in parts])
+    kept = np.isfinite(x).all(axis=1) if drops else np.ones(len(x), bool)
+    texts = [text for part in parts for name in names for text in part.texts[name]]
+    return x[kept], to_labels(texts, file.decimal)[kept] if names else None

@@ -1,0 +1,1 @@
+"""Readers of table files: chunks of cells, whatever the format."""
