@@ -236,7 +236,8 @@ def _check_shapes(encoder: keras.Model, decoder: keras.Model, z: Any) -> None:
         if np.prod(z.shape[1:]) == np.prod(latent.shape[1:]):
             remedy = f"end both outputs of the encoder in a Reshape({tuple(z.shape[1:])})"
         raise InputError(
-            f"encoder gives z_mean of shape {shape_of(latent)}, decoder takes {shape_of(z)}: {remedy}"
+            f"encoder gives z_mean of shape {shape_of(latent)}, decoder takes {shape_of(z)}: "
+            f"{remedy}"
         )
     x, output = encoder.inputs[0], _one_output(decoder)
     taken, given = tuple(x.shape[1:]), tuple(output.shape[1:])
