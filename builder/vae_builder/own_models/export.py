@@ -14,8 +14,8 @@ from vae_builder.data import Dataset
 from vae_builder.own_models.files import load_model
 from vae_builder.training.train import data_spec
 from vae_export import Exported, ExportOptions, Provenance, adopt, export
-from vae_export.adoption.encoder_end import PROBES
 from vae_export.adoption.parts import find_parts
+from vae_export.adoption.probes import PROBES
 from vae_export.adoption.readings import Scale
 from vae_runtime.data.inputs import to_scaled_float32
 from vae_runtime.data.standardization import Standardization, standardize
@@ -31,6 +31,7 @@ class OwnModelOptions(ExportOptions, total=False):
     decoder_scale: Scale | None
     input_shape: Sequence[int] | None
     standardization: Standardization | None
+    value_range: tuple[float, float] | None
 
 
 def export_model(

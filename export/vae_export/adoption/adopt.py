@@ -22,19 +22,20 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from vae_export.adoption.conditional import GIVE_CONDITIONS, pack
+from vae_export.adoption.conditional import pack
 from vae_export.adoption.decoder_end import decoder_for_loss, is_functional, producing_layer
 from vae_export.adoption.decoder_heads import with_heads
 from vae_export.adoption.encoder_end import moments
 from vae_export.adoption.encoder_outputs import find_outputs
 from vae_export.adoption.parts import refuse_quantized
 from vae_export.adoption.readings import Scale, check_scale
-from vae_export.adoption.rebuilding.graph_part import model_of
-from vae_export.adoption.rebuilding.inputs import (
-    Noise,
-    with_fixed_sizes,
-    without_noise_inputs,
+from vae_export.adoption.rebuilding.functional import (
+    check_tensor,
+    functional_model,
+    names_of,
+    shape_of,
 )
+from vae_export.adoption.rebuilding.graph_part import model_of
 from vae_export.adoption.rebuilding.precision import in_float32, largest_changes, other_policies
 from vae_export.adoption.subgraph import subgraph_of_model
 from vae_export.adoption.tracing import layer_of, random_nodes
@@ -125,7 +126,7 @@ def adopt(
     policies = other_policies((encoder, decoder))
     with in_float32((encoder, decoder)):
         hint = _latent_shape(decoder, spec)
-        encoder = _functional(encoder, "encoder", own_shape, spec, hint)
+        encoder = functional_model(encoder, "encoder", own_shape, spec, hint)
         whole = pack(encoder, "encoder", own_shape, spec)
         packed = samples
         if samples is not None and conditions and whole.model.inputs[0] is not whole.first:
@@ -134,7 +135,7 @@ def adopt(
         encoder, halves, found = _adopt_encoder(whole.model, hint, scale, packed)
         encoder = whole.unpacked(encoder)
         latent = tuple(encoder.output["z_mean"].shape[1:])
-        whole = pack(_functional(decoder, "decoder", latent, spec), "decoder", latent, spec)
+        whole = pack(functional_model(decoder, "decoder", latent, spec), "decoder", latent, spec)
         heads = with_heads(whole.model, tuple(encoder.inputs[0].shape[1:]), loss, decoder_scale)
         decoder = heads or whole.model
         _check_shapes(encoder, decoder, whole.first)
@@ -178,87 +179,6 @@ def _self_contained(model: keras.Model, *, rebuild: bool) -> keras.Model:
     return model_of(part, model)
 
 
-def _functional(
-    model: Any,
-    role: str,
-    shape: tuple[int, ...] | None,
-    spec: ConditionSpec | None = None,
-    latent: tuple[int | None, ...] | None = None,
-) -> keras.Model:
-    """Return a functional model; a subclassed model becomes its only layer."""
-    if not isinstance(model, keras.Model):
-        raise ExportError(
-            f"{role} is a {type(model).__name__}, expected a Keras model: wrap it in keras.Model"
-        )
-    if not model.built:
-        raise ExportError(
-            f"{role} {model.name!r} has no weights yet: train it, or call it on data, first"
-        )
-    if not is_functional(model):
-        return _wrapped(model, role, shape, spec, latent)
-    if role == "encoder":
-        model = without_noise_inputs(model)
-    inputs = model.inputs
-    if len(inputs) > 1 and spec is None:
-        raise ExportError(
-            f"{role} {model.name!r} has {len(inputs)} inputs ({_names(inputs)}), expected one: "
-            f"join them in one tensor, fix all but one, or, if the second is a condition, "
-            f"{GIVE_CONDITIONS}"
-        )
-    if shape is not None:
-        rank = len(inputs[0].shape) - 1  # the data may have a channel axis of length 1
-        fixed = shape[:-1] if len(shape) == rank + 1 and shape[-1] == 1 else shape
-        model = with_fixed_sizes(model, fixed, role)
-    for tensor in model.inputs:
-        what = f"{role} {model.name!r} takes {tensor.name!r}"
-        if len(inputs) > 1 and "int" in tensor.dtype and None not in tensor.shape[1:]:
-            continue  # a condition may be a label
-        _check_tensor(tensor, what)
-    return model
-
-
-def _wrapped(
-    model: keras.Model,
-    role: str,
-    shape: tuple[int, ...] | None,
-    spec: ConditionSpec | None,
-    latent: tuple[int | None, ...] | None,
-) -> keras.Model:
-    """Return a functional model around a subclassed one, which may also take noise for z."""
-    if shape is None:
-        raise ExportError(
-            f"{role} {model.name!r} is a subclassed model, whose input shape is not known: give "
-            "input_shape"
-        )
-    x = keras.Input(shape)
-    noise = tuple(n for n in latent or () if n is not None)
-    problems = []
-    for inputs in (x, [x, Noise(noise)(x)]) if noise == latent and spec is None else (x,):
-        try:
-            if spec is not None:
-                condition = keras.Input(spec.shape, name="condition")
-                return _wrapped_conditional(model, x, condition, role)
-            return keras.Model(x, model(inputs, training=False), name=role)
-        except Exception as error:  # whatever its `call` raises
-            problems.append(error)
-    raise ExportError(
-        f"{role} {model.name!r} does not take an input of shape {shape}: "
-        f"{' '.join(str(problems[0]).split())[:300]}"
-    ) from problems[0]
-
-
-def _wrapped_conditional(model: keras.Model, x: Any, condition: Any, role: str) -> keras.Model:
-    """Wrap a subclassed model that takes a list, two arguments, or x or z alone."""
-    try:
-        outputs = model([x, condition], training=False)
-    except Exception:  # whatever its `call` raises
-        try:
-            outputs = model(x, condition, training=False)
-        except Exception:
-            return keras.Model(x, model(x, training=False), name=role)
-    return keras.Model([x, condition], outputs, name=role)
-
-
 def _adopt_encoder(
     model: keras.Model,
     latent: tuple[int | None, ...] | None,
@@ -273,16 +193,16 @@ def _adopt_encoder(
     outputs = find_outputs(model, latent)
     for name, tensor in (("z_mean", outputs.first), ("z_log_var", outputs.second)):
         where = f"encoder {model.name!r} gives {name}"
-        _check_tensor(tensor, where)
+        check_tensor(tensor, where)
         if len(tensor.shape) < 2:
             raise InputError(
-                f"{where} of shape {_shape(tensor)}, expected (batch, latent_dim) or more axes: "
+                f"{where} of shape {shape_of(tensor)}, expected (batch, latent_dim) or more axes: "
                 "end it in a layer with latent_dim units"
             )
     if outputs.first.shape != outputs.second.shape:
         raise InputError(
-            f"encoder {model.name!r} gives z_mean of shape {_shape(outputs.first)} and z_log_var "
-            f"of shape {_shape(outputs.second)}, expected the same: give both latent_dim units"
+            f"encoder {model.name!r} gives z_mean of shape {shape_of(outputs.first)} and z_log_var "
+            f"of shape {shape_of(outputs.second)}, expected the same: give both latent_dim units"
         )
     x = model.inputs[0]
     _require_no_random_layer(keras.Model(x, [outputs.first, outputs.second]), "encoder")
@@ -295,11 +215,11 @@ def _one_output(model: keras.Model) -> Any:
     outputs = [model.output["mean"]] if _has_heads(model) else list(model.outputs)
     if len(outputs) != 1:
         raise ExportError(
-            f"decoder {model.name!r} has {len(outputs)} outputs ({_names(outputs)}), expected one: "
-            "build a keras.Model that ends in the reconstruction"
+            f"decoder {model.name!r} has {len(outputs)} outputs ({names_of(outputs)}), expected "
+            "one: build a keras.Model that ends in the reconstruction"
         )
     layer = producing_layer(outputs[0])
-    _check_tensor(outputs[0], f"decoder {model.name!r} gives {layer.name!r}")
+    check_tensor(outputs[0], f"decoder {model.name!r} gives {layer.name!r}")
     return outputs[0]
 
 
@@ -316,7 +236,8 @@ def _check_shapes(encoder: keras.Model, decoder: keras.Model, z: Any) -> None:
         if np.prod(z.shape[1:]) == np.prod(latent.shape[1:]):
             remedy = f"end both outputs of the encoder in a Reshape({tuple(z.shape[1:])})"
         raise InputError(
-            f"encoder gives z_mean of shape {_shape(latent)}, decoder takes {_shape(z)}: {remedy}"
+            f"encoder gives z_mean of shape {shape_of(latent)}, decoder takes {shape_of(z)}: "
+            f"{remedy}"
         )
     x, output = encoder.inputs[0], _one_output(decoder)
     taken, given = tuple(x.shape[1:]), tuple(output.shape[1:])
@@ -326,8 +247,8 @@ def _check_shapes(encoder: keras.Model, decoder: keras.Model, z: Any) -> None:
             axes = _axes(given, taken)
             remedy = f"a Permute({axes}), which moves the axes; a Reshape would scramble them"
         raise InputError(
-            f"encoder takes samples of shape {_shape(x)}, decoder gives {_shape(output)}: end the "
-            f"decoder in {remedy}"
+            f"encoder takes samples of shape {shape_of(x)}, decoder gives {shape_of(output)}: end "
+            f"the decoder in {remedy}"
         )
 
 
@@ -409,30 +330,3 @@ def _require_no_random_layer(model: keras.Model, role: str) -> None:
             f"({nodes[0]}), which no runtime reproduces: leave it out, or let it draw only if "
             "training is true"
         )
-
-
-def _check_tensor(tensor: Any, what: str) -> None:
-    """Refuse a tensor that is no floating-point one, or whose sizes are not fixed."""
-    if None in tensor.shape[1:]:
-        raise ExportError(
-            f"{what} of shape {_shape(tensor)}, expected fixed sizes after the batch dimension: "
-            "give the shape of one sample by --input-shape (input_shape= in Python)"
-        )
-    if tensor.dtype.startswith("int"):
-        raise ExportError(
-            f"{what} as {tensor.dtype}, integer tokens, expected float32: a loss of tokens "
-            "(--loss categorical) is not offered; give the model one-hot vectors and the bce loss"
-        )
-    if "float" not in tensor.dtype:
-        raise ExportError(
-            f"{what} as {tensor.dtype}, expected float32: build the model with a float32 "
-            "keras.Input, and cast what its layers give to float32"
-        )
-
-
-def _names(tensors: list[Any]) -> str:
-    return ", ".join(repr(tensor.name) for tensor in tensors)
-
-
-def _shape(tensor: Any) -> str:
-    return f"({', '.join(['batch', *map(str, tensor.shape[1:])])})"

@@ -22,13 +22,12 @@ from numpy.typing import NDArray
 
 from vae_export.adoption.decoder_end import producing_layer
 from vae_export.adoption.encoder_outputs import Outputs, unclear
+from vae_export.adoption.probes import probes
 from vae_export.adoption.readings import DESCRIPTIONS, SCALES, Kind, Scale, kind_of_name, to_log_var
 from vae_export.adoption.sampled_z import Draws, draw
 from vae_export.adoption.tracing import origin
 from vae_runtime.errors import ExportError
 
-PROBES, PROBE_SEED = 16, 20140504
-"""Number of samples that an encoder is tried on, and the seed of those that are made."""
 VALUES = 512
 """Number of latent values that are drawn at once, which bounds the time; at least one sample."""
 
@@ -187,10 +186,3 @@ def _check_sign(outputs: Outputs, scale: Scale, values: NDArray[np.float32]) -> 
             f"{values.min():.3g}, --scale {scale} takes numbers above 0: give another scale, or "
             "end the layer in softplus(x) + 1e-6"
         )
-
-
-def probes(shape: tuple[int, ...], samples: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    """Return the first samples in the encoder's shape, or uniform noise if there are none."""
-    if samples is not None and samples[0].size == np.prod(shape):
-        return samples[:PROBES].reshape(-1, *shape)
-    return np.random.default_rng(PROBE_SEED).random((PROBES, *shape), dtype=np.float32)

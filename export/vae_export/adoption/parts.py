@@ -1,10 +1,9 @@
 """Encoder and decoder in one VAE: an object that holds both, or one functional model.
 
     attributes          vae.encoder and vae.decoder, or other usual names
-    methods             vae.encode(x) and vae.decode(z)
-    layers              a functional model x -> ... z ... -> reconstruction; it is cut at z, where
-                        random numbers come in
-    models as layers    a functional model without random numbers that calls both
+    layers, methods     vae.encoder(x) and vae.decoder(z), or vae.encode(x) and vae.decode(z)
+    functional model    x -> ... z ... -> reconstruction: it is cut at z, where random numbers come
+                        in; without random numbers, it calls an encoder and a decoder
 
 What may be meant in several ways is refused, by the names of the candidates.
 """
@@ -20,6 +19,7 @@ import tensorflow as tf
 
 from vae_export.adoption.decoder_end import is_functional, layer_inputs, producing_layer
 from vae_export.adoption.rebuilding.graph_part import GraphPart
+from vae_export.adoption.rebuilding.precision import in_float32
 from vae_export.adoption.subgraph import subgraph, subgraph_of_model
 from vae_runtime.errors import ExportError
 
@@ -29,7 +29,7 @@ WORDS = {
 }
 """Words in the names of the two parts."""
 
-QUANTIZERS = re.compile(r"quanti[sz]|codebook|vq", re.IGNORECASE)
+QUANTIZERS = re.compile(r"vector_?quanti[sz]|codebook|^vq", re.IGNORECASE)
 """Class names of layers that replace a code by the nearest of a codebook."""
 
 REMEDY = "give the two by encoder and decoder (--encoder and --decoder)"
@@ -51,8 +51,9 @@ def find_parts(
     found = _by_name(vae)
     if found is None and is_functional(vae):
         found = _cut(vae) or _by_layers(vae)
-    if found is None and input_shape is not None:
-        found = _by_methods(vae, tuple(input_shape))
+    calls = _callables(vae)
+    if found is None and calls and input_shape is not None:
+        found = _by_calls(vae, *calls, tuple(input_shape))
     if found is None:
         raise ExportError(
             f"{_name(vae)} has no encoder and decoder among its attributes (.encoder, .decoder), "
@@ -113,29 +114,38 @@ def _by_layers(vae: keras.Model) -> tuple[keras.Model, keras.Model] | None:
     return encoder, keras.Model(decoding.input_tensors[0], vae.outputs[0], name="decoder")
 
 
-def _by_methods(vae: Any, shape: tuple[int, ...]) -> tuple[keras.Model, keras.Model] | None:
-    """Return models of the methods `encode` and `decode` of an object."""
-    encode, decode = (getattr(vae, name, None) for name in ("encode", "decode"))
-    if not (callable(encode) and callable(decode)):
-        return None
-    x = keras.Input(shape, name="x")
-    encoder = keras.Model(x, _method(vae, encode, shape)(x), name="encoder")
-    outputs = keras.tree.flatten(encoder.output)
-    widths = {tuple(tensor.shape[1:]) for tensor in outputs}
-    latent = min(widths, key=len) if len(outputs) > 1 else _half(next(iter(widths)))
-    z = keras.Input(latent, name="z")
-    return encoder, keras.Model(z, _method(vae, decode, latent)(z), name="decoder")
+def _callables(vae: Any) -> tuple[Any, Any] | None:
+    """Return the layers `encoder` and `decoder` of an object, or its methods of such names."""
+    for names in (("encoder", "decoder"), ("enc", "dec"), ("encode", "decode")):
+        encode, decode = (getattr(vae, name, None) for name in names)
+        if callable(encode) and callable(decode):
+            return encode, decode
+    return None
 
 
-def _method(vae: Any, method: Any, shape: tuple[int, ...]) -> Any:
-    spec = tf.TensorSpec((None, *shape), tf.float32)
+def _by_calls(
+    vae: Any, encode: Any, decode: Any, shape: tuple[int, ...]
+) -> tuple[keras.Model, keras.Model]:
+    """Return models of two functions, x -> mean, spread, ... and z -> reconstruction."""
+    with in_float32([vae]):
+        x = keras.Input(shape, name="x")
+        encoder = keras.Model(x, _part(vae, encode, shape)(x), name="encoder")
+        outputs = keras.tree.flatten(encoder.output)
+        first = tuple(outputs[0].shape[1:])
+        latent = first if len(outputs) > 1 else _half(first)
+        z = keras.Input(latent, name="z")
+        return encoder, keras.Model(z, _part(vae, decode, latent)(z), name="decoder")
+
+
+def _part(vae: Any, call: Any, shape: tuple[int, ...]) -> Any:
     try:
-        return GraphPart(subgraph(method, [spec]))
+        return GraphPart(subgraph(call, [tf.TensorSpec((None, *shape), tf.float32)]))
     except ExportError:
         raise
-    except Exception as error:  # whatever the method raises
+    except Exception as error:  # whatever the call raises
+        name = getattr(call, "name", getattr(call, "__name__", "a part"))
         raise ExportError(
-            f"{_name(vae)}.{method.__name__} does not take an input of shape {shape} "
+            f"{name!r} of {_name(vae)} does not take an input of shape {shape} "
             f"({' '.join(str(error).split())[:200]}): {REMEDY}"
         ) from error
 

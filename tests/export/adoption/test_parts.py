@@ -75,6 +75,40 @@ class Methods(keras.Model):
         return self.decode(mean + ops.exp(log_var / 2) * keras.random.normal(ops.shape(mean)))
 
 
+class Encoder(layers.Layer):
+    """As in Keras's guide to making layers and models by subclassing."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.proj, self.dense_mean, self.dense_log_var = layers.Dense(6, "relu"), dense(), dense()
+        self.sampling = Sampling()
+
+    def call(self, inputs):
+        x = self.proj(inputs)
+        z_mean, z_log_var = self.dense_mean(x), self.dense_log_var(x)
+        return z_mean, z_log_var, self.sampling((z_mean, z_log_var))
+
+
+class Decoder(layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.proj, self.out = layers.Dense(6, "relu"), layers.Dense(10, "sigmoid")
+
+    def call(self, inputs):
+        return self.out(self.proj(inputs))
+
+
+class Guide(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.encoder, self.decoder = Encoder(), Decoder()
+
+    def call(self, inputs):
+        z_mean, z_log_var, z = self.encoder(inputs)
+        self.add_loss(-0.5 * ops.mean(z_log_var - ops.square(z_mean)))
+        return self.decoder(z)
+
+
 def with_z(model, name="encoder"):
     mean, log_var = model.outputs
     return keras.Model(model.input, [mean, log_var, Sampling()([mean, log_var])], name=name)
@@ -88,6 +122,12 @@ def keras_io():
 def tutorial():
     vae = Tutorial(2)
     return vae, vae.encode, lambda z: vae.decode(z, apply_sigmoid=True)
+
+
+def guide():
+    vae = Guide()
+    vae(samples((10,)))
+    return vae, vae.encoder, vae.decoder
 
 
 def methods():
@@ -169,7 +209,7 @@ def nested_without_noise():
 
 
 KINDS = (
-    *(keras_io, tutorial, methods, other_names, a_dict, flat, several_outputs, by_a_lambda),
+    *(keras_io, tutorial, guide, methods, other_names, a_dict, flat, several_outputs, by_a_lambda),
     *(by_operations, nested, nested_behind_a_layer, nested_that_gives_z_only),
     nested_without_noise,
 )
