@@ -54,8 +54,9 @@ PICTURE_FORMATS = ("picture", "folder")
 """Formats that hold pictures."""
 
 READABLE_FORMATS = (
-    f".npz, .npy, a table ({', '.join(TABLE_EXTENSIONS)}), IDX (also gzipped), a folder of "
-    "pictures, of parts of a table, or of MNIST's IDX files"
+    f".npz, .npy, a table ({', '.join(TABLE_EXTENSIONS)}), .mat, .h5, .zarr, .ts, IDX (also "
+    "gzipped), a picture, a folder of pictures, of .npy files, of parts of a table, or of MNIST's "
+    "IDX files"
 )
 """List of what can be read, for error messages."""
 
