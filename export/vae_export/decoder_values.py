@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_export.adoption.tracing import last_operator
+from vae_export.adoption.tracing.origins import last_operator
 from vae_export.graphs.functions import call_model, latent_shape
 from vae_runtime.bundle.fields import InputSpec
 from vae_runtime.data.inputs import to_scaled_float32

@@ -19,8 +19,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vae_export.adoption.decoder_end import is_functional
-from vae_export.adoption.tracing import layer_of
+from vae_export.adoption.tracing.layers import is_functional
+from vae_export.adoption.tracing.origins import layer_of
 from vae_export.graphs.functions import call_model, model_input
 from vae_export.tolerances import MAX_WIDENING, TOLERANCES
 from vae_runtime.bundle.fields import InputSpec

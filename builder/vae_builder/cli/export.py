@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from vae_builder.run.runs import Source
     from vae_builder.training.train import Trained
     from vae_export import Exported
-    from vae_export.adoption.readings import Scale
+    from vae_export.adoption.tracing.readings import Scale
 
 
 SCALES = ("log_var", "log_std", "std", "var")

@@ -15,8 +15,8 @@ from vae_builder.own_models.files import load_model
 from vae_builder.training.train import data_spec
 from vae_export import Exported, ExportOptions, Provenance, adopt, export
 from vae_export.adoption.parts import find_parts
-from vae_export.adoption.probes import PROBES
-from vae_export.adoption.readings import Scale
+from vae_export.adoption.tracing.probes import PROBES
+from vae_export.adoption.tracing.readings import Scale
 from vae_runtime.data.inputs import to_scaled_float32
 from vae_runtime.data.standardization import Standardization, standardize
 from vae_runtime.errors import ExportError, OptionError

@@ -15,8 +15,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from vae_export.adoption.rebuilding.graph_part import GraphPart
-from vae_export.adoption.subgraph import subgraph
+from vae_export.adoption.tracing.graph_part import GraphPart
+from vae_export.adoption.tracing.subgraph import subgraph
 from vae_runtime.errors import ExportError
 
 SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")

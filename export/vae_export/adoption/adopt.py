@@ -22,23 +22,24 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from vae_export.adoption.conditional import pack
-from vae_export.adoption.decoder_end import decoder_for_loss, is_functional, producing_layer
-from vae_export.adoption.decoder_heads import with_heads
-from vae_export.adoption.encoder_end import moments
-from vae_export.adoption.encoder_outputs import find_outputs
+from vae_export.adoption.decoder.heads import with_heads
+from vae_export.adoption.decoder.output import decoder_for_loss
+from vae_export.adoption.encoder.moments import moments
+from vae_export.adoption.encoder.outputs import find_outputs
 from vae_export.adoption.parts import refuse_quantized
-from vae_export.adoption.readings import Scale, check_scale
+from vae_export.adoption.rebuilding.conditional import pack
 from vae_export.adoption.rebuilding.functional import (
     check_tensor,
     functional_model,
     names_of,
     shape_of,
 )
-from vae_export.adoption.rebuilding.graph_part import model_of
 from vae_export.adoption.rebuilding.precision import in_float32, largest_changes, other_policies
-from vae_export.adoption.subgraph import subgraph_of_model
-from vae_export.adoption.tracing import layer_of, random_nodes
+from vae_export.adoption.tracing.graph_part import model_of
+from vae_export.adoption.tracing.layers import is_functional, producing_layer
+from vae_export.adoption.tracing.origins import layer_of, random_nodes
+from vae_export.adoption.tracing.readings import Scale, check_scale
+from vae_export.adoption.tracing.subgraph import subgraph_of_model
 from vae_runtime.bundle.fields import AdoptionSpec
 from vae_runtime.data.conditions import Conditions, ConditionSpec
 from vae_runtime.errors import ExportError, InputError

@@ -17,10 +17,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from vae_export.adoption.decoder_end import is_functional, layer_inputs, producing_layer
-from vae_export.adoption.rebuilding.graph_part import GraphPart
 from vae_export.adoption.rebuilding.precision import in_float32
-from vae_export.adoption.subgraph import subgraph, subgraph_of_model
+from vae_export.adoption.tracing.graph_part import GraphPart
+from vae_export.adoption.tracing.layers import is_functional, layer_inputs, producing_layer
+from vae_export.adoption.tracing.subgraph import subgraph, subgraph_of_model
 from vae_runtime.errors import ExportError
 
 WORDS = {

@@ -8,7 +8,7 @@ from keras import layers, ops
 
 from keras_models import Sampling, decoder_of, encoder_of, samples, vectors
 from vae_export import adopt
-from vae_export.adoption.readings import SCALES, kind_of_name
+from vae_export.adoption.tracing.readings import SCALES, kind_of_name
 from vae_runtime.errors import ExportError, OptionError
 
 pytestmark = pytest.mark.usefixtures("same_weights_every_time")

@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 
-from vae_export.adoption.conditional import GIVE_CONDITIONS
-from vae_export.adoption.decoder_end import is_functional
+from vae_export.adoption.rebuilding.conditional import GIVE_CONDITIONS
 from vae_export.adoption.rebuilding.inputs import Noise, with_fixed_sizes, without_noise_inputs
+from vae_export.adoption.tracing.layers import is_functional
 from vae_runtime.data.conditions import ConditionSpec
 from vae_runtime.errors import ExportError
 

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from vae_export.adoption.subgraph import subgraph_of_model
+from vae_export.adoption.tracing.subgraph import subgraph_of_model
 from vae_runtime.errors import ExportError, InputError
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vae_export.adoption.probes import probes
+from vae_export.adoption.tracing.probes import probes
 from vae_runtime.data.conditions import Conditions
 from vae_runtime.loss import LossSpec, losses
 

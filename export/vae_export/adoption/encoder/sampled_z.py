@@ -21,9 +21,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vae_export.adoption.readings import Scale, log_std
-from vae_export.adoption.rebuilding.graph_part import GraphPart
-from vae_export.adoption.subgraph import (
+from vae_export.adoption.tracing.graph_part import GraphPart
+from vae_export.adoption.tracing.readings import Scale, log_std
+from vae_export.adoption.tracing.subgraph import (
     Subgraph,
     data_inputs,
     needed,

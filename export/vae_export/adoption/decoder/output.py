@@ -14,7 +14,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from vae_export.adoption.tracing import last_operator
+from vae_export.adoption.tracing.layers import is_functional, layer_inputs, producing_layer
+from vae_export.adoption.tracing.origins import last_operator
 from vae_runtime.errors import ExportError
 from vae_runtime.loss import Decoder, LossSpec
 
@@ -180,25 +181,6 @@ def _require_logits(model: keras.Model, end: Any) -> None:
             f"decoder ends in layer {layer!r}, whose values all lie in [0, 1] as probabilities do, "
             f"but no sigmoid was found: {remedy}"
         )
-
-
-def is_functional(model: Any) -> bool:
-    """Tell whether a model is a graph of layers, functional or sequential, with Keras's `call`."""
-    if not isinstance(model, keras.Model):
-        return False
-    own_call = not type(model).call.__module__.startswith("keras.")
-    return not own_call and bool(getattr(model, "inputs", None))
-
-
-def producing_layer(tensor: Any) -> Any:
-    """Return the layer or operation that a symbolic tensor comes from."""
-    return tensor._keras_history.operation
-
-
-def layer_inputs(tensor: Any) -> list[Any]:
-    """Return the inputs of the call of a layer that gave a symbolic tensor."""
-    history = tensor._keras_history
-    return list(history.operation._inbound_nodes[history.node_index].input_tensors)
 
 
 def _is_keras(layer: Any) -> bool:

@@ -17,9 +17,15 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from vae_export.adoption.decoder_end import producing_layer
-from vae_export.adoption.readings import DESCRIPTIONS, SCALES, Scale, kind_of_name, to_log_var
-from vae_export.adoption.tracing import origin
+from vae_export.adoption.tracing.layers import producing_layer
+from vae_export.adoption.tracing.origins import origin
+from vae_export.adoption.tracing.readings import (
+    DESCRIPTIONS,
+    SCALES,
+    Scale,
+    kind_of_name,
+    to_log_var,
+)
 from vae_runtime.errors import ExportError, OptionError
 from vae_runtime.loss import LossSpec
 

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from vae_export.adoption.subgraph import subgraph_of_model
+from vae_export.adoption.tracing.subgraph import subgraph_of_model
 
 MOVING_OPERATORS = (
     *("Identity", "Reshape", "Squeeze", "ExpandDims", "StopGradient", "Transpose"),

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from vae_export.adoption.subgraph import Subgraph, data_inputs, input_dtype, needed, node_of
+from vae_export.adoption.tracing.subgraph import Subgraph, data_inputs, input_dtype, needed, node_of
 from vae_runtime.errors import ExportError
 
 READS = ("ReadVariableOp", "ResourceGather")

@@ -20,12 +20,19 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_export.adoption.decoder_end import producing_layer
-from vae_export.adoption.encoder_outputs import Outputs, unclear
-from vae_export.adoption.probes import probes
-from vae_export.adoption.readings import DESCRIPTIONS, SCALES, Kind, Scale, kind_of_name, to_log_var
-from vae_export.adoption.sampled_z import Draws, draw
-from vae_export.adoption.tracing import origin
+from vae_export.adoption.encoder.outputs import Outputs, unclear
+from vae_export.adoption.encoder.sampled_z import Draws, draw
+from vae_export.adoption.tracing.layers import producing_layer
+from vae_export.adoption.tracing.origins import origin
+from vae_export.adoption.tracing.probes import probes
+from vae_export.adoption.tracing.readings import (
+    DESCRIPTIONS,
+    SCALES,
+    Kind,
+    Scale,
+    kind_of_name,
+    to_log_var,
+)
 from vae_runtime.errors import ExportError
 
 VALUES = 512

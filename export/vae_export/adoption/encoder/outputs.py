@@ -11,9 +11,9 @@ from typing import Any
 
 import keras
 
-from vae_export.adoption.decoder_end import producing_layer
-from vae_export.adoption.readings import SCALES, kind_of_name
-from vae_export.adoption.tracing import random_nodes
+from vae_export.adoption.tracing.layers import producing_layer
+from vae_export.adoption.tracing.origins import random_nodes
+from vae_export.adoption.tracing.readings import SCALES, kind_of_name
 from vae_runtime.errors import ExportError
 
 NOISE_NAMES = frozenset({"eps", "epsilon", "noise"})

@@ -1,0 +1,1 @@
+"""What Keras models and their TensorFlow graphs tell about their tensors."""
