@@ -251,7 +251,7 @@ TAKEN = {
     ],
     "AdaptiveAveragePooling3D": [
         ("volume", "AdaptiveAveragePooling3D(2)(x)"),
-        ("volume", "AdaptiveAveragePooling3D((2, 1, 4))(x)"),
+        ("volume", "AdaptiveAveragePooling3D((2, 3, 4))(x)"),
     ],
     "AdaptiveMaxPooling1D": [
         ("series", "AdaptiveMaxPooling1D(4)(x)"),
@@ -263,7 +263,7 @@ TAKEN = {
     ],
     "AdaptiveMaxPooling3D": [
         ("volume", "AdaptiveMaxPooling3D(2)(x)"),
-        ("volume", "AdaptiveMaxPooling3D((2, 1, 4))(x)"),
+        ("volume", "AdaptiveMaxPooling3D((2, 3, 4))(x)"),
     ],
     # shapes
     "Cropping1D": [("series", "Cropping1D((1, 2))(x)")],

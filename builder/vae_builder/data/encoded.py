@@ -23,6 +23,10 @@ from vae_runtime.data.tables.files.chunks import TableFile
 from vae_runtime.data.tables.model_rows import ModelRows
 from vae_runtime.data.tables.options import TableOptions
 from vae_runtime.data.tables.table import Table, read_table
+from vae_runtime.errors import InputError
+
+MAX_NAMES_LENGTH = 200_000
+"""Most characters that the names of the elements have in all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +58,7 @@ def encode_table(
     for split, file in others.items():
         splits[split], labels[split] = _read(file, encoding, table.label)
     known = {split: own for split, own in labels.items() if own is not None}
+    _check_length(name, encoding)
     columns = encoding.elements if table.named else None
     return Encoded(splits, known or None, encoding, columns, table.label, table.notes)
 
@@ -91,6 +96,17 @@ def _needs_encoding(frame: FrameTable) -> bool:
     return bool(texts) or any(
         not isinstance(cells, np.ndarray) for cells in next(frame.chunks(columns)).columns
     )
+
+
+def _check_length(name: str, encoding: TableEncoding) -> None:
+    """Raise `InputError` if a manifest, of at most 1 MiB, cannot hold the encoding."""
+    length = sum(map(len, encoding.elements))
+    if not encoding.is_plain and length > MAX_NAMES_LENGTH:
+        raise InputError(
+            f"{name}: the names and categories of {len(encoding.elements)} elements, such as "
+            f"{encoding.elements[0][:40]!r}, have {length} characters, expected at most "
+            f"{MAX_NAMES_LENGTH}: leave columns out with --drop, or shorten their texts"
+        )
 
 
 def read_encoded(file: TableFile, encoding: TableEncoding, label: str | None) -> Encoded:

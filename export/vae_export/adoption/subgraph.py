@@ -17,6 +17,7 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import _run_inline_graph_optimization
 
 from vae_export.graphs.inlining import without_compiled_parts
+from vae_runtime.errors import ExportError
 
 RANDOM_OPERATORS = re.compile(
     r"Random|Multinomial|RngReadAndSkip|Stateful.*(Normal|Uniform|Int)|TruncatedNormal|Bernoulli"
@@ -109,7 +110,13 @@ def subgraph_of_model(model: keras.Model) -> Subgraph:
         given = keras.tree.pack_sequence_as(0 if one_input else model.input, inputs)
         return model(given, training=False)
 
-    return subgraph(call, [tf.TensorSpec(x.shape, input_dtype(x)) for x in model.inputs])
+    try:
+        return subgraph(call, [tf.TensorSpec(x.shape, input_dtype(x)) for x in model.inputs])
+    except Exception as error:  # whatever the `call` of a layer raises
+        raise ExportError(
+            f"model {model.name!r} cannot be traced by TensorFlow, as `predict` does: "
+            f"{_reason(error)}: replace the layer that this names"
+        ) from error
 
 
 def input_dtype(x: Any) -> str:
@@ -129,6 +136,12 @@ def subgraph(call: Callable[..., Any], signature: Sequence[Any]) -> Subgraph:
     ]
     function = without_compiled_parts(tf.function(traced, input_signature=named))
     return _of_function(function.get_concrete_function())
+
+
+def _reason(error: Exception) -> str:
+    """Return the part of an error of Keras from the innermost layer on, as one line."""
+    text = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
+    return text[max(text.rfind("when calling "), 0) :].removeprefix("when calling ")[:300]
 
 
 def _of_function(function: Any) -> Subgraph:

@@ -32,6 +32,7 @@ _SAMPLES = (
     "x xs data dataset image images img imgs picture pictures feature features feat feats fea "
     "sample samples set sets input inputs pixel pixels signal signals series observations digits"
 )
+_OTHERS = "name names id ids index indices idx path paths meta metadata"
 _LABELS = (
     "y ys label labels lbl target targets class classes category categories gnd truth gt "
     "annotation annotations"
@@ -41,6 +42,7 @@ SAMPLE_WORDS = frozenset(_SAMPLES.split())
 LABEL_WORDS = frozenset(_LABELS.split())
 """Words that name labels."""
 
+_OTHER_WORDS = frozenset(_OTHERS.split())
 _SPLIT_OF_WORD = {word: split for split, words in SPLIT_WORDS.items() for word in words}
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W_]+")
 _USUAL_LABELS = (("y",), ("labels",), ("label",))
@@ -148,7 +150,9 @@ def describe_arrays(arrays: Mapping[str, ArrayInfo]) -> str:
 
 
 def _role(stem: tuple[str, ...], has_split: bool) -> str | None:
-    """Return "samples", "labels" or None: x and y decide, then the last word that says it."""
+    """Return "samples", "labels", "other" or None: x and y decide, then the last word of these."""
+    if _OTHER_WORDS.intersection(stem):  # such as class_names
+        return "other"
     if not stem:
         return "samples" if has_split else None
     for letter, role in (("x", "samples"), ("y", "labels")):

@@ -20,7 +20,7 @@ from vae_runtime.data.formats.cifar import cifar_reader, find_cifar_files, is_ci
 from vae_runtime.data.formats.hdf5 import HDF5_EXTENSIONS, hdf5_reader
 from vae_runtime.data.formats.matlab import matlab_reader
 from vae_runtime.data.formats.numpy_folder import has_npy_files, numpy_folder_reader
-from vae_runtime.data.formats.refusals import find_pickle, refusal
+from vae_runtime.data.formats.refusals import find_refused, refusal
 from vae_runtime.data.formats.sparse import is_sparse_npz, read_sparse_npz
 from vae_runtime.data.formats.ts_files import find_ts_files, ts_reader
 from vae_runtime.data.formats.zarr_store import is_zarr, zarr_reader
@@ -54,8 +54,9 @@ PICTURE_FORMATS = ("picture", "folder")
 """Formats that hold pictures."""
 
 READABLE_FORMATS = (
-    f".npz, .npy, a table ({', '.join(TABLE_EXTENSIONS)}), IDX (also gzipped), a folder of "
-    "pictures, of parts of a table, or of MNIST's IDX files"
+    f".npz, .npy, a table ({', '.join(TABLE_EXTENSIONS)}), .mat, .h5, .zarr, .ts, IDX (also "
+    "gzipped), a picture, a folder of pictures, of .npy files, of parts of a table, or of MNIST's "
+    "IDX files"
 )
 """List of what can be read, for error messages."""
 
@@ -250,8 +251,8 @@ def _format_of_folder(path: Path) -> str:
             return found
     if is_table_folder(path):
         return "table"
-    if pickle := find_pickle(path):
-        raise InputError(refusal(pickle))
+    if refused := find_refused(path):
+        raise InputError(refusal(refused))
     raise InputError(
         f"{path} has no pictures ({', '.join(PICTURE_EXTENSIONS)}), no .npy files, no tables, and "
         "is not a folder of MNIST's IDX files: give a folder of pictures, or a file"

@@ -126,3 +126,11 @@ def test_options_that_arrays_do_not_have():
         Dataset.from_arrays("x", np.zeros((9, 2)), missing="mean")
     with pytest.raises(OptionError, match="digits is no table"):
         load_dataset("digits", label="y")
+
+
+def test_names_that_no_manifest_can_hold_are_refused_before_training():
+    long = {
+        f"column {i} {'x' * 150}": [f"{k % 30} {'y' * 190}" for k in range(N)] for i in range(40)
+    }
+    with pytest.raises(InputError, match=r"names and categories of 1201 elements, .* --drop"):
+        Dataset.from_arrays("x", frame(**long))

@@ -206,7 +206,7 @@ def test_fit_takes_uint8_pixels_as_the_builder_does():
     for data in (x, x.astype(np.float32) / 255):
         vae = VAE(*build_models("dense", (4, 3, 1), 2, (5,), seed=1))
         vae.compile(optimizer="adam")
-        vae.fit(data, data, epochs=1, batch_size=8, verbose=0)
+        vae.fit(data, data, epochs=1, batch_size=8, shuffle=False, verbose=0)
         results.append(vae.evaluate(data, data, verbose=0, return_dict=True)["loss"])
     assert results[0] == pytest.approx(results[1], rel=1e-6)
 

@@ -44,7 +44,7 @@ def test_batches_are_smaller_for_larger_samples(shape, sizes):
     batch_sizes, drawn = [], []
 
     class Model:
-        latent_dim = 2
+        latent_shape = (2,)
 
         def test_losses(self, x, eps):
             batch_sizes.append(x.shape[0])
@@ -55,7 +55,7 @@ def test_batches_are_smaller_for_larger_samples(shape, sizes):
             batch_sizes.append(x.shape[0])
             return x
 
-        def encoder(self, x):
+        def encoder(self, x, training):
             return dict.fromkeys(("z_mean", "z_log_var"), tf.zeros((len(x), 2)))
 
     x = np.broadcast_to(np.float32(0), (520, *shape))

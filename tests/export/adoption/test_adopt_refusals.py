@@ -187,6 +187,18 @@ def test_invalid_loss(refuse):
     )
 
 
+def test_layers_that_tensorflow_cannot_trace_are_named(refuse):
+    """Keras computes adaptive pooling to one element eagerly, and `predict` raises."""
+    x = keras.Input((8, 4))
+    h = layers.Flatten()(layers.AdaptiveMaxPooling1D(1)(x))
+    refuse(
+        ExportError,
+        "cannot be traced by TensorFlow, as `predict` does: AdaptiveMaxPooling1D.call(). Negative",
+        keras.Model(x, [dense()(h), dense()(h)]),
+        decoder_of(layers.Dense(32), layers.Reshape((8, 4))),
+    )
+
+
 class Looping(layers.Layer):
     def call(self, x):
         return tf.map_fn(lambda row: 2 * row, x)

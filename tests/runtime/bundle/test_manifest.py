@@ -149,6 +149,11 @@ def test_rules_that_the_schema_cannot_express(path, value):
     assert not parses(changed(path, value))
 
 
+TABLE = {
+    "columns": [{"name": "a", "kind": "number"}, {"name": "b", "kind": "boolean"}],
+    "missing": "error",
+    "unknown_category": "error",
+}
 INCONSISTENT = {
     "graphs.encoder does not fit": [
         (("input", "shape"), [4, 3]),
@@ -189,6 +194,16 @@ INCONSISTENT = {
     ],
     "graphs.encoder does not fit input (4, 3, 1) uint8": [(("input", "dtype"), "uint8")],
     "data.columns has 2 names for samples of shape (4, 3, 1)": [(("data", "columns"), ["a", "b"])],
+    "data.table: columns is empty or names one twice": [
+        (("data", "table"), TABLE | {"columns": []})
+    ],
+    "data.table: column 'a' of kind category has 0 categories": [
+        (("data", "table"), TABLE | {"columns": [{"name": "a", "kind": "category"}]}),
+    ],
+    "data.table: column 'a' does not fit missing 'mean'": [
+        (("data", "table"), TABLE | {"missing": "mean"}),
+    ],
+    "data.table has 2 elements, which do not fit data.columns": [(("data", "table"), TABLE)],
     "input.range is (0.0, 2.0), the bce loss": [(("input", "range"), [0, 2])],
     "latent_shape is (3,), latent_dim is 2": [(("latent_shape",), [3])],
     "latent_shape is (), latent_dim is 2": [(("latent_shape",), [])],

@@ -159,6 +159,15 @@ def test_labels_are_given_by_split_and_not_trained_on(tmp_path):
     np.testing.assert_array_equal(dataset.validation, x[20:24])
 
 
+def test_names_of_classes_are_no_labels(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (12, 4, 4, 3), np.uint8)
+    for name in ("class_names", "labels"):  # as many as there are channels
+        np.savez(tmp_path / "a.npz", images=images, **{name: np.array(["a", "b", "c"])})
+        loaded = load_samples(tmp_path / "a.npz")
+        np.testing.assert_array_equal(loaded.x, images)
+        assert loaded.labels is None
+
+
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [

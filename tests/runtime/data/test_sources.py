@@ -23,9 +23,9 @@ def test_missing_source_lists_names_and_forms(load, source, tmp_path, monkeypatc
         load(source)
     assert str(caught.value) == (
         f"{source} does not exist, expected a name (digits, mnist, fashion_mnist) or a path "
-        f"(.npz, .npy, a table ({', '.join(TABLE_EXTENSIONS)}), IDX (also gzipped), a folder of "
-        "pictures, of parts of a table, or of MNIST's IDX files): "
-        "check the spelling"
+        f"(.npz, .npy, a table ({', '.join(TABLE_EXTENSIONS)}), .mat, .h5, .zarr, .ts, IDX (also "
+        "gzipped), a picture, a folder of pictures, of .npy files, of parts of a table, or of "
+        "MNIST's IDX files): check the spelling"
     )
 
 

@@ -50,7 +50,7 @@ def _oriented(
     if labels is not None and (found := as_labels(labels, len(x))) is not None:
         return LoadedSamples(x, labels=found)
     found = None if labels is None else as_labels(labels, x.shape[-1])
-    by_labels = found is not None and (x.ndim >= 4 or (column_major and x.ndim >= 2))
+    by_labels = found is not None and (column_major or _is_pictures_last(x.shape))
     by_shape = column_major and labels is None and _looks_samples_last(x.shape)
     if not (by_labels or by_shape):
         return LoadedSamples(x)
@@ -60,7 +60,12 @@ def _oriented(
     return LoadedSamples(turned, labels=found, notes=(note,))
 
 
+def _is_pictures_last(shape: tuple[int, ...]) -> bool:
+    """Return whether a shape is (height, width, 1 or 3, n)."""
+    return len(shape) == 4 and shape[2] in (1, 3) and shape[3] not in (1, 3)
+
+
 def _looks_samples_last(shape: tuple[int, ...]) -> bool:
     if len(shape) == 4:
-        return shape[2] in (1, 3) and shape[3] not in (1, 3)
+        return _is_pictures_last(shape)
     return len(shape) == 3 and shape[0] == shape[1] != shape[2]

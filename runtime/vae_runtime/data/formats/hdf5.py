@@ -56,14 +56,14 @@ def _read(path: Path, name: str, *, matlab: bool) -> NDArray[np.generic]:
 
     with wrap_read_errors(path, "HDF5 file"), h5py.File(path, "r") as file:
         found = file[name]
-        _require_inside(found, f"{path}: {name}")
+        require_inside(found, f"{path}: {name}")
         if h5py.check_string_dtype(found.dtype) is not None:
             return np.array(found.asstr()[...], np.str_)
         array: NDArray[np.generic] = np.asarray(found[...])
     return array.T if matlab else array
 
 
-def _require_inside(found: Any, what: str) -> None:
+def require_inside(found: Any, what: str) -> None:
     """Refuse data of other files, and shapes that claim more than the file can hold."""
     if found.is_virtual or found.external:
         raise InputError(

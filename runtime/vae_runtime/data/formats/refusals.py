@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vae_runtime.data.folder_layout import find_files
+
 _PICKLE_EXTENSIONS = (".pkl", ".pickle", ".p", ".joblib", ".pck", ".pcl")
 _TORCH_EXTENSIONS = (".pt", ".pth", ".ckpt")
 _REMEDIES = {
@@ -91,13 +93,15 @@ def refusal(path: Path) -> str | None:
     return None
 
 
-def find_pickle(folder: Path) -> Path | None:
-    """Return a pickle in a folder, one of CIFAR's if there is one; None if there is none."""
+def find_refused(folder: Path) -> Path | None:
+    """Return a file in a folder that is not read: a pickle of CIFAR, another pickle, any other."""
     files = [path for path in sorted(folder.iterdir()) if path.is_file()]
-    found = [path for path in files if _pickle_lines(path, _suffix(path))]
-    return next((path for path in found if path.name.startswith("data_batch")), None) or (
-        found[0] if found else None
-    )
+    pickles = [path for path in files if _pickle_lines(path, _suffix(path))]
+    cifar = [path for path in pickles if path.name.startswith("data_batch")]
+    if cifar or pickles:
+        return (cifar or pickles)[0]
+    others = (folder.joinpath(*parts) for parts in find_files(folder, (*_REMEDIES, ".gz")))
+    return next((path for path in others if _suffix(path) in _REMEDIES), None)
 
 
 def _pickle_lines(path: Path, suffix: str) -> tuple[str, str] | None:

@@ -94,5 +94,6 @@ def test_the_lines_convert_cifar(tmp_path, monkeypatch):
 )
 def test_files_that_are_not_read_say_what_to_do(tmp_path, name, remedy):
     (tmp_path / name).write_bytes(b"1234")
-    with pytest.raises(InputError, match=rf"{name} .*: .*{remedy}"):
-        load_array(tmp_path / name)
+    for source in (tmp_path / name, tmp_path):
+        with pytest.raises(InputError, match=rf"{name} .*: .*{remedy}"):
+            load_array(source)

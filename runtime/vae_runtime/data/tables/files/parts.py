@@ -6,15 +6,20 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from vae_runtime.data.tables.cells import Cells, Decimal
+from vae_runtime.data.tables.files.arff_files import ARFF_EXTENSIONS, ArffFile
 from vae_runtime.data.tables.files.arrow_files import ARROW_EXTENSIONS, ArrowFile
 from vae_runtime.data.tables.files.chunks import Chunk, TableFile
+from vae_runtime.data.tables.files.h5ad_files import H5AD_EXTENSIONS, H5adFile
 from vae_runtime.data.tables.files.json_files import JSON_EXTENSIONS, JsonFile
 from vae_runtime.data.tables.files.streams import format_extension
 from vae_runtime.data.tables.files.text_files import TEXT_EXTENSIONS, TextFile
 from vae_runtime.data.tables.names import quoted
 from vae_runtime.errors import InputError
 
-TABLE_EXTENSIONS = (*TEXT_EXTENSIONS, *JSON_EXTENSIONS, *ARROW_EXTENSIONS)
+TABLE_EXTENSIONS = (
+    *(*TEXT_EXTENSIONS, *JSON_EXTENSIONS, *ARROW_EXTENSIONS),
+    *(*ARFF_EXTENSIONS, *H5AD_EXTENSIONS),
+)
 """Extensions of files that are read as tables, in lower case."""
 
 _NO_PARTS = (".txt", ".dat", ".data", ".json")
@@ -126,6 +131,10 @@ def _reader(path: Path) -> Callable[[Path], TableFile] | None:
         return TextFile
     if extension in JSON_EXTENSIONS:
         return JsonFile
+    if extension in ARFF_EXTENSIONS:
+        return ArffFile
+    if path.suffix.lower() in H5AD_EXTENSIONS:
+        return H5adFile
     return ArrowFile if path.suffix.lower() in ARROW_EXTENSIONS else None
 
 

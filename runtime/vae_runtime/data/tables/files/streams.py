@@ -15,7 +15,7 @@ COMPRESSIONS = (".gz", ".bz2", ".xz", ".zip")
 """Extensions of compressed files, after that of the format: `sensors.csv.gz`."""
 
 SAMPLE_BYTES = 1 << 16
-MAX_CONTROL = 0.003
+MAX_CONTROL = 0.02
 """Largest share of control characters that a text may have by mistake."""
 _BLOCK = 1 << 20
 _MARKS = (
