@@ -83,8 +83,8 @@ def test_inputs_that_are_refused(refuse):
         "takes 'bytes' as uint8, expected float32",
         keras.Model(x, [dense()(h), dense()(h)]),
     )
-    whole = encoder_of(lambda x: ops.cast(dense()(x), "int32"), dense())
-    refuse(ExportError, "gives z_mean as int32, expected float32", whole)
+    whole = encoder_of(lambda x: ops.cast(dense()(x), "uint8"), dense())
+    refuse(ExportError, "gives z_mean as uint8, expected float32", whole)
 
 
 def test_decoder_outputs_that_are_refused(refuse):
