@@ -71,7 +71,8 @@ def hold():
     with lock:
         held.set()
         done.wait(30)
-objects = vae._sessions, vae._sessions.thread_pool, forking.IMPORTING, strict_json._CONVERTING
+sessions = vae._chunks.sessions
+objects = sessions, sessions.thread_pool, forking.IMPORTING, strict_json._CONVERTING
 for lock in [each.lock for each in objects]:
     held, done = threading.Event(), threading.Event()
     threading.Thread(target=hold).start()
@@ -94,7 +95,7 @@ TWO_LOCKS = """
 from vae_runtime import forking
 models, held, done = [load(1) for _ in range(20)], threading.Event(), threading.Event()
 def hold():
-    with models[0]._sessions.lock:
+    with models[0]._chunks.sessions.lock:
         held.set()
         time.sleep(0.2)
         with forking.IMPORTING.lock:

@@ -19,7 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from vae_builder.data.conditions import make_conditions
 from vae_builder.data.encoded import Encoded, encode_frames
-from vae_builder.data.rows import Rows, Samples, read_chunks
+from vae_builder.data.labels import check_labels, labels_by_split
+from vae_builder.data.rows import Rows, Samples, read_chunks, select_rows
 from vae_builder.data.samples import (
     Layout,
     as_binary,
@@ -34,11 +35,12 @@ from vae_builder.data.splits import (
     check_split_options,
     draw_rows,
 )
+from vae_builder.data.statistics import are_binary, extent_of, standardization_of
 from vae_runtime.data.conditions import Conditions
 from vae_runtime.data.frames import column_names
-from vae_runtime.data.inputs import read_array, to_scaled_float32
+from vae_runtime.data.inputs import read_array
 from vae_runtime.data.rounding import InputWarning
-from vae_runtime.data.standardization import MIN_SCALE, Standardization
+from vae_runtime.data.standardization import Standardization
 from vae_runtime.data.tables.columns import COUNTS, number_reason
 from vae_runtime.data.tables.encoding import Missing, TableEncoding, UnknownCategory
 from vae_runtime.data.tables.names import quoted
@@ -107,7 +109,7 @@ class Dataset:
                 f"{self.name}: {len(self.columns)} names of columns for samples of shape "
                 f"{self.input_shape}: name each element of a vector once"
             )
-        _check_labels(self.name, self.labels, self._splits)
+        check_labels(self.name, self.labels, self.counts)
 
     @classmethod
     def from_arrays(
@@ -217,12 +219,12 @@ class Dataset:
             splits = undivided(splits)
         given, splits = splits, as_binary(splits, name=name)
         count = len(splits["train"])
-        known = _as_labels(labels)
-        _check_labels(name, known, splits)
+        known = labels_by_split(labels)
+        check_labels(name, known, {split: len(x) for split, x in splits.items()})
         rows = draw_rows(name, count, drawn, split_seed) if drawn else {}
-        of_split: dict[str, Any] = splits | _select(splits["train"], rows)
+        of_split: dict[str, Any] = splits | select_rows(splits["train"], rows)
         if known and "train" in known:
-            known |= _select(known["train"], rows)
+            known |= select_rows(known["train"], rows)
         dataset = cls(
             name,
             **of_split,
@@ -246,7 +248,7 @@ class Dataset:
                     f"{name}: condition has shape {array.shape} for {count} samples: give one for "
                     "each sample"
                 )
-            conditions = {**conditions, **_select(array, rows)}
+            conditions = {**conditions, **select_rows(array, rows)}
         return dataset.conditioned_on(conditions)
 
     @classmethod
@@ -349,18 +351,7 @@ class Dataset:
             One mean and one scale for each column of vectors or channel of images, computed in
             float64. The scale is 1 if all values are equal.
         """
-        columns = self.input_shape[-1]
-        # Subtract the first sample, so that a large mean costs no digits of the deviation.
-        offset = to_scaled_float32(self.train[:1]).reshape(-1, columns)[0].astype(np.float64)
-        count, total, squares = 0, np.zeros(columns), np.zeros(columns)
-        for _, part in read_chunks(self.train):
-            values = to_scaled_float32(np.asarray(part)).reshape(-1, columns) - offset
-            count += len(values)
-            total, squares = total + values.sum(axis=0), squares + np.square(values).sum(axis=0)
-        mean = total / count
-        scale = np.sqrt(np.maximum(squares / count - np.square(mean), 0))
-        scale = np.where(scale < MIN_SCALE, 1.0, scale)
-        return Standardization(*(tuple(map(float, n)) for n in (mean + offset, scale)))
+        return standardization_of(self.train)
 
     def undivided(self) -> Dataset:
         """Return the same samples as float32, uint8 as numbers from 0 to 255."""
@@ -392,11 +383,7 @@ class Dataset:
     @cached_property
     def is_binary(self) -> bool:
         """Whether all values are 0 or 1, as float32."""
-        return self.train.dtype != np.uint8 and all(
-            bool(((part == 0) | (part == 1)).all())
-            for x in self._splits.values()
-            for _, part in read_chunks(x)
-        )
+        return are_binary([*self._splits.values()])
 
     def require_range(self, value_range: tuple[float, float] | None) -> None:
         """Check that all values lie in the range that a loss needs.
@@ -413,14 +400,9 @@ class Dataset:
             for split, x in self._splits.items():
                 check_samples(x, value_range, what=f"{split} sample")
         except InputError:
-            extent = self._extent()
+            extent = extent_of([*self._splits.values()])
             for split, x in self._splits.items():
                 check_samples(x, value_range, what=f"{split} sample", extent=extent)
-
-    def _extent(self) -> tuple[float, float]:
-        """Return the lowest and the highest value of all samples."""
-        parts = [part for x in self._splits.values() for _, part in read_chunks(x)]
-        return min(float(p.min()) for p in parts), max(float(p.max()) for p in parts)
 
     @property
     def _splits(self) -> dict[str, Samples]:
@@ -447,35 +429,3 @@ def _warn_of_row_numbers(names: tuple[str, ...], x: Samples, data: str) -> None:
             InputWarning,
             stacklevel=3,
         )
-
-
-def _as_labels(
-    labels: ArrayLike | Mapping[str, ArrayLike] | None,
-) -> dict[str, NDArray[Any]] | None:
-    """Return labels by split: numbers become float64, and texts stay."""
-    if labels is None:
-        return None
-    by_split = labels if isinstance(labels, Mapping) else {"train": labels}
-    found = {split: np.asarray(own) for split, own in by_split.items()}
-    return {
-        split: own.astype(np.float64) if own.dtype.kind in "biuf" else own.astype(str)
-        for split, own in found.items()
-    }
-
-
-def _check_labels(
-    name: str, labels: Mapping[str, NDArray[Any]] | None, splits: Mapping[str, Samples]
-) -> None:
-    for split, own in (labels or {}).items():
-        count = len(splits[split]) if split in splits else 0
-        if own.shape != (count,):
-            raise InputError(
-                f"{name}: labels of shape {own.shape} for {count} {split} samples: give one for "
-                "each"
-            )
-
-
-def _select(x: Any, rows: dict[str, NDArray[np.intp]]) -> dict[str, Any]:
-    """Return the rows of each split, of samples or labels."""
-    select = x.subset if isinstance(x, Rows) else x.__getitem__
-    return {split: select(own) for split, own in rows.items()}

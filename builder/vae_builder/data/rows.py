@@ -112,3 +112,9 @@ def read_raw_chunks(x: Samples) -> Iterator[NDArray[Any]]:
 def _chunks(x: Samples) -> Iterator[tuple[int, int]]:
     size = max(1, MAX_CHUNK_BYTES // (x.itemsize * math.prod(x.shape[1:])))
     return ((start, min(start + size, len(x))) for start in range(0, len(x), size))
+
+
+def select_rows(x: Any, rows: dict[str, NDArray[np.intp]]) -> dict[str, Any]:
+    """Return the rows of each split, of samples or labels."""
+    select = x.subset if isinstance(x, Rows) else x.__getitem__
+    return {split: select(own) for split, own in rows.items()}

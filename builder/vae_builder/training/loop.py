@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from vae_builder.config import Schedule, TrainConfig
 from vae_builder.data import Dataset
-from vae_builder.data.moments import moments
+from vae_builder.data.statistics import moments
 from vae_builder.model.architectures import build_models
 from vae_builder.model.objective import Objective
 from vae_builder.model.table_model import start_from_factor_analysis

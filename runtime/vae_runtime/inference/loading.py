@@ -120,12 +120,12 @@ def _identity(path: Path) -> tuple[int, ...] | None:
 
 def _pickled(vae: VAERuntime) -> tuple[Any, ...]:
     """Describe a model by its bundle and its options, as pickle's `__reduce__` does."""
-    sessions = vae._sessions
+    sessions = vae._chunks.sessions
     options = {
         "precision": vae.precision,
         "providers": sessions.providers,
         "threads": sessions.threads,
-        "batch_size": vae._batch_size,
+        "batch_size": vae._chunks.batch_size,
         "allow_fallback": sessions.allow_fallback,
     }
     return _unpickled, (str(vae.bundle.path), vae.bundle.sha256, options)

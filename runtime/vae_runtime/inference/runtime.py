@@ -16,10 +16,8 @@ the bundle, its digest and the options, and loads it again where it arrives.
 from __future__ import annotations
 
 import copy
-import math
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,12 +26,11 @@ from numpy.typing import ArrayLike, NDArray
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import Manifest
 from vae_runtime.data.conditions import as_condition
-from vae_runtime.data.denormals import flush_denormals
-from vae_runtime.data.inputs import as_batch, check_values, to_float32, to_graph_input
+from vae_runtime.data.inputs import as_batch, to_graph_input
 from vae_runtime.data.rounding import rounded_columns, warn_of_rounding
 from vae_runtime.errors import InputError, OptionError
+from vae_runtime.inference.chunks import Array, Chunks, Float32, latent_chunk, strictly
 from vae_runtime.inference.memory import memory_errors
-from vae_runtime.inference.parallel import split_batch
 from vae_runtime.inference.providers import short_name
 from vae_runtime.inference.sessions import Sessions
 from vae_runtime.inference.tuning import check_positive
@@ -41,13 +38,6 @@ from vae_runtime.inference.unscorable import Run, Unscorable
 from vae_runtime.loss import Losses
 from vae_runtime.proof.parity import VerifyReport, verify_runtime
 from vae_runtime.proof.reference import read_reference
-
-Float32 = NDArray[np.float32]
-Array = NDArray[Any]
-_Compute = Callable[[slice, Run], dict[str, Float32]]
-
-PYTHON_LOOP_MAX = 16
-"""Up to this many values, a Python loop checks an array faster than NumPy."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +65,10 @@ class VAERuntime:
     def __init__(self, bundle: Bundle, precision: str, sessions: Sessions, batch_size: int) -> None:
         self.bundle = bundle
         self.precision = precision
-        self._sessions = sessions
-        self._batch_size = batch_size
+        self._chunks = Chunks(sessions, bundle.manifest.graphs, batch_size)
 
     def __repr__(self) -> str:
-        m, providers = self.manifest, ", ".join(map(short_name, self._sessions.providers))
+        m, providers = self.manifest, ", ".join(map(short_name, self._chunks.sessions.providers))
         return (
             f"<VAERuntime {m.name!r}: {m.input.shape} -> {m.latent_shape or m.latent_dim}, "
             f"{m.loss.reconstruction}, {self.precision} on {providers}>"
@@ -101,7 +90,7 @@ class VAERuntime:
     @property
     def providers(self) -> list[str]:
         """ONNX Runtime's names of the providers that run the loss graph, in order of preference."""
-        return self._sessions.running_providers("loss")
+        return self._chunks.sessions.running_providers("loss")
 
     @property
     def provider(self) -> str:
@@ -122,7 +111,7 @@ class VAERuntime:
         """
         check_positive(batch_size=batch_size)
         other = copy.copy(self)
-        other._batch_size = batch_size
+        other._chunks = replace(self._chunks, batch_size=batch_size)
         return other
 
     def encode(self, x: ArrayLike, *, condition: ArrayLike | None = None) -> Encoding:
@@ -151,10 +140,10 @@ class VAERuntime:
         """
         samples = self._as_samples(x)
         given = self._given(condition, len(samples))
-        outputs = self._run_chunks(
+        outputs = self._chunks.run(
             "encoder",
             len(samples),
-            _strict(lambda part: {"x": self._x_chunk(samples, part), **given(part)}),
+            strictly(lambda part: {"x": self._x_chunk(samples, part), **given(part)}),
         )
         return Encoding(outputs["z_mean"], outputs["z_log_var"])
 
@@ -173,10 +162,10 @@ class VAERuntime:
         """
         rows = as_batch(z, self.manifest.z_shape, name="z")
         given = self._given(condition, len(rows))
-        outputs = self._run_chunks(
+        outputs = self._chunks.run(
             "decoder",
             len(rows),
-            _strict(lambda part: {"z": _latent_chunk(rows, part, "z"), **given(part)}),
+            strictly(lambda part: {"z": latent_chunk(rows, part, "z"), **given(part)}),
         )
         return outputs["reconstruction"]
 
@@ -241,17 +230,17 @@ class VAERuntime:
             if noise is None:
                 eps = np.zeros((len(chunk), *z_shape), np.float32)
             else:
-                eps = _latent_chunk(noise, part, "eps")
+                eps = latent_chunk(noise, part, "eps")
             return {"x": chunk, "eps": eps, **given(part)}
 
         if strict:
-            return Losses(**self._run_chunks("loss", len(samples), _strict(inputs), on_progress))
+            return Losses(**self._chunks.run("loss", len(samples), strictly(inputs), on_progress))
         unscorable = Unscorable(self.manifest.input.range, self.manifest.sources)
 
         def compute(part: slice, run: Run) -> dict[str, Float32]:
             return unscorable.losses(inputs(part), part.start, run)
 
-        losses = Losses(**self._run_chunks("loss", len(samples), compute, on_progress))
+        losses = Losses(**self._chunks.run("loss", len(samples), compute, on_progress))
         unscorable.warn(len(samples))
         return losses
 
@@ -350,7 +339,7 @@ class VAERuntime:
             InputError: some inputs are NumPy arrays and some are `OrtValue`s.
             ProviderError, BundleError: the graph does not start, or fails; see `load`.
         """
-        return self._sessions.run(graph, inputs)
+        return self._chunks.sessions.run(graph, inputs)
 
     def _given(
         self, condition: ArrayLike | None, count: int
@@ -378,90 +367,3 @@ class VAERuntime:
             check=check,
             columns=self.manifest.sources,
         )
-
-    def _run_chunks(
-        self,
-        graph: str,
-        count: int,
-        compute: _Compute,
-        on_progress: Callable[[int], None] | None = None,
-    ) -> dict[str, Float32]:
-        """Run a graph on `count` samples; `compute` gives the outputs of a slice of them."""
-        split = self._sessions.should_split(graph, count)
-        if 0 < count <= self._batch_size and not split:
-            whole = compute(slice(0, count), lambda inputs: self.run(graph, inputs))
-            if on_progress:
-                on_progress(count)
-            return whole
-        with memory_errors(f"{graph} graph for {count} samples"):
-            return self._run_parts(graph, count, compute, on_progress, split=split)
-
-    def _run_parts(
-        self,
-        graph: str,
-        count: int,
-        compute: _Compute,
-        on_progress: Callable[[int], None] | None,
-        *,
-        split: bool,
-    ) -> dict[str, Float32]:
-        """Run a graph on parts of the batch, one after the other, or with `split` at once."""
-        sessions, spec = self._sessions, getattr(self.manifest.graphs, graph)
-        outputs = {
-            tensor.name: np.empty((count, *tensor.shape[1:]), np.float32) for tensor in spec.outputs
-        }
-        lock = threading.Lock()
-
-        def keep(part: slice, values: dict[str, Float32]) -> None:
-            for name, value in values.items():
-                outputs[name][part] = value
-            if on_progress:
-                with lock:
-                    on_progress(min(part.stop, count) - part.start)
-
-        if split:
-            sessions.thread_pool.run(
-                lambda part: keep(
-                    part, compute(part, lambda inputs: sessions.run(graph, inputs, threads=1))
-                ),
-                split_batch(count, self._batch_size, sessions.thread_pool.size),
-            )
-        else:
-            for start in range(0, count, self._batch_size):
-                part = slice(start, start + self._batch_size)
-                keep(part, compute(part, lambda inputs: self.run(graph, inputs)))
-        return outputs
-
-
-def _strict(inputs: Callable[[slice], dict[str, Array]]) -> _Compute:
-    """Return a function that runs a graph on the inputs of a slice, and refuses bad results."""
-
-    def compute(part: slice, run: Run) -> dict[str, Float32]:
-        outputs = run(inputs(part))
-        for name, value in outputs.items():
-            _require_finite(name, value, part.start)
-        return outputs
-
-    return compute
-
-
-def _latent_chunk(rows: NDArray[np.generic], part: slice, name: str) -> Float32:
-    chunk = to_float32(rows[part])
-    chunk, in_range = flush_denormals(chunk, None)
-    if not in_range:
-        check_values(chunk, None, what=f"{name} row", first=part.start)
-    return np.ascontiguousarray(chunk)
-
-
-def _require_finite(name: str, value: Float32, first: int) -> None:
-    """Refuse results that overflowed: a score of NaN compares as neither high nor low."""
-    if value.size <= PYTHON_LOOP_MAX:
-        if all(map(math.isfinite, value.ravel().tolist())):
-            return
-    elif np.logical_and.reduce(np.isfinite(value), None):
-        return
-    finite = np.isfinite(value).reshape(len(value), -1).all(axis=1)
-    raise InputError(
-        f"{name} of sample {first + int(finite.argmin())} is not finite: its values are too large "
-        "for this model; scale them as in training"
-    )

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vae_builder.data.moments import moments
+from vae_builder.data.statistics import moments
 from vae_builder.model.architectures import build_models
 from vae_builder.model.factor_analysis import fit_factor_analysis
 from vae_builder.model.table_model import start_from_factor_analysis

@@ -54,7 +54,7 @@ def report(exported, peer, calls):
     loss = VAERuntime.loss
 
     def counted(vae, x, eps=None):
-        calls.append((x.dtype, vae._sessions.threads, vae._batch_size, len(x)))
+        calls.append((x.dtype, vae._chunks.sessions.threads, vae._chunks.batch_size, len(x)))
         return loss(vae, x, eps)
 
     with pytest.MonkeyPatch.context() as patch:

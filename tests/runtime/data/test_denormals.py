@@ -68,13 +68,13 @@ def test_normal_values_are_not_copied():
 def test_no_graph_gets_denormals(exported, monkeypatch):
     vae = vae_runtime.load(exported(), threads=1)
     seen = {}
-    original = vae._sessions.run
+    original = vae._chunks.sessions.run
 
     def run(graph, inputs, **options):
         seen.update({(graph, name): value for name, value in inputs.items()})
         return original(graph, inputs, **options)
 
-    monkeypatch.setattr(vae._sessions, "run", run)
+    monkeypatch.setattr(vae._chunks.sessions, "run", run)
     fade = np.geomspace(1e-45, 1, 64).astype(np.float32).reshape(1, 8, 8, 1)
     z = np.array([[1e-40, -1e-40, 1.0]], np.float32)
     flushed = np.where(denormal(fade), 0, fade)

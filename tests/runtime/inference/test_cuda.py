@@ -31,7 +31,7 @@ def test_verify_passes_on_a_gpu(exported, preset):
 
 def test_provider_options_reach_onnx_runtime(exported):
     vae = vae_runtime.load(exported(), providers="cuda")
-    session = vae._sessions.session("loss")
+    session = vae._chunks.sessions.session("loss")
     options = session.get_provider_options()[CUDA]
     assert {name: options[name] for name in PROVIDER_OPTIONS[CUDA]} == PROVIDER_OPTIONS[CUDA]
 

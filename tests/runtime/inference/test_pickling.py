@@ -22,8 +22,8 @@ def test_a_pickle_loads_the_same_model_with_the_same_options(with_variant):
     )
     other = pickle.loads(pickle.dumps(vae))
     assert repr(other) == repr(vae) and other.bundle.sha256 == vae.bundle.sha256
-    sessions = other._sessions
-    assert (sessions.threads, sessions.allow_fallback, other._batch_size) == (3, True, 50)
+    sessions = other._chunks.sessions
+    assert (sessions.threads, sessions.allow_fallback, other._chunks.batch_size) == (3, True, 50)
     np.testing.assert_array_equal(other.loss(X).loss, vae.loss(X).loss)
     assert pickle.loads(pickle.dumps(vae.with_batch_size(7)))._batch_size == 7
     assert len(pickle.dumps(vae)) < 1000
@@ -36,7 +36,7 @@ def test_copies_share_the_sessions_and_need_no_files(bundle, make):
     shutil.rmtree(bundle)
     other = make(vae)
     np.testing.assert_allclose(other.loss(X).loss, expected, rtol=1e-6)
-    assert other is not vae and other._sessions is vae._sessions
+    assert other is not vae and other._chunks.sessions is vae._chunks.sessions
 
 
 def test_a_pickle_is_refused_if_the_bundle_changed_or_moved(bundle):

@@ -143,9 +143,10 @@ def test_chunks_give_the_results_of_one_run(exported, name, batch_size):
 def test_a_run_is_no_larger_than_batch_size(exported, monkeypatch):
     vae = vae_runtime.load(exported(), threads=1, batch_size=4)
     sizes = []
-    run = vae.run
+    sessions = vae._chunks.sessions
+    run = sessions.run
     monkeypatch.setattr(
-        vae, "run", lambda graph, inputs: sizes.append(len(inputs["x"])) or run(graph, inputs)
+        sessions, "run", lambda graph, inputs: sizes.append(len(inputs["x"])) or run(graph, inputs)
     )
     vae.loss(samples(10))
     assert sizes == [4, 4, 2]
@@ -276,19 +277,15 @@ def test_another_batch_size_uses_the_same_sessions(exported, monkeypatch, name):
     other = vae.with_batch_size(3)
     x = samples(8, shape)
     assert_same(results(other, x), results(vae, x))
-    sizes = {}
-    for each, key in ((vae, "vae"), (other, "other")):
-        run = each.run
-        monkeypatch.setattr(
-            each,
-            "run",
-            lambda graph, inputs, run=run, key=key: (
-                sizes.setdefault(key, []).append(len(inputs["x"])) or run(graph, inputs)
-            ),
-        )
-        each.loss(x)
-    assert sizes == {"vae": [8], "other": [3, 3, 2]}
-    assert vae._sessions.session("loss") is other._sessions.session("loss")
+    sizes, sessions = [], vae._chunks.sessions
+    run = sessions.run
+    monkeypatch.setattr(
+        sessions, "run", lambda graph, inputs: sizes.append(len(inputs["x"])) or run(graph, inputs)
+    )
+    vae.loss(x)
+    other.loss(x)
+    assert sizes == [8, 3, 3, 2]
+    assert sessions.session("loss") is other._chunks.sessions.session("loss")
 
 
 MANY = (3000, 64, 64, 1)

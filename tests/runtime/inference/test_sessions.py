@@ -34,7 +34,7 @@ def test_sessions_open_once_on_first_use(exported, opened):
 
 @pytest.mark.parametrize(("threads", "kinds"), [(1, 1), (2, 2)])
 def test_a_model_is_kept_until_all_its_sessions_are_open(exported, threads, kinds):
-    sessions = vae_runtime.load(exported(), threads=threads)._sessions
+    sessions = vae_runtime.load(exported(), threads=threads)._chunks.sessions
     sessions.session("loss")
     assert ("loss" in sessions._models) == (kinds == 2)
     sessions.session("loss", threads=1)

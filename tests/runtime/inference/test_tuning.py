@@ -174,13 +174,14 @@ def loaded(path, monkeypatch, **options):
     """Load a bundle, and return the threads of its session and the size of its first chunk."""
     sizes = []
     vae = vae_runtime.load(path, **options)
-    run = vae.run
-    monkeypatch.setattr(vae._sessions, "thread_pool", BatchThreadPool(1))  # do not split the batch
+    sessions = vae._chunks.sessions
+    run = sessions.run
+    monkeypatch.setattr(sessions, "thread_pool", BatchThreadPool(1))  # do not split the batch
     monkeypatch.setattr(
-        vae, "run", lambda graph, inputs: sizes.append(len(inputs["x"])) or run(graph, inputs)
+        sessions, "run", lambda graph, inputs: sizes.append(len(inputs["x"])) or run(graph, inputs)
     )
     vae.loss(np.zeros((300, 8, 8, 1)))
-    threads = vae._sessions.session("loss").get_session_options().intra_op_num_threads
+    threads = sessions.session("loss").get_session_options().intra_op_num_threads
     return threads, sizes[0]
 
 
