@@ -28,8 +28,8 @@ from vae_runtime.cli.samples import (
     evaluate_command,
     reconstruct_command,
     sample_command,
-    score_command,
 )
+from vae_runtime.cli.score import score_command
 from vae_runtime.cli.verify import verify_command
 from vae_runtime.data.rounding import InputWarning
 from vae_runtime.errors import BuildVaeError

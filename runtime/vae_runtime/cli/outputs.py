@@ -1,13 +1,10 @@
-"""Write results to files: scores as CSV or npz, samples as PNG, npz or npy.
+"""Write samples to files: as PNG, npz or npy.
 
 A file appears only when it is complete.
 """
 
 from __future__ import annotations
 
-import csv
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,6 @@ from vae_runtime.data.pictures import picture_grid
 from vae_runtime.data.pictures.picture_files import require_pillow
 from vae_runtime.errors import OptionError
 from vae_runtime.files.atomic_files import replacing
-from vae_runtime.loss import Losses
 
 MAX_TILES = 400
 """Largest number of samples in one picture."""
@@ -42,23 +38,6 @@ def check_output(output: Path | None, *suffixes: str) -> None:
         require_pillow("writing a picture")
     if not output.absolute().parent.is_dir():
         raise OptionError(f"{output.absolute().parent} is not a folder: create it first")
-
-
-def write_scores(output: Path | None, losses: Losses[NDArray[np.float32]]) -> None:
-    """Write per-sample losses to a .csv or .npz file, or as CSV to standard output if None."""
-    columns = vars(losses)
-    if output is None:
-        _write_csv(sys.stdout, columns)
-        sys.stdout.flush()  # fail here, not at exit, if the reader of a pipe went away
-        return
-    with replacing(output) as file:
-        if output.suffix == ".npz":
-            np.savez(file, **columns)
-        else:
-            with tempfile.SpooledTemporaryFile(mode="w+", newline="", encoding="utf-8") as text:
-                _write_csv(text, columns)
-                text.seek(0)
-                file.writelines(line.encode() for line in text)
 
 
 def write_samples(
@@ -115,9 +94,3 @@ def described(output: Path, count: int, shape: tuple[int, ...], name: str) -> st
     shown = min(count, MAX_TILES) if output.suffix == ".png" else count
     some = f"the first {shown} of " if shown < count else ""
     return f"wrote {output}: {some}{count} {name}s of shape {shape}"
-
-
-def _write_csv(file: Any, columns: dict[str, NDArray[np.float32]]) -> None:
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["index", *columns])
-    writer.writerows(zip(range(len(columns["loss"])), *columns.values(), strict=True))

@@ -1,77 +1,27 @@
-"""Commands that run a bundle's model on samples: score, evaluate, reconstruct, sample."""
+"""Commands that run a bundle's model on samples: evaluate, reconstruct, sample."""
 
 from __future__ import annotations
 
 import json
-import sys
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
-from numpy.typing import NDArray
 
 from vae_runtime.cli.conditions import condition_option, read_condition
+from vae_runtime.cli.opening import open_samples, progress_bar
 from vae_runtime.cli.options import (
     bundle_argument,
     debug_option,
-    file_option,
     json_option,
     output_option,
     quiet_option,
     runtime_options,
-    sha256_option,
     source_options,
 )
-from vae_runtime.cli.outputs import check_output, described, write_samples, write_scores
-from vae_runtime.data.rounding import InputWarning
-from vae_runtime.data.sources import is_pictures, is_table, load_samples
-from vae_runtime.errors import InputError
+from vae_runtime.cli.outputs import check_output, described, write_samples
 from vae_runtime.inference.loading import load
-from vae_runtime.inference.runtime import VAERuntime
-from vae_runtime.loss import Losses
 from vae_runtime.quality.evaluation import evaluate
-
-PROGRESS_SAMPLES = 1 << 14
-"""Fewer samples than this are scored without a progress bar."""
-
-
-@click.command("score", short_help="Compute the loss of each sample.")
-@bundle_argument
-@click.argument("data")
-@file_option("-o", "--output", help="A .csv or .npz file [default: CSV on standard output].")
-@click.option(
-    "--strict",
-    is_flag=True,
-    help="Write nothing if a sample cannot be scored. Without it, its loss is inf, and a warning "
-    "names it.",
-)
-@source_options
-@condition_option(of_data=True)
-@sha256_option
-@runtime_options
-@quiet_option
-@debug_option
-def score_command(
-    bundle: Path, data: str, output: Path | None, strict: bool, quiet: bool, **options: Any
-) -> None:
-    """Compute the loss of each sample of DATA, in its parts, at z = z_mean.
-
-    A sample with values that the model cannot take has the loss inf.
-
-    \b
-    Example:
-        build-vae score digits-vae digits -o scores.csv
-    """
-    check_output(output, ".csv", ".npz")
-    x, vae, condition = _open(bundle, data, options, strict=strict)
-    with _bar("scoring", len(x), quiet=quiet or len(x) < PROGRESS_SAMPLES) as bar:
-        losses = _score(vae, x, condition, strict, bar.update)
-    write_scores(output, losses)
-    if not quiet:
-        click.echo(_summary(losses), err=True)
 
 
 @click.command("evaluate", short_help="Print mean loss, log-likelihood bound and active units.")
@@ -99,17 +49,21 @@ def evaluate_command(
 ) -> None:
     """Evaluate BUNDLE on DATA: mean loss, importance-weighted bound, active units.
 
+    If the data has labels (subfolders of pictures, y beside X, the table's --label of training),
+    the mean loss of each label is shown as well.
+
     \b
     Example:
         build-vae evaluate digits-vae digits
         build-vae evaluate mnist-vae mnist.npz --draws 500 --json
     """
-    x, vae, condition = _open(bundle, data, options)
-    with _bar("evaluating", draws, quiet=quiet) as bar:
+    opened = open_samples(bundle, data, options)
+    with progress_bar("evaluating", draws, quiet=quiet) as bar:
         evaluation = evaluate(
-            vae,
-            x,
-            condition=condition,
+            opened.vae,
+            opened.loaded.x,
+            condition=opened.condition,
+            labels=opened.loaded.labels,
             draws=draws,
             seed=seed,
             on_progress=lambda _: bar.update(1),
@@ -137,8 +91,9 @@ def reconstruct_command(
         build-vae reconstruct digits-vae digits -o reconstructions.npz
     """
     check_output(output, ".png", ".npz", ".npy")
-    x, vae, condition = _open(bundle, data, options)
-    images = vae.reconstruct(x, condition=condition)
+    opened = open_samples(bundle, data, options)
+    vae, x = opened.vae, opened.loaded.x
+    images = vae.reconstruct(x, condition=opened.condition)
     origin, sample = vae.manifest.data, vae.manifest.input
     write_samples(
         output,
@@ -183,71 +138,3 @@ def sample_command(
     images = vae.sample(count, seed=seed, condition=given)
     write_samples(output, images, name="sample", unit_values=vae.manifest.input.unit_values)
     click.echo(f"{described(output, count, images.shape[1:], 'sample')}, seed {seed}")
-
-
-def _score(
-    vae: VAERuntime,
-    x: NDArray[Any],
-    condition: Any,
-    strict: bool,
-    on_progress: Callable[[int], None],
-) -> Losses[NDArray[np.float32]]:
-    """Return the losses; raise an error if several samples are given and none can be scored."""
-    if strict or len(x) == 1:
-        return vae.loss(x, condition=condition, strict=strict, on_progress=on_progress)
-    with warnings.catch_warnings(record=True) as caught:
-        losses = vae.loss(x, condition=condition, strict=False, on_progress=on_progress)
-    if len(x) and not np.isfinite(losses.loss).any():
-        vae.loss(
-            x, condition=condition
-        )  # the data as a whole does not fit the model: this says why
-    for warning in caught:
-        warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
-    return losses
-
-
-def _summary(losses: Losses[NDArray[np.float32]]) -> str:
-    """Return a line with the mean loss of the samples that could be scored."""
-    scored = np.isfinite(losses.loss)
-    count = str(len(scored)) if scored.all() else f"{scored.sum()} of {len(scored)}"
-    if len(scored) and not scored.any():
-        return f"{count} samples have a loss"
-    mean = Losses(*(part[scored] for part in losses)).mean()
-    return (
-        f"{count} samples: mean loss {mean.loss:.4f} = "
-        f"{mean.reconstruction_loss:.4f} reconstruction + {mean.kl_loss:.4f} KL"
-    )
-
-
-def _open(
-    bundle: Path, source: str, options: dict[str, Any], *, strict: bool = True
-) -> tuple[NDArray[Any], VAERuntime, Any]:
-    """Load the bundle, the samples as the model takes them, and their condition."""
-    given = options.pop("condition")
-    reading = {
-        name: options.pop(name) for name in ("key", "image_size", "channels", "skip_unreadable")
-    }
-    vae = load(bundle, **options)
-    shape = vae.manifest.input.shape
-    takes_pictures = len(shape) in (2, 3) and is_pictures(source)
-    if reading["channels"] is None and takes_pictures:
-        reading["channels"] = shape[2] if len(shape) == 3 else 1
-    if is_table(source):
-        reading |= {"columns": vae.manifest.table or shape[0], "strict": strict}
-        reading["label"] = vae.manifest.data.label if vae.manifest.data else None
-    loaded = load_samples(source, **reading)
-    x = loaded.x
-    for note in loaded.notes:
-        warnings.warn(f"{source}: {note}", InputWarning, stacklevel=2)
-    if takes_pictures and x.shape[1:3] != shape[:2]:
-        have, want = ("x".join(map(str, size)) for size in (x.shape[1:3], shape[:2]))
-        raise InputError(
-            f"{source} is {have} (height x width), the model takes {want}: give --image-size {want}"
-        )
-    return x, vae, read_condition(vae.manifest.condition, given, loaded.labels)
-
-
-def _bar(label: str, length: int, *, quiet: bool) -> Any:
-    """Return a progress bar with the time left, on standard error if that is a terminal."""
-    hidden = quiet or not sys.stderr.isatty()
-    return click.progressbar(length=length, label=label, file=sys.stderr, hidden=hidden)

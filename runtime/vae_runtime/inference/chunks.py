@@ -94,13 +94,16 @@ class Chunks:
         return outputs
 
 
-def strictly(inputs: Callable[[slice], dict[str, Array]]) -> Compute:
-    """Return a function that runs a graph on the inputs of a slice, and refuses bad results."""
+def strictly(inputs: Callable[[slice], dict[str, Array]], first: int = 0) -> Compute:
+    """Return a function that runs a graph on the inputs of a slice, and refuses bad results.
+
+    In messages sample 0 has the number `first`.
+    """
 
     def compute(part: slice, run: Run) -> dict[str, Float32]:
         outputs = run(inputs(part))
         for name, value in outputs.items():
-            _require_finite(name, value, part.start)
+            _require_finite(name, value, first + part.start)
         return outputs
 
     return compute

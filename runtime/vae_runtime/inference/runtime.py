@@ -224,25 +224,69 @@ class VAERuntime:
             )
 
         given = self._given(condition, len(samples))
+        unscorable = None if strict else self.unscorable()
+        losses = self._losses(samples, noise, given, unscorable, on_progress)
+        if unscorable:
+            unscorable.warn(len(samples))
+        return losses
 
+    def unscorable(self) -> Unscorable:
+        """Return a new list of samples that cannot be scored, for `loss_of_part`."""
+        return Unscorable(self.manifest.input.range, self.manifest.sources)
+
+    def loss_of_part(
+        self,
+        x: ArrayLike,
+        first: int,
+        unscorable: Unscorable | None,
+        *,
+        condition: ArrayLike | None = None,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> Losses[Float32]:
+        """Compute `loss` for some samples of a larger whole, at z = z_mean.
+
+        Args:
+            x: samples, as for `encode`.
+            first: number of `x[0]` in the whole, for messages.
+            unscorable: keeps the samples that cannot be scored, whose losses are infinite; None to
+                raise an `InputError` for them.
+            condition: condition of each sample, as for `encode`.
+            on_progress: as for `loss`.
+
+        Returns:
+            Three arrays of shape `(batch,)`.
+
+        Raises:
+            InputError, ProviderError, BundleError: as for `loss`.
+        """
+        samples = self._as_samples(x)
+        given = self._given(condition, len(samples))
+        return self._losses(samples, None, given, unscorable, on_progress, first)
+
+    def _losses(
+        self,
+        samples: NDArray[np.generic],
+        noise: NDArray[np.generic] | None,
+        given: Callable[[slice], dict[str, Float32]],
+        unscorable: Unscorable | None,
+        on_progress: Callable[[int], None] | None,
+        first: int = 0,
+    ) -> Losses[Float32]:
         def inputs(part: slice) -> dict[str, Array]:
-            chunk = self._x_chunk(samples, part, check=strict)
+            chunk = self._x_chunk(samples, part, first=first, check=unscorable is None)
             if noise is None:
-                eps = np.zeros((len(chunk), *z_shape), np.float32)
+                eps = np.zeros((len(chunk), *self.manifest.z_shape), np.float32)
             else:
                 eps = latent_chunk(noise, part, "eps")
             return {"x": chunk, "eps": eps, **given(part)}
 
-        if strict:
-            return Losses(**self._chunks.run("loss", len(samples), strictly(inputs), on_progress))
-        unscorable = Unscorable(self.manifest.input.range, self.manifest.sources)
-
         def compute(part: slice, run: Run) -> dict[str, Float32]:
-            return unscorable.losses(inputs(part), part.start, run)
+            assert unscorable is not None
+            return unscorable.losses(inputs(part), first + part.start, run)
 
-        losses = Losses(**self._chunks.run("loss", len(samples), compute, on_progress))
-        unscorable.warn(len(samples))
-        return losses
+        strict = strictly(inputs, first)
+        chosen = strict if unscorable is None else compute
+        return Losses(**self._chunks.run("loss", len(samples), chosen, on_progress))
 
     def sample(self, count: int, *, seed: int = 0, condition: ArrayLike | None = None) -> Float32:
         """Decode draws from the prior N(0, I).
@@ -351,7 +395,9 @@ class VAERuntime:
     def _as_samples(self, x: ArrayLike) -> NDArray[np.generic]:
         return as_batch(x, self.manifest.input.shape, columns=self.manifest.table)
 
-    def _x_chunk(self, samples: NDArray[np.generic], part: slice, *, check: bool = True) -> Array:
+    def _x_chunk(
+        self, samples: NDArray[np.generic], part: slice, *, first: int = 0, check: bool = True
+    ) -> Array:
         spec, data = self.manifest.input, self.manifest.data
         chunk, columns = samples[part], self.manifest.columns
         if chunk.dtype != np.float32:
@@ -360,7 +406,7 @@ class VAERuntime:
             chunk,
             spec.dtype,
             spec.range,
-            first=part.start,
+            first=first + part.start,
             binary_uint8=bool(data and data.binary_uint8),
             raw_range=spec.raw_range,
             is_table=self.manifest.table is not None,

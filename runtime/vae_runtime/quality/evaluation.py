@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vae_runtime.data.conditions import label_texts
 from vae_runtime.data.inputs import as_batch, to_scaled_float32
 from vae_runtime.errors import InputError, OptionError
 from vae_runtime.explained import Explained, mean_sample, measure_explained
@@ -32,6 +33,18 @@ MAX_SHOWN_DIMENSIONS = 100
 
 EXPLAINED_ROWS = 256
 """Samples that are converted at a time for `Evaluation.explained`, which bounds memory."""
+
+
+MAX_LABELS = 100
+"""Most different labels that are evaluated one by one; more are numbers, not classes."""
+
+
+@dataclass(frozen=True)
+class LabelLoss:
+    """Number of samples with one label, and their mean losses at z = z_mean."""
+
+    samples: int
+    loss: Losses[float]
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,8 @@ class Evaluation:
         seed: seed of the draws.
         explained: the reconstruction loss of `test` beside that of predicting the mean of these
             samples.
+        by_label: number of samples and mean losses at z = z_mean of each label; None if the samples
+            have no labels, or more than `MAX_LABELS` different ones.
     """
 
     samples: int
@@ -60,6 +75,7 @@ class Evaluation:
     latents: Latents
     seed: int
     explained: Explained
+    by_label: dict[str, LabelLoss] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the evaluation as plain JSON types."""
@@ -89,6 +105,12 @@ class Evaluation:
         more = f" ... ({len(kl)} in all)" if len(kl) > MAX_SHOWN_DIMENSIONS else ""
         shown = " ".join(f"{value:.2f}" for value in kl[:MAX_SHOWN_DIMENSIONS])
         rows.append(f"KL per dimension       {shown}{more}")
+        for label, own in (self.by_label or {}).items():
+            losses = own.loss
+            rows.append(
+                f"label {label:16.16} {losses.reconstruction_loss:14.3f} {losses.kl_loss:10.3f} "
+                f"{losses.loss:10.3f}  of {own.samples} samples"
+            )
         return "\n".join(rows)
 
 
@@ -97,6 +119,7 @@ def evaluate(
     x: ArrayLike,
     *,
     condition: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
     draws: int = 50,
     seed: int = 0,
     on_progress: Callable[[int], None] | None = None,
@@ -107,6 +130,7 @@ def evaluate(
         vae: the loaded bundle.
         x: samples, as for `VAERuntime.encode`; at least one.
         condition: condition of a conditional model, as for `VAERuntime.encode`.
+        labels: label of each sample, shape `(batch,)`, for `Evaluation.by_label`.
         draws: number of draws of z for each sample.
         seed: seed of the draws.
         on_progress: called after each draw with the number of finished draws.
@@ -115,7 +139,7 @@ def evaluate(
         Means over the samples.
 
     Raises:
-        InputError: there are no samples, or as for `VAERuntime.encode`.
+        InputError: there are no samples, not one label for each, or as for `VAERuntime.encode`.
         OptionError: `draws` is less than 1, or `seed` is negative.
         ProviderError, BundleError: as for `VAERuntime.encode`.
     """
@@ -124,6 +148,11 @@ def evaluate(
     samples = as_batch(x, vae.manifest.input.shape, columns=vae.manifest.table)
     if len(samples) == 0:
         raise InputError("x has no samples: give at least one")
+    texts = None if labels is None else np.array(label_texts(np.asarray(labels)))
+    if texts is not None and len(texts) != len(samples):
+        raise InputError(
+            f"labels has {len(texts)} entries for {len(samples)} samples: give one for each"
+        )
     code = vae.encode(samples, condition=condition)
     rng = np.random.default_rng(seed)
     # The sum of exp(log_weight) over the draws, relative to the largest so that none overflows.
@@ -143,18 +172,33 @@ def evaluate(
         total += np.exp(log_weight - largest)
         if on_progress:
             on_progress(done)
+    at_mean = vae.loss(samples, condition=condition)
     bound = np.log(draws) - largest - np.log(total)
     return Evaluation(
         samples=len(samples),
         test=first_losses,
-        at_mean=vae.loss(samples, condition=condition).mean(),
+        at_mean=at_mean.mean(),
         importance_weighted_loss=float(bound.mean()),
         standard_error=float(bound.std() / np.sqrt(len(bound))),
         draws=draws,
         latents=measure_latents(code.z_mean, code.z_log_var),
         seed=seed,
         explained=_explain(vae, samples, first_losses.reconstruction_loss),
+        by_label=None if texts is None else _by_label(at_mean, texts),
     )
+
+
+def _by_label(
+    losses: Losses[NDArray[np.float32]], labels: NDArray[np.str_]
+) -> dict[str, LabelLoss] | None:
+    names = np.unique(labels)
+    if len(names) > MAX_LABELS:
+        return None
+    chosen = {str(name): labels == name for name in names}
+    return {
+        name: LabelLoss(int(own.sum()), Losses(*(part[own] for part in losses)).mean())
+        for name, own in chosen.items()
+    }
 
 
 def _explain(

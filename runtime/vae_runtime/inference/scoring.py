@@ -1,0 +1,73 @@
+"""Scores of all samples of a source, part by part, so that a table may be larger than memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_runtime.inference.runtime import VAERuntime
+from vae_runtime.loss import Losses
+
+
+@dataclass(frozen=True, eq=False)
+class SamplePart:
+    """Some consecutive samples of a source.
+
+    Attributes:
+        x: the samples, as `VAERuntime.encode` takes them.
+        names: a name for each: the path of its file, or its cell in a column; None without names.
+        condition: condition of each sample, or of all; None if the model takes none.
+    """
+
+    x: NDArray[Any]
+    names: Sequence[str] | None = None
+    condition: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredPart:
+    """Losses of consecutive samples; the first one has the number `first` in its source."""
+
+    first: int
+    names: Sequence[str] | None
+    losses: Losses[NDArray[np.float32]]
+
+
+def score_parts(
+    vae: VAERuntime,
+    parts: Iterable[SamplePart],
+    *,
+    strict: bool = False,
+    on_progress: Callable[[int], None] | None = None,
+) -> Iterator[ScoredPart]:
+    """Score parts one after the other, at z = z_mean.
+
+    Args:
+        vae: the loaded bundle.
+        parts: the samples, in order.
+        strict: raise an `InputError` for the first sample that cannot be scored. Without it its
+            loss is infinite, and an `InputWarning` at the end names all of them. Data of which no
+            sample fits the model is refused in either case.
+        on_progress: called with the number of samples after each chunk.
+
+    Yields:
+        The losses of each part.
+
+    Raises:
+        InputError, ProviderError, BundleError: as for `VAERuntime.loss`.
+    """
+    unscorable = None if strict else vae.unscorable()
+    first = 0
+    for part in parts:
+        given: Any = {"condition": part.condition, "on_progress": on_progress}
+        losses = vae.loss_of_part(part.x, first, unscorable, **given)
+        if first == 0 and len(part.x) > 1 and not np.isfinite(losses.loss).any():
+            vae.loss(part.x, condition=part.condition)  # raises the error that says why
+        yield ScoredPart(first, part.names, losses)
+        first += len(part.x)
+    if unscorable:
+        unscorable.warn(first)
