@@ -48,11 +48,13 @@ def parse_choices(options: dict[str, Any]) -> tuple[Source, dict[str, Any]]:
     """
     training = {k: v for k, v in options.items() if k not in (*READ_OPTIONS, *LOSS_OPTIONS)}
     variance = options["variance"]
-    if options["reconstruction"] is None and (options["standardize"] or variance is not None):
-        options = {**options, "reconstruction": "gaussian"}
     mode: Variance | None = "fixed" if isinstance(variance, float) else variance
     choices = {**training, "kl_weight": options["kl_weight"], "variance": mode}
-    if options["reconstruction"]:
+    if options["reconstruction"] is None and (options["standardize"] or mode):
+        options = {**options, "reconstruction": "gaussian"}
+        if mode == "fixed":
+            choices["loss"] = loss_spec(options)
+    elif options["reconstruction"]:
         choices["loss"] = loss_spec(options)
     checked = {k: v for k, v in choices.items() if v is not None and k not in ("loss", "kl_weight")}
     TrainConfig(loss=loss_spec(options), **checked)

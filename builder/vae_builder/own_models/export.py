@@ -113,14 +113,14 @@ def export_models(
         vae = _read_if_path(encoder, "VAE")
         encoder, decoder = find_parts(vae, input_shape or dataset.input_shape)
     loss = loss or LossSpec()
+    models = (_read_if_path(encoder, "encoder"), _read_if_path(decoder, "decoder"))
+    shape = tuple(input_shape) if input_shape else _sample_shape(models[0])
+    dataset = dataset.in_shape(shape or dataset.input_shape)
     data, scaling, allowed = data_spec(dataset), standardization, loss.value_range
     if value_range is not None:
         dataset, scaling = dataset.undivided(), Standardization.of_range(*value_range)
         allowed = allowed and scaling.unit_range()
     dataset.require_range(allowed)
-    models = (_read_if_path(encoder, "encoder"), _read_if_path(decoder, "decoder"))
-    shape = tuple(input_shape) if input_shape else _sample_shape(models[0])
-    dataset = dataset.in_shape(shape or dataset.input_shape)
     samples = to_scaled_float32(np.asarray(dataset.train[:PROBES]))
     samples = standardize(np, scaling, samples)
     adopted = adopt(

@@ -32,8 +32,8 @@ def config_for(
             200 elements, otherwise `dense`.
         loss: the loss. By default the gaussian loss of standardized values for a table with other
             values than 0 and 1, and for vectors of fewer than 200 elements with values outside
-            [0, 1], because their columns have different units. Otherwise, and with a `value_range`,
-            bce.
+            [0, 1], because their columns have different units; gaussian with a `variance` or
+            `standardize`. Otherwise, and with a `value_range`, bce.
         kl_weight: KL weight of the default loss.
         **choices: other options of `TrainConfig`; None stands for the default.
 
@@ -51,7 +51,8 @@ def config_for(
         if has_units and (dataset.is_table or is_small) and choices.get("value_range") is None:
             loss, choices = LossSpec("gaussian", kl_weight), {**choices, "standardize": True}
         else:
-            loss = LossSpec("bce", kl_weight)
+            is_gaussian = choices.get("variance") or choices.get("standardize")
+            loss = LossSpec("gaussian" if is_gaussian else "bce", kl_weight)
     if preset == "table" and choices.get("latent_dim") is None:
         columns = dataset.input_shape[-1]
         three_quarters = min(round(0.75 * columns), columns - 1)

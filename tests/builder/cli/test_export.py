@@ -2,7 +2,6 @@
 
 import io
 import json
-import re
 import sys
 
 import numpy as np
@@ -121,12 +120,12 @@ def test_a_table_goes_raw_into_the_graphs(tmp_path, call):
     run, path = tmp_path / "run", tmp_path / "table-vae"
     status, out, err = call("train", run, "--data", tmp_path / "t.csv", *FAST)
     assert status == 0
-    assert "t.csv has values outside [0, 1]: --loss gaussian --standardize is used" in err
+    assert "t.csv: --loss gaussian --standardize, as for all tables whose values are not" in err
+    assert "t.csv: --preset table --latent-dim 2, as for all vectors of fewer than 200" in err
     assert "t.csv: left out 'Unnamed: 0' (row numbers): keep with --keep-columns 'Unnamed:" in err
-    variance = re.search(r"^variance (\S+), standard deviation", out, re.M)
     assert call("export", path, "--run", run, "-q")[0] == 0
     manifest = Bundle(path).manifest
-    assert f"{manifest.loss.variance:.4g}" == variance[1]
+    assert manifest.loss.decoder == "mean_log_var"
     assert manifest.input.standardization.mean == pytest.approx((1000, -3, 0.5), abs=30)
     assert manifest.input.standardization.scale == pytest.approx((50, 0.2, 4), rel=0.3)
     x = table[:20].astype(np.float32)
@@ -154,7 +153,7 @@ def test_a_table_goes_raw_into_the_graphs(tmp_path, call):
 
 
 def test_the_loss_of_a_table(tmp_path, call, monkeypatch):
-    """Tables in [0, 1] and given options keep their loss; the choice can be refused."""
+    """A table gets the gaussian loss unless it holds 0 and 1 only; an option chooses another."""
 
     def choose(dataset, config, **options):
         chosen.append((config.loss.reconstruction, config.standardize, dataset.columns))
@@ -162,13 +161,15 @@ def test_the_loss_of_a_table(tmp_path, call, monkeypatch):
 
     monkeypatch.setattr("vae_builder.training.train.train", choose)
     rng = np.random.default_rng(0)
-    for name, scale in (("unit.csv", 1), ("raw.csv", 50)):
-        table = scale * rng.random((30, 2))
+    for name, scale in (("unit.csv", 1), ("raw.csv", 50), ("binary.csv", 0)):
+        table = scale * rng.random((30, 2)) if scale else rng.integers(0, 2, (30, 2))
         np.savetxt(tmp_path / name, table, delimiter=",", header="a,b", comments="")
     for words, expected in (
         (["raw.csv"], ("gaussian", True, ("a", "b"))),
         (["raw.csv", "--drop", "a"], ("gaussian", True, ("b",))),
-        (["unit.csv"], ("bce", False, ("a", "b"))),
+        (["unit.csv"], ("gaussian", True, ("a", "b"))),
+        (["unit.csv", "--loss", "bce"], ("bce", False, ("a", "b"))),
+        (["binary.csv"], ("bce", False, ("a", "b"))),
         (["raw.csv", "--loss", "mse"], ("mse", False, ("a", "b"))),
         (["raw.csv", "--standardize"], ("gaussian", True, ("a", "b"))),
         (["raw.csv", "--variance", "2"], ("gaussian", False, ("a", "b"))),
@@ -325,7 +326,7 @@ def test_data_that_is_not_there(command, tmp_path, call):
 
 
 def test_data_out_of_range(tmp_path, call):
-    np.save(tmp_path / "x.npy", np.full((9, 4), 7.0))
+    np.save(tmp_path / "x.npy", np.full((9, 4, 4), 7.0))
     status, _, err = call("export", tmp_path / "a", "--data", tmp_path / "x.npy", "-q")
     assert status == 3 and "sample 0 has values from 7 to 7, expected 0 to 1" in one_line(err)
 
@@ -340,7 +341,7 @@ def test_options_that_are_left_out_are_the_librarys(tmp_path, call, monkeypatch)
     assert call("train", tmp_path / "a")[0] == 130
     ((source, config),) = chosen
     assert source == Source("digits")
-    assert config(Dataset.from_arrays("x", np.zeros((9, 4)))) == TrainConfig()
+    assert config(Dataset.from_arrays("x", np.zeros((9, 4, 4)))) == TrainConfig()
 
 
 @pytest.fixture

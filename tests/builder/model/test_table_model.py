@@ -58,3 +58,14 @@ def test_a_condition_joins_the_networks():
     encoder, decoder = build_models("table", (5,), 2, two_heads=True, condition_shape=(3,))
     assert [t.name for t in encoder.inputs] == ["x", "condition"]
     assert [t.name for t in decoder.inputs] == ["z", "condition"]
+
+
+def test_weights_depend_on_the_seed():
+    one, same, other = (
+        [w.numpy() for m in build_models("table", (5,), 2, seed=seed) for w in m.weights]
+        for seed in (7, 7, 8)
+    )
+    assert all(map(np.array_equal, one, same))
+    drawn = [(a, b) for a, b in zip(one, other, strict=True) if a.any()]
+    assert len(drawn) == 4  # the linear and the hidden layer of both; the rest starts at zero
+    assert not any(np.array_equal(a, b) for a, b in drawn)

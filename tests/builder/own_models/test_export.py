@@ -15,7 +15,7 @@ from vae_builder import (
     plan_variants,
 )
 from vae_builder.cli import export as cli_export
-from vae_export.adoption import readings
+from vae_export.adoption.tracing import readings
 from vae_export.variants import measure
 from vae_export.variants import quantize as quantize_module
 from vae_runtime import Bundle, load

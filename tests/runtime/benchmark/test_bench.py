@@ -53,9 +53,9 @@ def calls():
 def report(exported, peer, calls):
     loss = VAERuntime.loss
 
-    def counted(vae, x, eps=None):
+    def counted(vae, x, eps=None, condition=None):
         calls.append((x.dtype, vae._chunks.sessions.threads, vae._chunks.batch_size, len(x)))
-        return loss(vae, x, eps)
+        return loss(vae, x, eps, condition=condition)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(VAERuntime, "loss", counted)
@@ -128,7 +128,9 @@ def test_variants_are_timed_like_float32(with_variant, monkeypatch):
 
     monkeypatch.setattr("vae_runtime.benchmark.bench.recommend", recorded_recommend)
     monkeypatch.setattr(
-        VAERuntime, "loss", lambda vae, x: ran.append((vae.precision, len(x))) or loss(vae, x)
+        VAERuntime,
+        "loss",
+        lambda vae, x, **given: ran.append((vae.precision, len(x))) or loss(vae, x, **given),
     )
     report = bench(with_variant, batches=(1, 3), threads=(1,), seconds=0.1)
     both = ("float32", "float16")

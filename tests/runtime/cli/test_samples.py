@@ -106,7 +106,7 @@ def test_data_that_does_not_fit_writes_nothing(exported, array, message, tmp_pat
 @pytest.mark.parametrize(
     ("words", "suffixes"),
     [
-        (("score", "{}", "digits"), ".csv, .npz"),
+        (("score", "{}", "digits"), ".csv, .jsonl, .npz"),
         (("reconstruct", "{}", "digits"), ".png, .npz, .npy"),
         (("sample", "{}"), ".png, .npz, .npy"),
     ],

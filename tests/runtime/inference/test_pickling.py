@@ -25,7 +25,7 @@ def test_a_pickle_loads_the_same_model_with_the_same_options(with_variant):
     sessions = other._chunks.sessions
     assert (sessions.threads, sessions.allow_fallback, other._chunks.batch_size) == (3, True, 50)
     np.testing.assert_array_equal(other.loss(X).loss, vae.loss(X).loss)
-    assert pickle.loads(pickle.dumps(vae.with_batch_size(7)))._batch_size == 7
+    assert pickle.loads(pickle.dumps(vae.with_batch_size(7)))._chunks.batch_size == 7
     assert len(pickle.dumps(vae)) < 1000
 
 
