@@ -1,7 +1,5 @@
 """`score`, `evaluate`, `reconstruct` and `sample`: what they write and what they refuse."""
 
-import csv
-import io
 import json
 
 import numpy as np
@@ -26,81 +24,6 @@ def test_evaluate(exported, tmp_path, call):
     status, out, _ = call(*words, "--json")
     assert status == 0
     assert json.loads(out)["importance_weighted_loss"] == expected.importance_weighted_loss
-
-
-@pytest.fixture
-def expected(exported, images):
-    losses = load(exported()).loss(images)
-    names = ("reconstruction_loss", "kl_loss", "loss")
-    return {name: getattr(losses, name) for name in names}
-
-
-def summary(expected):
-    mean = {name: array.astype(float).mean() for name, array in expected.items()}
-    return (
-        f"40 samples: mean loss {mean['loss']:.4f} = {mean['reconstruction_loss']:.4f} "
-        f"reconstruction + {mean['kl_loss']:.4f} KL\n"
-    )
-
-
-def read_scores(text):
-    rows = list(csv.DictReader(io.StringIO(text)))
-    assert [int(row.pop("index")) for row in rows] == [*range(len(rows))]
-    return {name: np.array([np.float32(row[name]) for row in rows]) for name in rows[0]}
-
-
-def test_score_as_csv_on_standard_output(exported, data, expected, call):
-    status, out, err = call("score", exported(), data)
-    assert (status, err) == (0, summary(expected))
-    found = read_scores(out)
-    assert list(found) == list(expected)
-    for name, array in expected.items():
-        np.testing.assert_array_equal(found[name], array)
-
-
-@pytest.mark.parametrize("batch_size", [(), ("--batch-size", "7")])
-def test_score_into_files(exported, data, expected, batch_size, tmp_path, call):
-    for name in ("scores.csv", "scores.npz"):
-        status, out, err = call("score", exported(), data, "-o", tmp_path / name, *batch_size)
-        assert (status, out, err) == (0, "", summary(expected))
-        assert (tmp_path / name).stat().st_mode & 0o777 == 0o644
-    written = read_scores((tmp_path / "scores.csv").read_text())
-    with np.load(tmp_path / "scores.npz") as arrays:
-        assert list(arrays) == list(expected)
-        for name, array in expected.items():
-            np.testing.assert_allclose(arrays[name], array, rtol=1e-6)
-            np.testing.assert_array_equal(written[name], arrays[name])
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["images.npy", "scores.csv", "scores.npz"]
-
-
-def test_score_takes_keys_and_pictures(exported, images, tmp_path, call):
-    from PIL import Image
-
-    np.savez(tmp_path / "two.npz", a=images, b=images[:3])
-    status, out, _ = call("score", exported(), tmp_path / "two.npz", "--key", "b")
-    assert status == 0 and len(out.splitlines()) == 4
-    # a colour picture of another size, read as the model takes it
-    Image.new("RGB", (20, 30), (10, 200, 30)).save(tmp_path / "a.png")
-    status, out, _ = call("score", exported(), tmp_path / "a.png", "--image-size", "8x8")
-    assert status == 0 and len(out.splitlines()) == 2
-
-
-@pytest.mark.parametrize(
-    ("array", "message"),
-    [
-        (np.zeros((3, 5, 5), np.uint8), "x has shape (3, 5, 5), expected (batch, 8, 8, 1)"),
-        (np.full((3, 8, 8), 2.0), "sample 0 has values from 2 to 2, expected 0 to 1"),
-        (np.full((3, 8, 8), np.nan), "sample 0 has 64 values that are NaN"),
-    ],
-)
-def test_data_that_does_not_fit_writes_nothing(exported, array, message, tmp_path, call):
-    np.save(tmp_path / "bad.npy", array)
-    output = tmp_path / "scores.csv"
-    output.write_text("old")
-    status, out, err = call("score", exported(), tmp_path / "bad.npy", "-o", output)
-    assert (status, out) == (3, "")
-    assert message in one_line(err)
-    assert output.read_text() == "old"
 
 
 @pytest.mark.parametrize(
@@ -189,45 +112,3 @@ def test_vectors_are_no_pictures(tmp_path):
     assert not [*tmp_path.iterdir()]
     write_samples(tmp_path / "a.npy", rows, name="sample")
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), rows)
-
-
-@pytest.fixture
-def table(exported, tmp_path):
-    """A bundle for 12 columns without names, good rows, and the same rows with two bad cells."""
-    x = np.random.default_rng(3).random((9, 12))
-    np.savetxt(tmp_path / "good.csv", x, delimiter=",")
-    lines = (tmp_path / "good.csv").read_text().splitlines()
-    lines[4] = lines[4].replace(lines[4].split(",")[7], "1e300")
-    lines[6] = lines[6].replace(lines[6].split(",")[0], "-1e25")
-    (tmp_path / "bad.csv").write_text("\n".join(lines) + "\n")
-    return exported("dense", "mse", (12,)), tmp_path / "good.csv", tmp_path / "bad.csv"
-
-
-def test_absurd_readings_cost_no_other_row_its_score(table, tmp_path, call):
-    bundle, good, bad = table
-    expected = read_scores(call("score", bundle, good)[1])
-    status, out, err = call("score", bundle, bad)
-    assert status == 0
-    warning, summary = err.splitlines()
-    assert warning.startswith("Warning: samples 4, 6 of 9 cannot be scored, loss inf: sample 4 has")
-    found = read_scores(out)
-    for name, values in expected.items():
-        assert np.isposinf(found[name][[4, 6]]).all()
-        np.testing.assert_array_equal(np.delete(found[name], [4, 6]), np.delete(values, [4, 6]))
-    mean = np.delete(expected["loss"], [4, 6]).astype(float).mean()
-    assert summary.startswith(f"7 of 9 samples: mean loss {mean:.4f} = ")
-
-
-def test_strict_refuses_absurd_readings(table, tmp_path, call):
-    bundle, _, bad = table
-    status, out, err = call("score", bundle, bad, "--strict", "-o", tmp_path / "s.csv")
-    assert (status, out) == (3, "")
-    assert "line 5, column" in one_line(err) and "'1e300'" in err
-    assert not (tmp_path / "s.csv").exists()
-
-
-def test_a_single_absurd_row_is_scored(table, tmp_path, call):
-    (tmp_path / "one.csv").write_text(",".join(["1e300"] * 12) + "\n")
-    status, out, err = call("score", table[0], tmp_path / "one.csv")
-    assert (status, out.splitlines()[1]) == (0, "0,inf,inf,inf")
-    assert err.splitlines()[-1] == "0 of 1 samples have a loss"

@@ -89,3 +89,17 @@ def test_bad_arguments(vae, x):
     for options in ({"draws": 0}, {"seed": -1}):
         with pytest.raises(OptionError):
             evaluate(vae, x, **options)
+
+
+def test_losses_by_label(vae, x):
+    labels = np.array(["cat", "dog"])[np.arange(len(x)) % 2]
+    found = evaluate(vae, x, draws=1, labels=labels)
+    own = vae.loss(x)
+    assert list(found.by_label) == ["cat", "dog"]
+    for name, part in found.by_label.items():
+        assert part.samples == (labels == name).sum()
+        assert part.loss.loss == pytest.approx(own.loss[labels == name].astype(float).mean())
+        assert f"label {name}" in str(found)
+    assert evaluate(vae, x, draws=1).by_label is None
+    with pytest.raises(InputError, match=f"labels has 1 entries for {len(x)} samples"):
+        evaluate(vae, x, draws=1, labels=["cat"])
