@@ -7,6 +7,7 @@ runs: read it only if you trust its author.
 from __future__ import annotations
 
 import json
+import logging
 import re
 import zipfile
 from collections.abc import Iterator
@@ -16,8 +17,12 @@ from typing import Any
 import h5py
 import keras
 
+from vae_builder.own_models.cutting import cut, rewritten
+from vae_builder.own_models.keras2 import modernized
 from vae_builder.own_models.saved_model import SAVED_MODEL_FILES, read_saved_model
 from vae_runtime.errors import ExportError
+
+log = logging.getLogger("vae_builder")
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 
@@ -63,6 +68,10 @@ def load_model(path: str | Path) -> keras.Model:
             f"{path} holds weights only, expected a whole model: build the model in Python, call "
             "its load_weights, and save it by model.save, or pass it to vae_builder.export_models"
         )
+    read = config
+    if path.suffix != ".keras":
+        config = modernized(config)
+    config, left_out = cut(config)
     if layers := list(_running_code(config)):
         kinds = " and ".join(sorted({kind for _, kind in layers}))
         raise ExportError(
@@ -71,8 +80,22 @@ def load_model(path: str | Path) -> keras.Model:
             "@keras.saving.register_keras_serializable, or pass the model object to "
             "vae_builder.export_models"
         )
+    if config == read:
+        return _load(path, path)
+    if left_out:
+        log.warning(
+            "%s: layers that cannot be read are left out, with the outputs that need them: %s",
+            path,
+            ", ".join(left_out),
+        )
+    with rewritten(path, config) as copy:
+        return _load(copy, path)
+
+
+def _load(file: Path, path: Path) -> keras.Model:
+    """Load a file without running its code; messages call it `path`."""
     try:
-        return keras.saving.load_model(str(path), compile=False, safe_mode=True)
+        return keras.saving.load_model(str(file), compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many types for a damaged file
         raise ExportError(f"{path} cannot be read: {_explain(str(error))}") from None
 
