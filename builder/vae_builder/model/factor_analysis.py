@@ -29,6 +29,9 @@ MIN_GAIN = 1e-6
 MIN_NOISE = 1e-4
 """Smallest variance of the noise of a column whose own variance is 1. A column that the others
 determine would drive it to 0, and the likelihood to infinity."""
+CONSTANT = 1e-12
+"""A column of a smaller variance never varies. Its noise has the variance 1: in other samples it may
+vary, and a narrow density would make them infinitely unlikely."""
 
 Float64 = NDArray[np.float64]
 
@@ -65,7 +68,7 @@ def fit_factor_analysis(covariance: Float64, factors: int) -> FactorAnalysis:
         factors: number L of factors, at least 1; more than d are zeros.
     """
     variances = np.diag(covariance)
-    smallest = MIN_NOISE * np.maximum(variances, MIN_NOISE)
+    smallest = np.where(variances < CONSTANT, 1.0, MIN_NOISE * variances)
     noise = np.maximum(0.5 * variances, smallest)
     best, used = -np.inf, min(factors, len(covariance))
     for _ in range(MAX_STEPS):

@@ -60,4 +60,5 @@ def test_a_column_that_others_determine_and_one_that_never_varies_keep_some_nois
     x = np.column_stack([x, x[:, 0], np.zeros(200)])
     fitted = fit_factor_analysis(np.cov(x.T), 2)
     assert np.isfinite(fitted.loadings).all() and np.isfinite(fitted.scores).all()
-    assert (fitted.noise >= MIN_NOISE**2).all()
+    assert (fitted.noise >= MIN_NOISE * np.var(x, axis=0)).all()
+    assert fitted.noise[-1] == 1
