@@ -30,8 +30,8 @@ MIN_NOISE = 1e-4
 """Smallest variance of the noise of a column whose own variance is 1. A column that the others
 determine would drive it to 0, and the likelihood to infinity."""
 CONSTANT = 1e-12
-"""A column of a smaller variance never varies. Its noise has the variance 1: in other samples it may
-vary, and a narrow density would make them infinitely unlikely."""
+"""A column of a smaller variance never varies. Its noise has the variance 1: it may vary in other
+samples, and a narrow density would make them infinitely unlikely."""
 
 Float64 = NDArray[np.float64]
 
