@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,18 @@ from vae_runtime.data.tables.cells import to_labels
 from vae_runtime.data.tables.encoding import TableEncoding
 from vae_runtime.data.tables.files.chunks import TableFile
 from vae_runtime.data.tables.model_rows import ModelRows
+from vae_runtime.data.tables.names import quoted
 from vae_runtime.data.tables.options import TableOptions
 from vae_runtime.data.tables.table import Table, read_table
 from vae_runtime.errors import InputError
 
 MAX_NAMES_LENGTH = 200_000
 """Most characters that the names of the elements have in all."""
+
+_REMEDY = (
+    "repair these cells, leave the columns out with --drop, or for missing values give --missing "
+    "mean, indicator or drop"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +67,50 @@ def encode_table(
     _check_length(name, encoding)
     columns = encoding.elements if table.named else None
     return Encoded(splits, known or None, encoding, columns, table.label, table.notes)
+
+
+def encode_splits(
+    name: str,
+    files: Mapping[str, TableFile],
+    options: TableOptions,
+    missing: dict[str, float],
+    seed: int,
+) -> Encoded:
+    """Encode the tables of the splits that a source has.
+
+    A column that only training has, beside all others, is the label.
+    """
+    train = files["train"]
+    others = {split: file for split, file in files.items() if split != "train"}
+    options.check(train)
+    options, notes = _label_of_splits(train, others, options)
+    table = read_table(train, options).with_categories([*others.values()])
+    encoded = encode_table(name, table, others, missing, seed)
+    return replace(encoded, notes=(*notes, *encoded.notes))
+
+
+def _label_of_splits(
+    train: TableFile, others: Mapping[str, TableFile], options: TableOptions
+) -> tuple[TableOptions, tuple[str, ...]]:
+    """Return the options with the label that other splits lack; refuse columns that they lack."""
+    if not train.has_header:
+        return options, ()
+    known = {*options.drop, options.label}
+    wanted = [n for n in options.columns or train.names if n not in known]
+    for split, file in others.items():
+        lacks = [name for name in wanted if name not in file.names]
+        if not lacks:
+            continue
+        if len(lacks) == 1 and len(wanted) > 1 and None in known and options.columns is None:
+            note = f"{lacks[0]!r} is taken as the label: the {split} split lacks it"
+            given = (*options.keep_columns, *options.categorical)
+            if lacks[0] not in given:
+                return replace(options, label=lacks[0]), (note,)
+        raise InputError(
+            f"{file.path} lacks {quoted(lacks)}, expected the columns of {train.path.name}: leave "
+            f"them out of training with --drop {quoted(lacks)}, or one with --label"
+        )
+    return options, ()
 
 
 def encode_frames(
@@ -109,11 +159,14 @@ def _check_length(name: str, encoding: TableEncoding) -> None:
         )
 
 
-def read_encoded(file: TableFile, encoding: TableEncoding, label: str | None) -> Encoded:
-    """Read a table by the encoding of the one that a model was trained on."""
-    x, labels = _read(file, encoding, label)
-    known = None if labels is None else {"train": labels}
-    return Encoded({"train": x}, known, encoding, encoding.elements, label)
+def read_encoded(
+    files: Mapping[str, TableFile], encoding: TableEncoding, label: str | None
+) -> Encoded:
+    """Read the tables of splits by the encoding of the table that a model was trained on."""
+    read = {split: _read(file, encoding, label) for split, file in files.items()}
+    splits = {split: x for split, (x, _) in read.items()}
+    known = {split: labels for split, (_, labels) in read.items() if labels is not None}
+    return Encoded(splits, known or None, encoding, encoding.elements, label)
 
 
 def _read(
@@ -125,7 +178,8 @@ def _read(
     """
     drops = encoding.missing == "drop"
     names = [label] if label is not None and label in file.names else []
-    parts = [*ModelRows(file, encoding).chunks(strict=not drops, texts=names)]
+    chunks = ModelRows(file, encoding).chunks(strict=not drops, texts=names, remedy=_REMEDY)
+    parts = [*chunks]
     x = np.concatenate([part.x for part in parts])
     kept = np.isfinite(x).all(axis=1) if drops else np.ones(len(x), bool)
     texts = [text for part in parts for name in names for text in part.texts[name]]

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vae_builder.data.dataset import Dataset
-from vae_builder.data.encoded import encode_table, read_encoded
+from vae_builder.data.encoded import encode_splits, read_encoded
 from vae_builder.data.samples import Layout
 from vae_builder.data.splits import TEST_FRACTION, VALIDATION_FRACTION, check_split_options
-from vae_runtime.data.sources import format_of, load_splits, open_source_table
+from vae_runtime.data.sources import format_of, load_splits, open_source_splits
 from vae_runtime.data.tables.encoding import Missing, TableEncoding, UnknownCategory
 from vae_runtime.data.tables.options import TableOptions
-from vae_runtime.data.tables.table import read_table
 from vae_runtime.errors import InputError, OptionError
 
 Condition = Literal["labels"]
@@ -109,17 +108,20 @@ def load_dataset(
         unknown_category=unknown_category,
     )
     if source_format == "table":
-        file = open_source_table(source, **reading)
+        tables = open_source_splits(source, **reading)
         check_split_options(**splitting)
         if encoding is not None:
-            encoded = read_encoded(file, encoding, label)
+            encoded = read_encoded(tables.files, encoding, label)
         else:
             fractions = {"validation": validation_fraction, "test": test_fraction}
-            encoded = encode_table(name, read_table(file, options), {}, fractions, split_seed)
+            drawn = {split: own for split, own in fractions.items() if split not in tables.files}
+            encoded = encode_splits(name, tables.files, options, drawn, split_seed)
         labels = encoded.labels if condition else None
         if condition and not labels:
             raise _no_labels(source)
-        return Dataset.from_encoded(name, encoded, layout=layout, condition=labels, **splitting)
+        return Dataset.from_encoded(
+            name, encoded, notes=tables.notes, layout=layout, condition=labels, **splitting
+        )
     if options != TableOptions() or encoding is not None:
         raise OptionError(f"{source} is no table, its columns have no names: name no columns")
     splits = load_splits(source, **reading)

@@ -117,7 +117,7 @@ def _placed(paths: Sequence[Parts], depth: int) -> tuple[list[PlacedFile], Count
     """Return the files in folders of splits, and the number of files in each folder beside them."""
     files, outside = [], Counter[str]()
     for parts in paths:
-        split = _split_of(parts[depth]) if len(parts) > depth + 1 else None
+        split = split_of_folder(parts[depth]) if len(parts) > depth + 1 else None
         if split is None:
             outside["/".join(parts[:-1][: depth + 1]) or parts[-1]] += 1
         else:
@@ -163,13 +163,13 @@ def _split_depth(paths: Sequence[Parts]) -> int | None:
     One folder called `train` beside others may be a class. `train` and `test` are splits.
     """
     for depth in range(max((len(parts) for parts in paths), default=0) - 1):
-        splits = {_split_of(parts[depth]) for parts in paths if len(parts) > depth + 1}
+        splits = {split_of_folder(parts[depth]) for parts in paths if len(parts) > depth + 1}
         if ("train" in splits and len(splits - {None}) > 1) or None not in splits:
             return depth
     return None
 
 
-def _split_of(folder: str) -> str | None:
+def split_of_folder(folder: str) -> str | None:
     """Return the split that a folder's name states, such as `Train`, `test_images`, `val`."""
     parsed = parse_name(folder)
     if parsed.split is None or folder.lower() in _SHORT_WORDS:

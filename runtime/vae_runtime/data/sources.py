@@ -41,9 +41,10 @@ from vae_runtime.data.tables.cells import to_labels
 from vae_runtime.data.tables.files.chunks import TableFile
 from vae_runtime.data.tables.files.parts import (
     TABLE_EXTENSIONS,
+    TableSplits,
     is_table_file,
     is_table_folder,
-    open_table,
+    open_splits,
 )
 from vae_runtime.data.tables.model_rows import ModelRows, Takes
 from vae_runtime.data.tables.options import TableOptions
@@ -171,7 +172,7 @@ def load_samples(
     """
     reader = _reader(source, **options)
     if columns is not None and is_table(source):
-        return _read_model_table(Path(source), columns, label, strict=strict)
+        return _read_model_table(open_splits(Path(source)).scored, columns, label, strict=strict)
     return reader.scored()
 
 
@@ -196,14 +197,22 @@ def is_table(source: str | Path) -> bool:
 
 
 def open_source_table(source: str | Path, **others: Any) -> TableFile:
-    """Open a table; `others` are options of `load_array` that do not apply to one."""
+    """Open a table to score; `others` are options of `load_array` that do not apply to one."""
+    return open_source_splits(source, **others).scored
+
+
+def open_source_splits(source: str | Path, **others: Any) -> TableSplits:
+    """Open the tables of the splits that a source has; `others` as for `open_source_table`."""
     _reader(source, **others)
-    return open_table(Path(source))
+    return open_splits(Path(source))
 
 
 def load_table(source: str | Path, options: TableOptions | None = None) -> Table:
-    """Load the columns of a table that are features; see `vae_runtime.data.tables.columns`."""
-    return read_table(open_source_table(source), options)
+    """Load the columns of a table that are features; see `vae_runtime.data.tables.columns`.
+
+    Of a folder with splits it is the training split.
+    """
+    return read_table(open_source_splits(source).files["train"], options)
 
 
 def format_of(source: str | Path) -> str:
@@ -289,7 +298,7 @@ def _reader(
     if found == "npz":
         return _npz_reader(path, key)
     if found == "table":
-        return reader_of(lambda: _read_table(path))
+        return _table_reader(path)
     return reader_of(lambda: LoadedSamples(_SINGLE_ARRAY_READERS[found](path)))
 
 
@@ -300,16 +309,29 @@ def _npz_reader(path: Path, key: str | None) -> Reader:
     return reader_of_arrays(f"{path}", infos, partial(read_npz_array, path), key)
 
 
-def _read_table(path: Path) -> LoadedSamples:
-    table = read_table(open_table(path))
-    return LoadedSamples(table.x, labels=table.labels, columns=table.columns)
+def _table_reader(path: Path) -> Reader:
+    def scored() -> LoadedSamples:
+        splits = _read_splits(path)
+        return splits.get("test", splits["train"])
+
+    return Reader(lambda: _read_splits(path), scored)
+
+
+def _read_splits(path: Path) -> dict[str, LoadedSamples]:
+    """Read the training split as a table to train on, and the others by its encoding."""
+    files = open_splits(path).files
+    table = read_table(files["train"]).with_categories([*files.values()])
+    splits = {"train": LoadedSamples(table.x, labels=table.labels, columns=table.columns)}
+    for split, file in files.items():
+        if split != "train":
+            splits[split] = _read_model_table(file, table.fit(), table.label, strict=True)
+    return splits
 
 
 def _read_model_table(
-    path: Path, takes: Takes, label: str | None, *, strict: bool
+    file: TableFile, takes: Takes, label: str | None, *, strict: bool
 ) -> LoadedSamples:
     """Read what a model takes from a table, and the labels if their column is there."""
-    file = open_table(path)
     names = [label] if label is not None and label in file.names else []
     parts = [*ModelRows(file, takes).chunks(strict=strict, texts=names)]
     texts = [text for part in parts for name in names for text in part.texts[name]]

@@ -106,6 +106,14 @@ def _are_unix_times(values: NDArray[np.float64]) -> bool:
     return any(low * u <= values.min() and values.max() <= high * u for u in units)
 
 
+def _reason_in_parts(name: str, parts: list[NDArray[np.float64]]) -> str | None:
+    """Say why a column is no feature: in all rows, or in each file, where it may begin again."""
+    if (reason := number_reason(name, np.concatenate(parts))) or len(parts) == 1:
+        return reason
+    reasons = {number_reason(name, own) for own in parts}
+    return reasons.pop() if len(reasons) == 1 else None
+
+
 def find_no_features(file: TableFile, heads: list[Cells]) -> dict[int, str]:
     """Return the columns that are no features, and why: first by their head, then by all rows."""
     reasons = dict.fromkeys(file.index, "index of a pandas table")
@@ -121,11 +129,11 @@ def find_no_features(file: TableFile, heads: list[Cells]) -> dict[int, str]:
         ):
             candidates.append(i)
     if candidates:
-        parts: list[list[NDArray[np.float64]]] = [[] for _ in candidates]
+        parts: list[dict[int, list[NDArray[np.float64]]]] = [{} for _ in candidates]
         for chunk in file.chunks(candidates):
             for own, cells in zip(parts, chunk.columns, strict=True):
-                own.append(to_numbers(cells, file.decimal))
+                own.setdefault(chunk.part, []).append(to_numbers(cells, file.decimal))
         for i, own in zip(candidates, parts, strict=True):
-            if reason := number_reason(file.names[i], np.concatenate(own)):
+            if reason := _reason_in_parts(file.names[i], [*map(np.concatenate, own.values())]):
                 reasons[i] = reason
     return dict(sorted(reasons.items()))

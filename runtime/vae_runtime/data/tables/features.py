@@ -61,6 +61,15 @@ def feature_of(
     return LeftOut(f"text with {different} different values", TAKE_AS_CATEGORIES)
 
 
+def extended(feature: Feature, texts: set[str]) -> Feature:
+    """Return a category that has more texts, unless these would be too many."""
+    column, codes = feature
+    known = [*column.categories, *sorted(texts)]
+    if len(known) > MAX_FORCED_CATEGORIES:
+        return feature
+    return _category(column.name, known, codes)
+
+
 def _category(name: str, texts: list[str], values: NDArray[np.float64]) -> Feature:
     """Return a category whose elements are sorted, so that they do not depend on the rows."""
     if all(map(is_float, texts)):  # codes: 1 and 1.0 are the same

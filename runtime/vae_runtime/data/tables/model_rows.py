@@ -29,7 +29,8 @@ Takes = TableEncoding | Sequence[str] | int
 MAX_CATEGORIES_SHOWN = 10
 """Most categories of a column that a message names."""
 
-_REPAIR = "the model needs these columns: fill in, encode or remove these cells"
+REPAIR = "the model needs these columns: fill in, encode or remove these cells"
+"""What to do about cells that cannot be encoded, for error messages."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,12 @@ class ModelRows:
         return [positions[name] for name in names]
 
     def chunks(
-        self, *, strict: bool = True, texts: Sequence[str] = (), rows: int | None = None
+        self,
+        *,
+        strict: bool = True,
+        texts: Sequence[str] = (),
+        rows: int | None = None,
+        remedy: str = REPAIR,
     ) -> Iterator[Rows]:
         """Yield the samples, `rows` at a time.
 
@@ -83,6 +89,7 @@ class ModelRows:
                 if no sample of several is good, there is an error.
             texts: names of other columns whose cells are given as text.
             rows: most rows in a chunk.
+            remedy: what to do about such cells, for the error.
         """
         others = self.find(texts, "of the columns that are asked for")
         wanted = [*self._positions, *others]
@@ -96,7 +103,7 @@ class ModelRows:
         names = self.encoding.names
         warn_of_rounding(rounded, names, what=str(self._file.path), stacklevel=5)
         if faults and (strict or (good == 0 and total > 1)):
-            raise InputError(faults.describe(_REPAIR, expected=self._expected(faults)))
+            raise InputError(faults.describe(remedy, expected=self._expected(faults)))
         if faults.names(missing=False):
             warnings.warn(
                 faults.describe("these rows cannot be scored", expected=self._expected(faults)),

@@ -8,19 +8,26 @@ fitted on the training rows only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vae_runtime.data.rounding import warn_of_rounding
-from vae_runtime.data.tables.cells import Cells, is_float, to_numbers, words
+from vae_runtime.data.tables.cells import Cells, is_float, to_numbers, to_texts, words
 from vae_runtime.data.tables.collect import Collected, collect
 from vae_runtime.data.tables.columns import COUNTS, find_no_features
 from vae_runtime.data.tables.encoding import ColumnEncoding, TableEncoding, fit_columns
 from vae_runtime.data.tables.faults import Faults, drop_remedy
-from vae_runtime.data.tables.features import TAKE_AS_CATEGORIES, Feature, LeftOut, feature_of
+from vae_runtime.data.tables.features import (
+    TAKE_AS_CATEGORIES,
+    Feature,
+    LeftOut,
+    extended,
+    feature_of,
+)
 from vae_runtime.data.tables.files.chunks import TableFile, read_head
 from vae_runtime.data.tables.names import MAX_LISTED, quoted
 from vae_runtime.data.tables.options import TableOptions
@@ -60,6 +67,13 @@ class Table:
     def samples(self, encoding: TableEncoding) -> NDArray[np.float32]:
         """Return all rows, encoded."""
         return encoding.apply([values for _, values in self.features])
+
+    def with_categories(self, files: Sequence[TableFile]) -> Table:
+        """Return the table with the categories of other splits as well.
+
+        Where these would be too many, the column stays as it is.
+        """
+        return replace(self, features=tuple(_with_texts(f, files) for f in self.features))
 
     @property
     def x(self) -> NDArray[np.float32]:
@@ -301,6 +315,20 @@ class _Reading:
         rounded = [k for k, i in enumerate(kept) if found[i].rounds]
         names = [self._file.names[i] for i in kept]
         warn_of_rounding(rounded, names, what=str(self._file.path), stacklevel=5)
+
+
+def _with_texts(feature: Feature, files: Sequence[TableFile]) -> Feature:
+    """Return a category with the texts of files that have its column and texts of their own."""
+    column, codes = feature
+    if column.kind != "category":
+        return feature
+    new = set[str]()
+    for file in files:
+        if column.name in file.names:
+            for chunk in file.chunks([file.names.index(column.name)]):
+                texts = to_texts(chunk.columns[0])
+                new.update(texts[i] for i in column.read(texts)[1])
+    return extended(feature, new) if new else (column, codes)
 
 
 def _describe_categories(column: ColumnEncoding) -> str:

@@ -38,12 +38,14 @@ class Chunk:
         first: number of the first row, from 0, without the header.
         rows: number of rows.
         place: says where a row of the chunk is, for messages: "line 5".
+        part: number of the file, from 0, if the table is in parts.
     """
 
     columns: list[Cells]
     first: int
     rows: int
     place: Callable[[int], str]
+    part: int = 0
 
 
 class TableFile(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from vae_runtime.data.tables.cells import Cells, Decimal
@@ -12,6 +13,7 @@ from vae_runtime.data.tables.files.chunks import Chunk, TableFile
 from vae_runtime.data.tables.files.h5ad_files import H5AD_EXTENSIONS, H5adFile
 from vae_runtime.data.tables.files.json_files import JSON_EXTENSIONS, JsonFile
 from vae_runtime.data.tables.files.streams import format_extension
+from vae_runtime.data.tables.files.table_splits import SplitFiles, find_split_files
 from vae_runtime.data.tables.files.text_files import TEXT_EXTENSIONS, TextFile
 from vae_runtime.data.tables.names import quoted
 from vae_runtime.errors import InputError
@@ -32,8 +34,33 @@ def is_table_file(path: Path) -> bool:
 
 
 def is_table_folder(path: Path) -> bool:
-    """Return whether a folder holds parts of a table."""
-    return next(_find_parts(path), None) is not None
+    """Return whether a folder holds parts of a table, or the tables of splits."""
+    return next(_find_parts(path), None) is not None or bool(_find_splits(path).splits)
+
+
+@dataclass(frozen=True)
+class TableSplits:
+    """A table for each split that a source has; "train" is always present."""
+
+    files: dict[str, TableFile]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def scored(self) -> TableFile:
+        """The table to score: the test split if there is one."""
+        return self.files.get("test", self.files["train"])
+
+
+def open_splits(path: Path) -> TableSplits:
+    """Open a table file, or a folder of parts; with a table for each split, if it has splits.
+
+    Errors are those of `open_table`.
+    """
+    found = _find_splits(path) if path.is_dir() else SplitFiles()
+    if not found.splits:
+        return TableSplits({"train": open_table(path)})
+    files = {split: _open_parts(path, parts) for split, parts in found.splits.items()}
+    return TableSplits(files, found.notes)
 
 
 def open_table(path: Path) -> TableFile:
@@ -50,9 +77,7 @@ def open_table(path: Path) -> TableFile:
                 f"{path} holds no tables, expected files such as .csv and .parquet: give another "
                 "folder"
             )
-        return (
-            PartsFile(path, parts) if parts[1:] or _partition(path, parts[0]) else _open(parts[0])
-        )
+        return _open_parts(path, parts)
     return _open(path)
 
 
@@ -66,6 +91,7 @@ class PartsFile:
 
     def __init__(self, path: Path, parts: Sequence[Path]) -> None:
         """Compare the columns of all parts."""
+        _refuse_twins(path, parts)
         self.path = path
         self._parts = [(_open(part), _partition(path, part)) for part in parts]
         first, keys = self._parts[0][0], self._parts[0][1]
@@ -98,7 +124,7 @@ class PartsFile:
     def chunks(self, columns: Sequence[int], rows: int | None = None) -> Iterator[Chunk]:
         """Yield the cells of some columns, part by part."""
         first = 0
-        for part, partition in self._parts:
+        for number, (part, partition) in enumerate(self._parts):
             wanted = [self.names[i] for i in columns]
             own = [part.names.index(name) for name in wanted if name in self._own]
             for chunk in part.chunks(own, rows):
@@ -107,7 +133,7 @@ class PartsFile:
                     next(taken) if name in self._own else [partition[name]] * chunk.rows
                     for name in wanted
                 ]
-                yield Chunk(cells, first, chunk.rows, _place_in(part.path, chunk.place))
+                yield Chunk(cells, first, chunk.rows, _place_in(part.path, chunk.place), number)
                 first += chunk.rows
 
     def _different(self, first: TableFile, part: TableFile) -> InputError:
@@ -146,6 +172,31 @@ def _open(path: Path) -> TableFile:
             "it"
         )
     return reader(path)
+
+
+def _refuse_twins(folder: Path, parts: Sequence[Path]) -> None:
+    """Raise `InputError` for files that differ in their format only: the same rows twice."""
+    stems: dict[Path, Path] = {}
+    for part in parts:
+        stem = part.parent / part.name.lower().rpartition(format_extension(part))[0]
+        if (twin := stems.setdefault(stem, part)) is not part:
+            raise InputError(
+                f"{folder} has {twin.name} and {part.name}, expected each table once: give one of "
+                "them, or move the other away"
+            )
+
+
+def _open_parts(folder: Path, parts: Sequence[Path]) -> TableFile:
+    if parts[1:] or _partition(folder, parts[0]):
+        return PartsFile(folder, parts)
+    return _open(parts[0])
+
+
+def _find_splits(folder: Path) -> SplitFiles:
+    """Find splits among the parts; a name such as `train.txt` says that the file is a table."""
+    parts = {*_find_parts(folder)}
+    named = {path for path in folder.iterdir() if path.is_file() and is_table_file(path)}
+    return find_split_files(folder, sorted(parts | named))
 
 
 def _find_parts(folder: Path) -> Iterator[Path]:
