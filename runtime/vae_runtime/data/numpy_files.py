@@ -25,12 +25,15 @@ _HEADER_READERS = {
 
 
 def read_npy(path: Path) -> NDArray[np.generic]:
-    """Memory-map the array of an `.npy` file, read-only, without reading its values."""
+    """Memory-map the array of an `.npy` file, read-only, without reading its values.
+
+    Records, which have columns with names as a frame has, are read.
+    """
     with wrap_read_errors(path, "npy file"):
         with path.open("rb") as stream:
             _check_npy_header(stream, path.stat().st_size, f"{path}")
         mapped: NDArray[np.generic] = np.lib.format.open_memmap(path, mode="r")
-        return mapped
+        return mapped if mapped.dtype.names is None else np.array(mapped)
 
 
 def npy_info(path: Path) -> ArrayInfo:

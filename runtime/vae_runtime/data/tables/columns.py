@@ -36,16 +36,25 @@ MIN_COUNTING_ROWS = 3
 """Fewest rows in which numbers can count."""
 MIN_TIME_ROWS = 5
 """Fewest rows in which numbers can rise or fall like a time."""
+MIN_TIMES, TIME_SHARE = 50, 0.1
+"""Fewest times, and their share of the rows, if several rows are of the same time: not years of a
+table that is sorted by year."""
 
 _INDEX_NAME = re.compile(r"Unnamed: 0(\.\d+)*|__index_level_\d+__|level_0")
 _WORD_END = re.compile(r"[\W_]+|(?<=[a-z])(?=[A-Z])")
 _ID_WORD = re.compile(
     "ids?|u?uid|guid|key|pk|index|idx|row(id|names?|num|number)?|no|nr|num|number|sno|serial|"
-    "seq|sequence|record|obs|observation|case|sample|instance|entry|#"
+    "seq|sequence|record|obs|observation|case|sample|instance|entry|subject|patient|person|"
+    "participant|respondent|customer|user|#"
 )
-_LAST_ID_WORD = re.compile("id|u?uid|guid|index|idx|row(id|names?|number)")
+_LAST_ID_WORD = re.compile(
+    "id|u?uid|guid|index|idx|row(id|names?|number)|[pcsrt]id|(user|customer|client|patient|person|"
+    "subject|sample|case|record|item|product|order|transaction|session|device|machine|employee|"
+    "passenger|student|account|loan|house|movie|store|station)id"
+)
+_ROW_NAMES = re.compile(r"row[\W_]?(names?|num|number|id)", re.IGNORECASE)
 _TIME_WORD = re.compile(
-    "(date|unix)?time|timestamp|date|ts|epoch|utc|year|month|week|day|hour|minute"
+    "((date|unix)?time|timestamp|date|epoch|year|month|week|day|hour|minute|second)s?|ts|utc"
 )
 _UNIX_TIMES = (6e8, 4.2e9)  # 1989 to 2103, in seconds
 _DATE = re.compile(
@@ -76,6 +85,10 @@ def text_reason(position: int, name: str, cells: Sequence[str]) -> str | None:
 
 def number_reason(name: str, values: NDArray[np.float64]) -> str | None:
     """Say why a column of these values is no feature, if it is row numbers or times."""
+    filled = values[~np.isnan(values)]  # a gap changes nothing about the others
+    if 2 * len(filled) < len(values):
+        return None
+    values = filled
     if not (len(values) and np.isfinite(values).all()):
         return None
     steps = np.diff(values)
@@ -85,25 +98,49 @@ def number_reason(name: str, values: NDArray[np.float64]) -> str | None:
     if _INDEX_NAME.fullmatch(name):
         counts = len(steps) > 0 and (steps == 1).mean() >= 0.9
         return "row numbers" if (whole and (differ or counts)) or (moves and len(steps)) else None
-    words = [word.lower() for word in _WORD_END.split(name) if word] or [name]
+    words = _words(name)
     if whole and len(values) >= MIN_COUNTING_ROWS:
         numbers_rows = any(map(_ID_WORD.fullmatch, words)) or name == position_name(0)
         if numbers_rows and moves and (np.abs(steps) == 1).all():
             return "counts by one"
-        if differ and _LAST_ID_WORD.fullmatch(words[-1]):
+        if differ and (_LAST_ID_WORD.fullmatch(words[-1]) or _ROW_NAMES.fullmatch(name)):
             return "identifiers, which all differ"
-    if moves and len(values) >= MIN_TIME_ROWS:
-        if any(map(_TIME_WORD.fullmatch, words)) or (whole and _are_unix_times(values)):
-            return "times"
-        if bool((steps == 1).all()):
-            return COUNTS
-    return None
+    if len(values) < MIN_TIME_ROWS:
+        return None
+    says_time = _says_time(name)
+    unix = whole and _are_unix_times(values)
+    if (says_time and (unix or _passes(values))) or (unix and moves):
+        return "times"
+    return COUNTS if moves and bool((steps == 1).all()) else None
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in _WORD_END.split(name) if word] or [name]
+
+
+def _says_time(name: str) -> bool:
+    return any(map(_TIME_WORD.fullmatch, _words(name)))
+
+
+def _passes(values: NDArray[np.float64]) -> bool:
+    """Return whether values rise, or fall, like a time; several rows may be of the same time."""
+    steps = np.diff(values)
+    if not ((steps >= 0).all() or (steps <= 0).all()):
+        return False
+    moving = int((steps != 0).sum())
+    return moving == len(steps) or moving >= max(MIN_TIMES, TIME_SHARE * len(steps))
 
 
 def _are_unix_times(values: NDArray[np.float64]) -> bool:
     low, high = _UNIX_TIMES
     units = (1, 1e3, 1e6, 1e9)
     return any(low * u <= values.min() and values.max() <= high * u for u in units)
+
+
+def _is_candidate(name: str, head: NDArray[np.float64]) -> bool:
+    """Return whether all rows must be looked at; a head may have few times."""
+    never_turns = bool((np.diff(head) >= 0).all() or (np.diff(head) <= 0).all())
+    return number_reason(name, head) is not None or (_says_time(name) and never_turns)
 
 
 def _reason_in_parts(name: str, parts: list[NDArray[np.float64]]) -> str | None:
@@ -124,7 +161,7 @@ def find_no_features(file: TableFile, heads: list[Cells]) -> dict[int, str]:
         is_numbers = isinstance(cells, np.ndarray)
         if not is_numbers and (reason := text_reason(i, name, [*cells])):
             reasons[i] = reason
-        elif (is_numbers or is_float(cells[0], file.decimal)) and number_reason(
+        elif (is_numbers or is_float(cells[0], file.decimal)) and _is_candidate(
             name, to_numbers(cells, file.decimal)
         ):
             candidates.append(i)

@@ -36,6 +36,7 @@ _SAMPLE_LINES = 100
 _COMMENTS = ("#", "%")
 _UCR = re.compile(r".*_(TRAIN|TEST)(\.tsv|\.txt|\.csv)?(\.\w+)?", re.IGNORECASE)
 _PIXEL = re.compile(r"(pixel|px|p)?_?\d+(x\d+)?", re.IGNORECASE)
+_YEAR = re.compile(r"1[5-9]\d\d|2[01]\d\d")
 _MIN_PIXELS = 16
 
 Rows = Iterator[tuple[int, list[str]]]
@@ -211,12 +212,14 @@ def _counts(first: list[str], body: list[list[str]]) -> bool:
         second = body[0] if body else []
         fractions = any(is_float(c) and not c.strip().lstrip("+-").isdigit() for c in second)
         return len(first) > 1 and numbers == positions and fractions
+    years = len(numbers) >= 3 and all(map(_YEAR.fullmatch, numbers))
     consecutive = len(numbers) >= 2 and steps == {1}
-    return consecutive and _has_names_above_numbers(first, body)
+    regular = years and len(steps) == 1 and min(steps) > 0
+    return (consecutive or regular) and _has_names_above_numbers(first, body)
 
 
 def _has_names_above_numbers(first: list[str], body: list[list[str]]) -> bool:
-    """Return whether words stand above numbers, or only one word stands above words."""
+    """Return whether words stand above numbers, or words that do not recur stand above words."""
     rows = [row for row in body if len(row) == len(first)]
     columns = [*zip(*rows, strict=True)]
     for name, cells in zip(first, columns, strict=False):
@@ -224,10 +227,13 @@ def _has_names_above_numbers(first: list[str], body: list[list[str]]) -> bool:
         if not _is_number(name) and len(filled) >= 2 and all(map(is_float, filled)):
             return True
     words = [i for i, name in enumerate(first) if not _is_number(name)]
-    if len(words) != 1 or not columns or len(first) < 4:
+    if not words or not columns or len(first) - len(words) < 3:
         return False
-    own = columns[words[0]]
-    return not any(map(is_float, own)) and first[words[0]] not in own
+    return all(
+        not any(is_float(cell) and not is_missing(cell) for cell in columns[i])
+        and first[i] not in (cell.strip() for cell in columns[i])
+        for i in words
+    )
 
 
 def _names(header: Sequence[str], first: Sequence[str]) -> tuple[str, ...]:
