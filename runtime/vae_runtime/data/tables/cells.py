@@ -74,6 +74,13 @@ def is_float(cell: str, decimal: Decimal = ".") -> bool:
     return to_float(cell, decimal) is not None
 
 
+def holds_numbers(cells: Cells, decimal: Decimal = ".") -> bool:
+    """Return whether cells are numbers, or texts of which the first that is not missing is one."""
+    if isinstance(cells, np.ndarray):
+        return True
+    return is_float(next((cell for cell in cells if not is_missing(cell)), ""), decimal)
+
+
 def to_numbers(cells: Cells, decimal: Decimal = ".") -> NDArray[np.float64]:
     """Return cells as numbers, NaN for those that are none."""
     if isinstance(cells, np.ndarray):
@@ -107,7 +114,7 @@ def to_labels(texts: Sequence[str], decimal: Decimal = ".") -> NDArray[Any]:
     """Return texts as labels: whole numbers, numbers, or texts if any is none."""
     numbers = to_numbers(texts, decimal)
     if words(texts, numbers):
-        return np.array(texts)
+        return np.array(["" if is_missing(text) else text for text in texts])
     is_whole = np.isfinite(numbers).all() and (np.abs(numbers) < 2**53).all()
     return numbers.astype(np.int64) if is_whole and (numbers % 1 == 0).all() else numbers
 
@@ -125,6 +132,17 @@ def to_texts(cells: Cells) -> list[str]:
         if cell not in known:
             known[cell] = "" if is_missing(cell) else clean_text(cell)
     return [known[cell] for cell in cells]
+
+
+def to_names(cells: Cells) -> list[str]:
+    """Return cells as texts that name rows: whole, and NA is a name like any other.
+
+    >>> to_names(["NA", " 007"]), to_names(np.array([7.0]))
+    (['NA', '007'], ['7'])
+    """
+    if isinstance(cells, np.ndarray):
+        return to_texts(cells)
+    return [_CONTROL.sub(" ", cell).strip() for cell in cells]
 
 
 def clean_text(cell: str) -> str:

@@ -24,7 +24,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.data.tables.cells import BOOLEANS, Cells, is_float, is_missing, to_numbers
+from vae_runtime.data.tables.cells import (
+    BOOLEANS,
+    Cells,
+    holds_numbers,
+    is_float,
+    is_missing,
+    to_numbers,
+)
 from vae_runtime.data.tables.files.chunks import TableFile
 from vae_runtime.data.tables.names import position_name
 
@@ -139,7 +146,8 @@ def _are_unix_times(values: NDArray[np.float64]) -> bool:
 
 def _is_candidate(name: str, head: NDArray[np.float64]) -> bool:
     """Return whether all rows must be looked at; a head may have few times."""
-    never_turns = bool((np.diff(head) >= 0).all() or (np.diff(head) <= 0).all())
+    steps = np.diff(head[~np.isnan(head)])
+    never_turns = bool((steps >= 0).all() or (steps <= 0).all())
     return number_reason(name, head) is not None or (_says_time(name) and never_turns)
 
 
@@ -161,7 +169,7 @@ def find_no_features(file: TableFile, heads: list[Cells]) -> dict[int, str]:
         is_numbers = isinstance(cells, np.ndarray)
         if not is_numbers and (reason := text_reason(i, name, [*cells])):
             reasons[i] = reason
-        elif (is_numbers or is_float(cells[0], file.decimal)) and _is_candidate(
+        elif holds_numbers(cells, file.decimal) and _is_candidate(
             name, to_numbers(cells, file.decimal)
         ):
             candidates.append(i)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_runtime.data.rounding import InputWarning, rounded_columns, warn_of_rounding
-from vae_runtime.data.tables.cells import Cells, to_texts
+from vae_runtime.data.tables.cells import Cells, to_names
 from vae_runtime.data.tables.encoding import (
     MISSING,
     ColumnEncoding,
@@ -98,7 +98,7 @@ class ModelRows:
             cells = chunk.columns[: len(self._positions)]
             x = self._samples(chunk, cells, faults, rounded, strict=strict)
             total, good = total + len(x), good + int(np.isfinite(x).all(axis=1).sum())
-            own = map(to_texts, chunk.columns[len(cells) :])
+            own = map(to_names, chunk.columns[len(cells) :])
             yield Rows(x, dict(zip(texts, own, strict=True)))
         names = self.encoding.names
         warn_of_rounding(rounded, names, what=str(self._file.path), stacklevel=5)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_runtime.data.rounding import warn_of_rounding
-from vae_runtime.data.tables.cells import Cells, is_float, to_numbers, to_texts, words
+from vae_runtime.data.tables.cells import Cells, holds_numbers, to_numbers, to_texts, words
 from vae_runtime.data.tables.collect import Collected, collect
 from vae_runtime.data.tables.columns import COUNTS, find_no_features
 from vae_runtime.data.tables.encoding import ColumnEncoding, TableEncoding, fit_columns
@@ -176,7 +176,7 @@ class _Reading:
         if all(i in reasons for i in others):  # these columns are all that there is
             reasons = {}
         for i, reason in reasons.items():
-            numbers = isinstance(heads[i], np.ndarray) or is_float(heads[i][0], file.decimal)
+            numbers = holds_numbers(heads[i], file.decimal)
             self._leave_out(i, reason, "keep with --keep-columns {}" if numbers else None)
         if counting:
             shown = quoted(counting)

@@ -1,10 +1,17 @@
 """Times and identifiers in the forms that public tables have, and headers of years."""
 
+import csv
+import json
+
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from vae_builder import load_dataset
 from vae_runtime.data.sources import load_table
+from vae_runtime.data.tables.files.parts import open_table
+from vae_runtime.data.tables.model_rows import ModelRows
 
 N = 1500
 RNG = np.random.default_rng(0)
@@ -53,3 +60,34 @@ def test_records_of_numpy_are_a_table(tmp_path):
     dataset = load_dataset(tmp_path / "r.npy")
     assert dataset.columns == ("v", "kind=a", "kind=b")
     assert {tuple(row) for row in dataset.train.tolist()} == {(1.5, 1, 0), (2.5, 0, 1)}
+
+
+def test_an_identifier_with_a_gap_in_the_first_row_is_left_out(tmp_path):
+    lines = ["a,id", "0.5,", *(f"{a},{i}" for i, a in enumerate(RNG.normal(size=50)))]
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    assert load_table(tmp_path / "t.csv").columns == ("a",)
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv", "t.jsonl"])
+def test_names_of_rows_are_whole(tmp_path, name):
+    ids = [10**17, 10**17 + 1, 7]
+    names = ["NA", "007", "x" * 300]
+    if name.endswith("parquet"):
+        parquet.write_table(pa.table({"id": ids, "name": names, "a": [1.0, 2, 3]}), tmp_path / name)
+    elif name.endswith("csv"):
+        rows = [f"{i},{n},{a}" for i, n, a in zip(ids, names, (1, 2, 3), strict=True)]
+        (tmp_path / name).write_text("\n".join(["id,name,a", *rows]))
+    else:
+        rows = [{"id": i, "name": n, "a": a} for i, n, a in zip(ids, names, (1, 2, 3), strict=True)]
+        (tmp_path / name).write_text("\n".join(map(json.dumps, rows)))
+    (rows,) = ModelRows(open_table(tmp_path / name), ("a",)).chunks(texts=["id", "name"])
+    assert rows.texts == {"id": [*map(str, ids)], "name": names}
+    np.testing.assert_array_equal(rows.x, [[1], [2], [3]])
+
+
+def test_arff_leaves_the_limit_of_csv(tmp_path):
+    pytest.importorskip("scipy")
+    (tmp_path / "t.arff").write_text("@relation r\n@attribute a numeric\n@data\n1\n2\n3\n")
+    limit = csv.field_size_limit()
+    load_table(tmp_path / "t.arff")
+    assert csv.field_size_limit() == limit

@@ -6,6 +6,7 @@ label, as in Weka.
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -65,6 +66,7 @@ def _load(path: Path) -> tuple[NDArray[Any], dict[str, str]]:
     from scipy.io import arff
 
     with wrap_read_errors(path, "ARFF file"), open_text(path, find_encoding(path)) as text:
+        limit = csv.field_size_limit()
         try:
             lines = _with_quotes_in_first_row(text.readlines())
             data, meta = arff.loadarff(io.StringIO("".join(lines)))
@@ -72,6 +74,8 @@ def _load(path: Path) -> tuple[NDArray[Any], dict[str, str]]:
             raise InputError(
                 f"{path} has attributes that SciPy does not read ({error}): write the table as .csv"
             ) from error
+        finally:
+            csv.field_size_limit(limit)  # SciPy removes it for the whole process
         return np.asarray(data), dict(zip(meta.names(), meta.types(), strict=True))
 
 

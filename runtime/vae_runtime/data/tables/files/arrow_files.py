@@ -15,6 +15,8 @@ from vae_runtime.data.tables.files.chunks import Chunk, Places, chunk_rows, requ
 from vae_runtime.data.tables.names import unique_names
 from vae_runtime.errors import MissingExtraError
 
+MAX_EXACT = 1 << 53
+"""Largest integer up to which float64 holds all."""
 PARQUET_EXTENSIONS = (".parquet", ".pq")
 ARROW_EXTENSIONS = (*PARQUET_EXTENSIONS, ".feather", ".arrow", ".ipc", ".orc")
 
@@ -130,11 +132,23 @@ def column_kind(kind: Any) -> str:
 def to_cells(column: Any) -> Cells:
     """Return an Arrow array as numbers or as text; booleans are the words True and False.
 
+    Integers that float64 rounds, such as identifiers of 18 digits, are given as text.
     Never `to_numpy` of a dictionary: it gives missing values a value.
     """
     import pyarrow as pa
 
-    if column_kind(column.type) == "number" and not pa.types.is_boolean(column.type):
+    is_number = column_kind(column.type) == "number" and not pa.types.is_boolean(column.type)
+    if is_number and not _rounds(column):
         values = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         return np.asarray(values, np.float64)
     return ["" if value is None else str(value) for value in column.to_pylist()]
+
+
+def _rounds(column: Any) -> bool:
+    import pyarrow as pa
+    import pyarrow.compute
+
+    if not pa.types.is_integer(column.type) or column.type.bit_width < 64:
+        return False
+    extremes = pa.compute.min_max(column).as_py()
+    return any(value is not None and abs(value) > MAX_EXACT for value in extremes.values())

@@ -202,7 +202,7 @@ def _recurs(first: Sequence[str], body: list[list[str]]) -> bool:
 def _counts(first: list[str], body: list[list[str]]) -> bool:
     """Return whether a first line is 0, 1, 2, ... of pandas, or a name and then years."""
     numbers = [cell for cell in first if _is_number(cell)]
-    if not all(re.fullmatch(r"\d+", cell) for cell in numbers):
+    if not all(re.fullmatch(r"\d{1,9}", cell) for cell in numbers):
         return False
     steps = {int(b) - int(a) for a, b in pairwise(numbers)}
     positions = [str(i) for i in range(len(numbers))]
