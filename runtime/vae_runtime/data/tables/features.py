@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_runtime.data.named_arrays import parse_name
 from vae_runtime.data.tables.cells import Decimal, is_float, same_number
 from vae_runtime.data.tables.collect import Collected
 from vae_runtime.data.tables.encoding import MISSING, ColumnEncoding
@@ -52,6 +53,12 @@ def feature_of(
         return _category(name, column.texts, column.values)
     if (booleans := column.as_booleans()) is not None:
         return ColumnEncoding(name, "boolean"), booleans
+    if _names_splits(name, column.texts):
+        shown = ", ".join(column.texts)
+        return LeftOut(
+            f"splits ({shown}): to use them, save a file for each, such as train.csv",
+            TAKE_AS_CATEGORIES,
+        )
     if words := _words(column, decimal):
         return words
     if different == 1:
@@ -59,6 +66,13 @@ def feature_of(
     if different <= min(MAX_CATEGORIES, len(column.values) / 2):
         return _category(name, column.texts, column.values)
     return LeftOut(f"text with {different} different values", TAKE_AS_CATEGORIES)
+
+
+def _names_splits(name: str, texts: list[str]) -> bool:
+    """Return whether a column says of each row to which split it belongs."""
+    splits = {parse_name(text).split for text in texts}
+    is_name = name.lower() in ("split", "set", "subset", "partition", "dataset")
+    return is_name and None not in splits and "train" in splits and len(splits) > 1
 
 
 def extended(feature: Feature, texts: set[str]) -> Feature:

@@ -91,3 +91,15 @@ def test_arff_leaves_the_limit_of_csv(tmp_path):
     limit = csv.field_size_limit()
     load_table(tmp_path / "t.arff")
     assert csv.field_size_limit() == limit
+
+
+def test_a_column_of_splits_is_left_out(tmp_path):
+    rows = [
+        f"{a},{s}" for a, s in zip(RNG.normal(size=9), ["train"] * 6 + ["test"] * 3, strict=True)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["a,split", *rows]))
+    table = load_table(tmp_path / "t.csv")
+    assert table.columns == ("a",)
+    assert "'split' (splits (train, test): to use them, save a file for each" in table.notes[0]
+    (tmp_path / "t.csv").write_text("\n".join(["a,split", *rows]).replace("train", "left"))
+    assert load_table(tmp_path / "t.csv").columns == ("a", "split=left", "split=test")
