@@ -103,3 +103,10 @@ def test_a_column_of_splits_is_left_out(tmp_path):
     assert "'split' (splits (train, test): to use them, save a file for each" in table.notes[0]
     (tmp_path / "t.csv").write_text("\n".join(["a,split", *rows]).replace("train", "left"))
     assert load_table(tmp_path / "t.csv").columns == ("a", "split=left", "split=test")
+
+
+def test_records_of_numbers_are_a_table(tmp_path):
+    np.save(tmp_path / "r.npy", np.array([(1, 2.5), (2, 3.5)] * 10, [("k", "i4"), ("v", "f8")]))
+    dataset = load_dataset(tmp_path / "r.npy")
+    assert dataset.columns == ("k", "v")
+    assert {tuple(row) for row in dataset.train.tolist()} == {(1, 2.5), (2, 3.5)}
