@@ -12,7 +12,7 @@ import tensorflow as tf
 from vae_builder import LossSpec, TrainConfig, export_trained, load_dataset, train
 from vae_builder.data import Dataset
 from vae_runtime import load
-from vae_runtime.data.standardization import Standardization
+from vae_runtime.data.numbers.standardization import Standardization
 from vae_runtime.loss import losses
 
 RTOL = 2e-6

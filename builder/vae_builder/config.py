@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from vae_runtime.data.standardization import Standardization
+from vae_runtime.data.numbers.standardization import Standardization
 from vae_runtime.errors import OptionError
 from vae_runtime.files import strict_json
 from vae_runtime.loss import LossSpec
@@ -147,6 +147,10 @@ class TrainConfig:
         for name in OPTIONS_OF_PRESET:
             if getattr(self, name) is DEFAULT_OF_PRESET:
                 object.__setattr__(self, name, getattr(preset, name))
+        if not isinstance(self.loss, LossSpec):
+            raise OptionError(
+                f"loss is {self.loss!r}, expected a LossSpec: give LossSpec({self.loss!r})"
+            )
         self.loss.check()
         self._check_numbers()
         for name, choices in (("schedule", get_args(Schedule)), ("variance", get_args(Variance))):

@@ -50,9 +50,9 @@ from vae_runtime.bundle.fields import (
     TrainingSpec,
 )
 from vae_runtime.bundle.manifest import FORMAT, MANIFEST_FILE, graph_tensors
-from vae_runtime.data.conditions import Conditions
-from vae_runtime.data.inputs import as_batch, to_float32, to_graph_input
-from vae_runtime.data.standardization import Standardization
+from vae_runtime.data.numbers.standardization import Standardization
+from vae_runtime.data.samples.conditions import Conditions
+from vae_runtime.data.samples.inputs import as_batch, to_float32, to_graph_input
 from vae_runtime.errors import ExportError, OptionError
 from vae_runtime.explained import Explained
 from vae_runtime.files import strict_json

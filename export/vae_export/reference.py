@@ -22,8 +22,8 @@ from vae_export.saved_models import read_saved_model
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import InputSpec
 from vae_runtime.bundle.manifest import loss_input
-from vae_runtime.data.inputs import to_scaled_float32
-from vae_runtime.data.standardization import restore
+from vae_runtime.data.numbers.standardization import restore
+from vae_runtime.data.samples.inputs import to_scaled_float32
 from vae_runtime.errors import BundleError, ExportError
 from vae_runtime.loss import LossSpec, losses, reparameterize
 from vae_runtime.proof.reference import read_reference

@@ -13,7 +13,7 @@ from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import Manifest
 from vae_runtime.bundle.manifest import manifest_schema
 from vae_runtime.bundle.packing import Packed, pack
-from vae_runtime.data.rounding import InputWarning
+from vae_runtime.data.numbers.rounding import InputWarning
 from vae_runtime.errors import (
     BuildVaeError,
     BundleError,

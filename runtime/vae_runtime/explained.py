@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.data.standardization import Standardization
+from vae_runtime.data.numbers.standardization import Standardization
 from vae_runtime.loss import MAX_LOG_VAR, LossSpec, bce_of_probabilities, gaussian
 
 MAX_LEFT = 0.9

@@ -45,7 +45,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.data.inputs import UNIT_RANGE
+from vae_runtime.data.samples.inputs import UNIT_RANGE
 from vae_runtime.errors import OptionError
 from vae_runtime.files.strict_json import meta
 

@@ -22,7 +22,7 @@ from sklearn.model_selection import cross_val_score
 
 import vae_runtime
 from vae_builder import Dataset, export_trained, train
-from vae_runtime.data.standardization import standardize
+from vae_runtime.data.numbers.standardization import standardize
 
 TABLES = {
     "iris": datasets.load_iris,

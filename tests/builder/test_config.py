@@ -101,6 +101,11 @@ def test_variance_defaults_to_optimal_with_the_gaussian_loss(loss, given, varian
     assert dataclasses.replace(config, seed=1).variance == variance
 
 
+def test_a_loss_by_its_name_is_refused_with_the_remedy():
+    with pytest.raises(OptionError, match=r"expected a LossSpec: give LossSpec\('mse'\)"):
+        TrainConfig(loss="mse")
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_options_default_to_those_of_the_preset(preset):
     config, choices = TrainConfig(preset=preset), PRESETS[preset]

@@ -13,7 +13,7 @@ from vae_builder import Dataset, LossSpec, TrainConfig, export_models, export_tr
 from vae_export import adopt
 from vae_export.variants import measure
 from vae_runtime import Bundle, evaluate, load
-from vae_runtime.data.conditions import Conditions, ConditionSpec
+from vae_runtime.data.samples.conditions import Conditions, ConditionSpec
 from vae_runtime.errors import ExportError, InputError
 
 pytestmark = pytest.mark.usefixtures("same_weights_every_time")

@@ -9,7 +9,7 @@ import float64_losses as f64
 from vae_builder import Dataset, LossSpec, TrainConfig, export_models, export_trained, train
 from vae_export import adopt
 from vae_runtime import evaluate, load
-from vae_runtime.data.standardization import Standardization
+from vae_runtime.data.numbers.standardization import Standardization
 from vae_runtime.errors import ExportError, OptionError
 
 pytestmark = pytest.mark.usefixtures("same_weights_every_time")

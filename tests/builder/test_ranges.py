@@ -9,9 +9,9 @@ from vae_builder import Dataset, LossSpec, TrainConfig, export_models, export_tr
 from vae_builder import train as train_vae
 from vae_runtime import InputError, evaluate, load
 from vae_runtime.bundle.fields import InputSpec
-from vae_runtime.data.inputs import likely_range
-from vae_runtime.data.rounding import InputWarning
-from vae_runtime.data.standardization import Standardization
+from vae_runtime.data.numbers.rounding import InputWarning
+from vae_runtime.data.numbers.standardization import Standardization
+from vae_runtime.data.samples.inputs import likely_range
 from vae_runtime.errors import OptionError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 6, 6, 1))

@@ -11,7 +11,7 @@ from vae_export.reference import parity_inputs, recompute
 from vae_runtime import Bundle
 from vae_runtime.bundle.fields import InputSpec
 from vae_runtime.bundle.packing import pack
-from vae_runtime.data.standardization import Standardization
+from vae_runtime.data.numbers.standardization import Standardization
 from vae_runtime.errors import BundleError
 from vae_runtime.files.npz import npz_bytes
 from vae_runtime.proof.reference import read_reference

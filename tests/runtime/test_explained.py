@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vae_runtime import LossSpec
-from vae_runtime.data.standardization import Standardization
+from vae_runtime.data.numbers.standardization import Standardization
 from vae_runtime.explained import Explained, mean_sample, measure_explained
 
 RNG = np.random.default_rng(0)

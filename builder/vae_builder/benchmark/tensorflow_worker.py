@@ -23,7 +23,7 @@ from vae_runtime.benchmark.cold_start import peak_resident_bytes
 from vae_runtime.benchmark.timing import random_samples, timed_calls
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.manifest import loss_input
-from vae_runtime.data.standardization import standardize
+from vae_runtime.data.numbers.standardization import standardize
 from vae_runtime.loss import losses
 
 NAMESPACE = SimpleNamespace(

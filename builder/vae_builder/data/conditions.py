@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vae_runtime.data.conditions import Conditions, ConditionSpec, label_texts, one_hot
-from vae_runtime.data.inputs import check_values, read_array, to_float32
+from vae_runtime.data.samples.conditions import Conditions, ConditionSpec, label_texts, one_hot
+from vae_runtime.data.samples.inputs import check_values, read_array, to_float32
 from vae_runtime.errors import InputError
 
 MAX_CATEGORIES = 1000

@@ -36,11 +36,11 @@ from vae_builder.data.splits import (
     draw_rows,
 )
 from vae_builder.data.statistics import are_binary, extent_of, standardization_of
-from vae_runtime.data.conditions import Conditions
-from vae_runtime.data.frames import column_names
-from vae_runtime.data.inputs import read_array
-from vae_runtime.data.rounding import InputWarning
-from vae_runtime.data.standardization import Standardization
+from vae_runtime.data.numbers.rounding import InputWarning
+from vae_runtime.data.numbers.standardization import Standardization
+from vae_runtime.data.samples.conditions import Conditions
+from vae_runtime.data.samples.frames import column_names
+from vae_runtime.data.samples.inputs import read_array
 from vae_runtime.data.tables.columns import COUNTS, number_reason
 from vae_runtime.data.tables.encoding import Missing, TableEncoding, UnknownCategory
 from vae_runtime.data.tables.names import quoted

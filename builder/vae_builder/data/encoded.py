@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_builder.data.splits import draw_rows
-from vae_runtime.data.frames import FrameTable, is_frame
-from vae_runtime.data.rounding import InputWarning
+from vae_runtime.data.numbers.rounding import InputWarning
+from vae_runtime.data.samples.frames import FrameTable, is_frame
 from vae_runtime.data.tables.cells import to_labels
 from vae_runtime.data.tables.encoding import TableEncoding
 from vae_runtime.data.tables.files.chunks import TableFile

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from vae_runtime.data.inputs import to_scaled_float32
+from vae_runtime.data.samples.inputs import to_scaled_float32
 
 MAX_CHUNK_BYTES = 1 << 24
 """Maximum size in bytes of the parts that `read_chunks` yields, unless one sample is larger."""

@@ -7,8 +7,8 @@ Conventions:
       runtime converts in the same way.
     - A memory-mapped array stays in its file. It is checked in parts, and each read converts the
       rows that it reads.
-    - A data frame gives its columns, as `vae_runtime.data.frames` says. A masked array is refused
-      if anything in it is masked.
+    - A data frame gives its columns, as `vae_runtime.data.samples.frames` says. A masked
+      array is refused if anything in it is masked.
     - Integers that float32 rounds are named in a warning, by column.
     - The number of axes says what samples are, unless a layout is given: `(n, d)` are vectors,
       `(n, height, width)` and `(n, height, width, channels)` images, and more axes volumes
@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vae_builder.data.rows import Rows, Samples, read_chunks, read_raw_chunks
-from vae_runtime.data.inputs import check_values, read_array, to_scaled_float32
-from vae_runtime.data.rounding import InputWarning, rounded_columns, warn_of_rounding
+from vae_runtime.data.numbers.rounding import InputWarning, rounded_columns, warn_of_rounding
+from vae_runtime.data.samples.inputs import check_values, read_array, to_scaled_float32
 from vae_runtime.errors import InputError, OptionError
 
 Layout = Literal["vectors", "series", "images", "volumes"]

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_builder.data.rows import Samples, read_chunks
-from vae_runtime.data.inputs import to_scaled_float32
-from vae_runtime.data.standardization import MIN_SCALE, Standardization, standardize
+from vae_runtime.data.numbers.standardization import MIN_SCALE, Standardization, standardize
+from vae_runtime.data.samples.inputs import to_scaled_float32
 
 
 def moments(

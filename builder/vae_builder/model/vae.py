@@ -26,7 +26,7 @@ from vae_builder.config import Variance
 from vae_builder.model.objective import Objective
 from vae_builder.model.random_numbers import dropout, standard_normal
 from vae_export.graphs.functions import call_model, latent_shape
-from vae_runtime.data.standardization import Standardization, restore, standardize
+from vae_runtime.data.numbers.standardization import Standardization, restore, standardize
 from vae_runtime.errors import OptionError
 from vae_runtime.loss import (
     LOSS_NAMES,

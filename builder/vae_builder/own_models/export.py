@@ -17,8 +17,8 @@ from vae_export import Exported, ExportOptions, Provenance, adopt, export
 from vae_export.adoption.parts import find_parts
 from vae_export.adoption.tracing.probes import PROBES
 from vae_export.adoption.tracing.readings import Scale
-from vae_runtime.data.inputs import to_scaled_float32
-from vae_runtime.data.standardization import Standardization, standardize
+from vae_runtime.data.numbers.standardization import Standardization, standardize
+from vae_runtime.data.samples.inputs import to_scaled_float32
 from vae_runtime.errors import ExportError, OptionError
 from vae_runtime.loss import LossSpec
 

@@ -41,8 +41,8 @@ from vae_builder.training.loop import Progress
 from vae_builder.training.train import Trained, data_spec, train
 from vae_export.saved_models import translated_write_errors
 from vae_runtime.bundle.fields import DataSpec
-from vae_runtime.data.conditions import Conditions, ConditionSpec
-from vae_runtime.data.standardization import Standardization
+from vae_runtime.data.numbers.standardization import Standardization
+from vae_runtime.data.samples.conditions import Conditions, ConditionSpec
 from vae_runtime.data.tables.encoding import Missing, UnknownCategory
 from vae_runtime.errors import ExportError, InputError
 from vae_runtime.explained import Explained

@@ -6,7 +6,7 @@ from typing import Any
 
 from vae_builder.config import OPTIONS_OF_PRESET, TrainConfig
 from vae_builder.data import Dataset
-from vae_runtime.data.inputs import UNIT_RANGE
+from vae_runtime.data.samples.inputs import UNIT_RANGE
 from vae_runtime.loss import LossSpec
 
 MAX_TABLE_ELEMENTS = 200

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from vae_builder.data import Dataset, Samples
 from vae_builder.model.vae import VAE
 from vae_export.graphs.functions import call_model
-from vae_runtime.data.conditions import Conditions
-from vae_runtime.data.inputs import to_scaled_float32
+from vae_runtime.data.samples.conditions import Conditions
+from vae_runtime.data.samples.inputs import to_scaled_float32
 from vae_runtime.errors import TrainingError
 from vae_runtime.explained import Explained, mean_sample, measure_explained
 from vae_runtime.latents import Latents, measure_latents

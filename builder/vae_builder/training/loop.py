@@ -31,8 +31,8 @@ from vae_builder.training.averaging import MovingAverage
 from vae_builder.training.checkpoint import Checkpoint, Epoch, Position
 from vae_builder.training.evaluation import evaluate, require_finite
 from vae_builder.training.steps import compile_block, read_blocks
-from vae_runtime.data.inputs import to_scaled_float32
-from vae_runtime.data.standardization import Standardization, standardize
+from vae_runtime.data.numbers.standardization import Standardization, standardize
+from vae_runtime.data.samples.inputs import to_scaled_float32
 from vae_runtime.errors import InputError
 from vae_runtime.loss import MAX_VARIANCE, MIN_VARIANCE, Losses
 

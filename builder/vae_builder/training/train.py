@@ -16,7 +16,7 @@ from vae_builder.training.defaults import config_for
 from vae_builder.training.evaluation import describe_latents, evaluate, explain, require_finite
 from vae_builder.training.loop import TEST_NOISE, Progress, Trainer
 from vae_runtime.bundle.fields import DataSpec
-from vae_runtime.data.conditions import Conditions
+from vae_runtime.data.samples.conditions import Conditions
 from vae_runtime.explained import Explained
 from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses

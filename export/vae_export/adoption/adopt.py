@@ -41,7 +41,7 @@ from vae_export.adoption.tracing.origins import layer_of, random_nodes
 from vae_export.adoption.tracing.readings import Scale, check_scale
 from vae_export.adoption.tracing.subgraph import subgraph_of_model
 from vae_runtime.bundle.fields import AdoptionSpec
-from vae_runtime.data.conditions import Conditions, ConditionSpec
+from vae_runtime.data.samples.conditions import Conditions, ConditionSpec
 from vae_runtime.errors import ExportError, InputError
 from vae_runtime.loss import LossSpec
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from vae_runtime.bundle.fields import InputSpec
 from vae_runtime.bundle.manifest import loss_input
-from vae_runtime.data.inputs import to_scaled_float32
-from vae_runtime.data.standardization import standardize
+from vae_runtime.data.numbers.standardization import standardize
+from vae_runtime.data.samples.inputs import to_scaled_float32
 from vae_runtime.loss import LossSpec, numpy_losses
 
 Float32 = NDArray[np.float32]

@@ -20,8 +20,8 @@ import tensorflow as tf
 
 from vae_runtime.bundle.fields import InputSpec, TensorSpec
 from vae_runtime.bundle.manifest import decoder_outputs, graph_tensors
-from vae_runtime.data.conditions import ConditionSpec
-from vae_runtime.data.standardization import restore, standardize
+from vae_runtime.data.numbers.standardization import restore, standardize
+from vae_runtime.data.samples.conditions import ConditionSpec
 from vae_runtime.loss import LossSpec, losses, reparameterize
 
 Function = Callable[..., dict[str, Any]]

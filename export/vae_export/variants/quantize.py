@@ -29,8 +29,8 @@ from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import Graphs, Variant
 from vae_runtime.bundle.manifest import INPUTS, MANIFEST_FILE
 from vae_runtime.bundle.variants import MAX_RELATIVE_TOLERANCE, PRECISIONS, Drift, Latency
-from vae_runtime.data.conditions import Conditions, as_condition
-from vae_runtime.data.inputs import as_batch, to_graph_input
+from vae_runtime.data.samples.conditions import Conditions, as_condition
+from vae_runtime.data.samples.inputs import as_batch, to_graph_input
 from vae_runtime.errors import BundleError, ExportError, InputError, OptionError
 from vae_runtime.files import strict_json
 from vae_runtime.inference.loading import load

@@ -26,7 +26,7 @@ from vae_runtime.benchmark.rounds import run_rounds
 from vae_runtime.benchmark.timing import BenchmarkCase, Seconds, random_samples, timed_calls
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.variants import FLOAT32
-from vae_runtime.data.conditions import zero_condition
+from vae_runtime.data.samples.conditions import zero_condition
 from vae_runtime.errors import OptionError
 from vae_runtime.inference.loading import check_precision, load
 from vae_runtime.inference.processors import usable_processors

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_runtime.bundle.variants import FLOAT32
-from vae_runtime.data.inputs import UNIT_RANGE
+from vae_runtime.data.samples.inputs import UNIT_RANGE
 
 Seconds = list[float]
 """Times of single calls, in seconds."""

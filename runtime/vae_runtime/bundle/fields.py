@@ -17,9 +17,9 @@ from vae_runtime.bundle.variants import (
     RelativeTolerance,
     allowed_difference,
 )
-from vae_runtime.data.conditions import ConditionSpec
-from vae_runtime.data.inputs import UNIT_RANGE
-from vae_runtime.data.standardization import Standardization
+from vae_runtime.data.numbers.standardization import Standardization
+from vae_runtime.data.samples.conditions import ConditionSpec
+from vae_runtime.data.samples.inputs import UNIT_RANGE
 from vae_runtime.data.tables.encoding import TableEncoding
 from vae_runtime.errors import OptionError
 from vae_runtime.files import strict_json

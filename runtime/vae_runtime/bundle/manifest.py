@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from vae_runtime.bundle.fields import FORMAT_VERSION, InputSpec, Manifest, TensorSpec
 from vae_runtime.bundle.variants import FLOAT32
-from vae_runtime.data.conditions import ConditionSpec
+from vae_runtime.data.samples.conditions import ConditionSpec
 from vae_runtime.errors import BundleError
 from vae_runtime.files import strict_json
 from vae_runtime.files.archive import MAX_ENTRIES

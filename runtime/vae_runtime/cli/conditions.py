@@ -10,7 +10,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.data.conditions import ConditionSpec
+from vae_runtime.data.samples.conditions import ConditionSpec
 from vae_runtime.data.sources import load_array
 from vae_runtime.errors import InputError, OptionError
 

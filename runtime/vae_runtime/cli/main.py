@@ -31,7 +31,7 @@ from vae_runtime.cli.samples import (
 )
 from vae_runtime.cli.score import score_command
 from vae_runtime.cli.verify import verify_command
-from vae_runtime.data.rounding import InputWarning
+from vae_runtime.data.numbers.rounding import InputWarning
 from vae_runtime.errors import BuildVaeError
 
 UNFIT = 3

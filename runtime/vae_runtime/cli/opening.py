@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vae_runtime.cli.conditions import read_condition
 from vae_runtime.data.loaded import LoadedSamples
-from vae_runtime.data.rounding import InputWarning
+from vae_runtime.data.numbers.rounding import InputWarning
 from vae_runtime.data.sources import is_pictures, is_table, load_samples, open_source_table
 from vae_runtime.data.tables.cells import to_labels
 from vae_runtime.data.tables.model_rows import ModelRows, Rows

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.data.inputs import UNIT_RANGE, to_scaled_float32
 from vae_runtime.data.pictures import picture_grid
 from vae_runtime.data.pictures.picture_files import require_pillow
+from vae_runtime.data.samples.inputs import UNIT_RANGE, to_scaled_float32
 from vae_runtime.errors import OptionError
 from vae_runtime.files.atomic_files import replacing
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vae_runtime.data.named_arrays import SAMPLE_WORDS, parse_name
+from vae_runtime.data.arrays.named_arrays import SAMPLE_WORDS, parse_name
 from vae_runtime.data.read_errors import wrap_read_errors
 
 MASK_FOLDERS = frozenset(("ground_truth", "groundtruth", "ground truth"))

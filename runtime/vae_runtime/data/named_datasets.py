@@ -8,8 +8,8 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_runtime.data.arrays.numpy_files import read_npz_array
 from vae_runtime.data.loaded import LoadedSamples, as_labels
-from vae_runtime.data.numpy_files import read_npz_array
 from vae_runtime.errors import InputError, MissingExtraError
 
 EMBEDDED_DATASET = "digits"

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_runtime.data.arrays.idx import find_mnist_files, is_idx, mnist_reader, read_idx
+from vae_runtime.data.arrays.numpy_files import npz_infos, read_npy, read_npz_array
 from vae_runtime.data.formats.array_reader import reader_of_arrays
 from vae_runtime.data.formats.cifar import cifar_reader, find_cifar_files, is_cifar
 from vae_runtime.data.formats.hdf5 import HDF5_EXTENSIONS, hdf5_reader
@@ -24,7 +26,6 @@ from vae_runtime.data.formats.refusals import find_refused, refusal
 from vae_runtime.data.formats.sparse import is_sparse_npz, read_sparse_npz
 from vae_runtime.data.formats.ts_files import find_ts_files, ts_reader
 from vae_runtime.data.formats.zarr_store import is_zarr, zarr_reader
-from vae_runtime.data.idx import find_mnist_files, is_idx, mnist_reader, read_idx
 from vae_runtime.data.loaded import LoadedSamples, Reader, reader_of, reader_of_splits
 from vae_runtime.data.named_datasets import (
     DATASET_NAMES,
@@ -32,11 +33,10 @@ from vae_runtime.data.named_datasets import (
     read_digits,
     read_keras_dataset,
 )
-from vae_runtime.data.numpy_files import npz_infos, read_npy, read_npz_array
+from vae_runtime.data.numbers.rounding import InputWarning
 from vae_runtime.data.pictures.folders import has_pictures, picture_reader
 from vae_runtime.data.pictures.picture_files import PICTURE_EXTENSIONS
 from vae_runtime.data.read_errors import wrap_read_errors
-from vae_runtime.data.rounding import InputWarning
 from vae_runtime.data.tables.cells import to_labels
 from vae_runtime.data.tables.files.chunks import TableFile
 from vae_runtime.data.tables.files.parts import (

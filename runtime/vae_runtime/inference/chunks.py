@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_runtime.bundle.fields import Graphs
-from vae_runtime.data.denormals import PYTHON_LOOP_MAX, flush_denormals
-from vae_runtime.data.inputs import check_values, to_float32
+from vae_runtime.data.numbers.denormals import PYTHON_LOOP_MAX, flush_denormals
+from vae_runtime.data.samples.inputs import check_values, to_float32
 from vae_runtime.errors import InputError
 from vae_runtime.inference.memory import memory_errors
 from vae_runtime.inference.parallel import split_batch

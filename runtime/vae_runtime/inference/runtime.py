@@ -25,9 +25,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import Manifest
-from vae_runtime.data.conditions import as_condition
-from vae_runtime.data.inputs import as_batch, to_graph_input
-from vae_runtime.data.rounding import rounded_columns, warn_of_rounding
+from vae_runtime.data.numbers.rounding import rounded_columns, warn_of_rounding
+from vae_runtime.data.samples.conditions import as_condition
+from vae_runtime.data.samples.inputs import as_batch, to_graph_input
 from vae_runtime.errors import InputError, OptionError
 from vae_runtime.inference.chunks import Array, Chunks, Float32, latent_chunk, strictly
 from vae_runtime.inference.memory import memory_errors

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.data.inputs import check_values
-from vae_runtime.data.rounding import InputWarning
+from vae_runtime.data.numbers.rounding import InputWarning
+from vae_runtime.data.samples.inputs import check_values
 from vae_runtime.errors import InputError
 
 Array = NDArray[Any]

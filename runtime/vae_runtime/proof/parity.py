@@ -37,8 +37,8 @@ from numpy.typing import NDArray
 from vae_runtime.bundle.fields import Manifest
 from vae_runtime.bundle.manifest import loss_input
 from vae_runtime.bundle.variants import FLOAT32
-from vae_runtime.data.inputs import to_scaled_float32
-from vae_runtime.data.standardization import standardize
+from vae_runtime.data.numbers.standardization import standardize
+from vae_runtime.data.samples.inputs import to_scaled_float32
 from vae_runtime.loss import LOSS_NAMES, numpy_losses, reparameterize
 from vae_runtime.proof.company import batch_independence
 from vae_runtime.proof.differences import Difference, compare

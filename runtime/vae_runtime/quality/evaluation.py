@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vae_runtime.data.conditions import label_texts
-from vae_runtime.data.inputs import as_batch, to_scaled_float32
+from vae_runtime.data.samples.conditions import label_texts
+from vae_runtime.data.samples.inputs import as_batch, to_scaled_float32
 from vae_runtime.errors import InputError, OptionError
 from vae_runtime.explained import Explained, mean_sample, measure_explained
 from vae_runtime.inference.runtime import VAERuntime

@@ -14,8 +14,8 @@ import numpy as np
 import vae_runtime
 from vae_runtime import Bundle
 from vae_runtime.bundle.manifest import decoder_outputs
-from vae_runtime.data.inputs import to_scaled_float32
-from vae_runtime.data.standardization import standardize
+from vae_runtime.data.numbers.standardization import standardize
+from vae_runtime.data.samples.inputs import to_scaled_float32
 from vae_runtime.loss import numpy_losses, reparameterize
 
 from .runtime import LOSS_NAMES, Arrays, NotAvailableError, Peer

@@ -9,7 +9,7 @@ import pytest
 from vae_builder.benchmark import tensorflow_peer
 from vae_builder.benchmark.tensorflow_peer import WORKER, TensorFlowPeer, tensorflow_peers
 from vae_runtime import Bundle, BundleError, MeasurementError, load
-from vae_runtime.data.standardization import Standardization
+from vae_runtime.data.numbers.standardization import Standardization
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from vae_builder.data import Dataset
 from vae_builder.training.train import data_spec
-from vae_runtime.data.rounding import InputWarning
+from vae_runtime.data.numbers.rounding import InputWarning
 from vae_runtime.errors import InputError
 
 BITS = np.random.default_rng(0).integers(0, 2, (40, 3, 3), dtype=np.uint8)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from vae_builder import VAE, LossSpec, build_models, load_dataset
 from vae_builder.model.objective import Objective
 from vae_builder.model.random_numbers import dropout
-from vae_runtime.data.standardization import Standardization
+from vae_runtime.data.numbers.standardization import Standardization
 from vae_runtime.errors import OptionError
 
 SHAPE = (4, 4, 1)

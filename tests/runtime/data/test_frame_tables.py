@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from vae_runtime.data.frames import FrameTable
-from vae_runtime.data.inputs import as_batch
-from vae_runtime.data.rounding import InputWarning
+from vae_runtime.data.numbers.rounding import InputWarning
+from vae_runtime.data.samples.frames import FrameTable
+from vae_runtime.data.samples.inputs import as_batch
 from vae_runtime.data.sources import load_table
 from vae_runtime.data.tables.encoding import ColumnEncoding, TableEncoding
 from vae_runtime.data.tables.options import TableOptions

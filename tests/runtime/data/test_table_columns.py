@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vae_builder.data import Dataset, load_dataset
-from vae_runtime.data.rounding import InputWarning
+from vae_runtime.data.numbers.rounding import InputWarning
 from vae_runtime.data.sources import load_array, load_table
 from vae_runtime.data.tables.names import unique_names
 from vae_runtime.data.tables.options import TableOptions

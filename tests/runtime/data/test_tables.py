@@ -7,7 +7,7 @@ import pytest
 
 from vae_builder.data import Dataset, load_dataset
 from vae_builder.training.train import data_spec
-from vae_runtime.data.rounding import InputWarning
+from vae_runtime.data.numbers.rounding import InputWarning
 from vae_runtime.data.sources import load_array, load_table
 from vae_runtime.errors import InputError, MissingExtraError, OptionError
 

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from vae_runtime.data.conditions import ConditionSpec
+from vae_runtime.data.samples.conditions import ConditionSpec
 from vae_runtime.errors import ExportError
 
 NAMES = frozenset(

@@ -9,7 +9,7 @@ import keras
 from vae_export.adoption.rebuilding.conditional import GIVE_CONDITIONS
 from vae_export.adoption.rebuilding.inputs import Noise, with_fixed_sizes, without_noise_inputs
 from vae_export.adoption.tracing.layers import is_functional
-from vae_runtime.data.conditions import ConditionSpec
+from vae_runtime.data.samples.conditions import ConditionSpec
 from vae_runtime.errors import ExportError
 
 

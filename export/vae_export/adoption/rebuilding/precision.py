@@ -17,7 +17,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from vae_export.adoption.tracing.probes import probes
-from vae_runtime.data.conditions import Conditions
+from vae_runtime.data.samples.conditions import Conditions
 from vae_runtime.loss import LossSpec, losses
 
 FLOAT_DTYPES = ("float16", "bfloat16", "float64")

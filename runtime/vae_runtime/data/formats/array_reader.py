@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_runtime.data.arrays.named_arrays import ArrayInfo, choose_arrays
 from vae_runtime.data.loaded import LoadedSamples, Reader, as_labels
-from vae_runtime.data.named_arrays import ArrayInfo, choose_arrays
 
 Read = Callable[[str], NDArray[np.generic]]
 """Reads an array by its name."""

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_runtime.data.arrays.named_arrays import ArrayInfo
 from vae_runtime.data.formats.array_reader import reader_of_arrays
 from vae_runtime.data.formats.hdf5 import HDF5_MAGIC, hdf5_reader
 from vae_runtime.data.formats.libraries import require_library
 from vae_runtime.data.formats.sparse import to_dense
 from vae_runtime.data.loaded import Reader
-from vae_runtime.data.named_arrays import ArrayInfo
 from vae_runtime.data.read_errors import wrap_read_errors
 
 _HDF5_OFFSET = 512  # MATLAB writes a text of its own in front

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_runtime.data.arrays.named_arrays import ArrayInfo
+from vae_runtime.data.arrays.numpy_files import npy_info, read_npy
 from vae_runtime.data.folder_layout import PlacedFile, arrange, find_files
 from vae_runtime.data.formats.array_reader import reader_of_arrays
 from vae_runtime.data.loaded import LoadedSamples, Reader
-from vae_runtime.data.named_arrays import ArrayInfo
-from vae_runtime.data.numpy_files import npy_info, read_npy
 from vae_runtime.errors import InputError
 
 MIN_ALIKE = 10

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_runtime.data.arrays.named_arrays import ArrayInfo
 from vae_runtime.data.formats.array_reader import reader_of_arrays
 from vae_runtime.data.formats.libraries import require_library
 from vae_runtime.data.loaded import Reader
-from vae_runtime.data.named_arrays import ArrayInfo
 from vae_runtime.data.read_errors import wrap_read_errors
 from vae_runtime.errors import InputError
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.data.rounding import rounded_columns
+from vae_runtime.data.numbers.rounding import rounded_columns
 from vae_runtime.data.tables.cells import (
     BOOLEANS,
     Decimal,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.data.named_arrays import parse_name
+from vae_runtime.data.arrays.named_arrays import parse_name
 from vae_runtime.data.tables.cells import Decimal, is_float, same_number
 from vae_runtime.data.tables.collect import Collected
 from vae_runtime.data.tables.encoding import MISSING, ColumnEncoding

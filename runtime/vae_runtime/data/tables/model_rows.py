@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.data.rounding import InputWarning, rounded_columns, warn_of_rounding
+from vae_runtime.data.numbers.rounding import InputWarning, rounded_columns, warn_of_rounding
 from vae_runtime.data.tables.cells import Cells, to_names
 from vae_runtime.data.tables.encoding import (
     MISSING,

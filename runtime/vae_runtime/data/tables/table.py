@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.data.rounding import warn_of_rounding
+from vae_runtime.data.numbers.rounding import warn_of_rounding
 from vae_runtime.data.tables.cells import Cells, holds_numbers, to_numbers, to_texts, words
 from vae_runtime.data.tables.collect import Collected, collect
 from vae_runtime.data.tables.columns import COUNTS, find_no_features

@@ -6,7 +6,7 @@ from PIL import Image
 
 from vae_builder.data import load_dataset
 from vae_runtime.cli.main import run
-from vae_runtime.data.rounding import InputWarning
+from vae_runtime.data.numbers.rounding import InputWarning
 from vae_runtime.data.sources import load_array, load_samples, load_splits
 from vae_runtime.errors import InputError, OptionError
 

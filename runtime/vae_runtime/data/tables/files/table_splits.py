@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from vae_runtime.data.arrays.named_arrays import SPLIT_WORDS, parse_name
 from vae_runtime.data.folder_layout import split_of_folder
-from vae_runtime.data.named_arrays import SPLIT_WORDS, parse_name
 from vae_runtime.data.tables.names import quoted
 from vae_runtime.errors import InputError
 

@@ -5,7 +5,7 @@ Conventions:
       on uint8 that held only 0 and 1, uint8 is taken as 0.0 and 1.0, and other values are refused.
     - Booleans become 0.0 and 1.0. All other integers and floats are converted to float32 unscaled.
     - If the model states a range of raw values, such as 0 to 255, uint8 is taken as numbers.
-    - A data frame gives the columns that the model names; see `vae_runtime.data.frames`.
+    - A data frame gives the columns that the model names; see `vae_runtime.data.samples.frames`.
     - A masked array is refused if anything in it is masked.
     - Samples have any number of axes: `(batch, height, width, channels)` for images. The channel
       axis is optional if the model has one channel. The batch axis is never optional.
@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vae_runtime.data.denormals import flush_denormals
-from vae_runtime.data.frames import frame_values, is_frame
-from vae_runtime.data.rounding import InputWarning
+from vae_runtime.data.numbers.denormals import flush_denormals
+from vae_runtime.data.numbers.rounding import InputWarning
+from vae_runtime.data.samples.frames import frame_values, is_frame
 from vae_runtime.errors import InputError
 
 if TYPE_CHECKING:

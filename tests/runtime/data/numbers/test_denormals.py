@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import vae_runtime
-from vae_runtime.data.denormals import flush_denormals, without_denormals
-from vae_runtime.data.inputs import to_graph_input
+from vae_runtime.data.numbers.denormals import flush_denormals, without_denormals
+from vae_runtime.data.samples.inputs import to_graph_input
 from vae_runtime.errors import InputError
 
 TINY = float(np.finfo(np.float32).tiny)

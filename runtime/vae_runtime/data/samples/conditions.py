@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vae_runtime.data.inputs import as_batch, check_values, read_array, to_float32
+from vae_runtime.data.samples.inputs import as_batch, check_values, read_array, to_float32
 from vae_runtime.errors import InputError
 from vae_runtime.files.strict_json import meta
 

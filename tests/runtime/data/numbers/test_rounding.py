@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vae_runtime.data.rounding import InputWarning, rounded_columns, warn_of_rounding
+from vae_runtime.data.numbers.rounding import InputWarning, rounded_columns, warn_of_rounding
 
 
 def fits(value):

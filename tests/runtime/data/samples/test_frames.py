@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from vae_runtime.data.frames import clean_name, column_names, is_frame
-from vae_runtime.data.inputs import as_batch
+from vae_runtime.data.samples.frames import clean_name, column_names, is_frame
+from vae_runtime.data.samples.inputs import as_batch
 from vae_runtime.errors import InputError
 
 VALUES = np.array([[1.5, -2, 30], [4, 5, 6]])

@@ -4,8 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from vae_runtime.data.inputs import as_batch, check_values, to_graph_input, to_scaled_float32
-from vae_runtime.data.rounding import InputWarning
+from vae_runtime.data.numbers.rounding import InputWarning
+from vae_runtime.data.samples.inputs import (
+    as_batch,
+    check_values,
+    to_graph_input,
+    to_scaled_float32,
+)
 from vae_runtime.errors import InputError
 
 UNIT = (0.0, 1.0)

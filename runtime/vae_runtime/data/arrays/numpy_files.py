@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.data.named_arrays import ArrayInfo
+from vae_runtime.data.arrays.named_arrays import ArrayInfo
 from vae_runtime.data.read_errors import MAX_DEFLATE_RATIO, wrap_read_errors
 from vae_runtime.errors import InputError
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from vae_runtime.data.standardization import Standardization, restore, standardize
+from vae_runtime.data.numbers.standardization import Standardization, restore, standardize
 from vae_runtime.errors import OptionError
 
 X = np.random.default_rng(0).normal(5, 3, (4, 2, 3, 3)).astype(np.float32)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vae_builder.data import load_dataset
-from vae_runtime.data.named_arrays import ArrayInfo, choose_arrays
+from vae_runtime.data.arrays.named_arrays import ArrayInfo, choose_arrays
 from vae_runtime.data.sources import load_array, load_samples, load_splits
 from vae_runtime.errors import InputError
 

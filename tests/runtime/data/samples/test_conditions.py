@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from vae_runtime.cli.conditions import read_condition
-from vae_runtime.data.conditions import ConditionSpec, as_condition, label_texts, zero_condition
+from vae_runtime.data.samples.conditions import (
+    ConditionSpec,
+    as_condition,
+    label_texts,
+    zero_condition,
+)
 from vae_runtime.errors import InputError, OptionError
 
 ANIMALS = ConditionSpec((3,), ("cat", "dog", "owl"))

@@ -1,0 +1,1 @@
+"""Arrays in files of NumPy and IDX, and the meaning of their names."""

@@ -1,0 +1,1 @@
+"""Rules about the numbers in samples: rounding, denormal values, standardization."""

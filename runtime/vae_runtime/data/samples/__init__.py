@@ -1,0 +1,1 @@
+"""What a user gives, checked and converted to what the graphs take."""
