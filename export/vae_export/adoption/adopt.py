@@ -13,6 +13,7 @@ replaced by the part of its TensorFlow graph that the outputs depend on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -139,7 +140,7 @@ def adopt(
         whole = pack(functional_model(decoder, "decoder", latent, spec), "decoder", latent, spec)
         heads = with_heads(whole.model, tuple(encoder.inputs[0].shape[1:]), loss, decoder_scale)
         decoder = heads or whole.model
-        _check_shapes(encoder, decoder, whole.first)
+        decoder = _in_shape_of_x(encoder, decoder, whole.first)
         if shape is not None:
             encoder, decoder = _fit_to_data(encoder, decoder, shape)
         for model in (encoder, decoder):
@@ -177,7 +178,7 @@ def _self_contained(model: keras.Model, *, rebuild: bool) -> keras.Model:
     tensors = (*model.inputs, *model.outputs)
     if not (rebuild or part.draws) and all(tensor.dtype == "float32" for tensor in tensors):
         return model
-    return model_of(part, model)
+    return model_of(subgraph_of_model(model, loops=False), model)
 
 
 def _adopt_encoder(
@@ -230,7 +231,8 @@ def _has_heads(decoder: keras.Model) -> bool:
     return isinstance(output, dict) and set(output) == {"mean", "log_var"}
 
 
-def _check_shapes(encoder: keras.Model, decoder: keras.Model, z: Any) -> None:
+def _in_shape_of_x(encoder: keras.Model, decoder: keras.Model, z: Any) -> keras.Model:
+    """Return a decoder of the encoder's z that ends in the shape of its x."""
     latent = encoder.output["z_mean"]
     if tuple(z.shape[1:]) != tuple(latent.shape[1:]):
         remedy = "pass an encoder and a decoder of the same model"
@@ -242,15 +244,31 @@ def _check_shapes(encoder: keras.Model, decoder: keras.Model, z: Any) -> None:
         )
     x, output = encoder.inputs[0], _one_output(decoder)
     taken, given = tuple(x.shape[1:]), tuple(output.shape[1:])
-    if taken != given:
-        remedy = "a Reshape to the encoder's shape"
-        if sorted(taken) == sorted(given):  # a Reshape would scramble the elements
-            axes = _axes(given, taken)
-            remedy = f"a Permute({axes}), which moves the axes; a Reshape would scramble them"
-        raise InputError(
-            f"encoder takes samples of shape {shape_of(x)}, decoder gives {shape_of(output)}: end "
-            f"the decoder in {remedy}"
-        )
+    if taken == given:
+        return decoder
+    if _keep_their_order(given, taken):  # a loss of flat pixels, as in many tutorials
+        return _ending_in(decoder, taken)
+    remedy = "a Reshape to the encoder's shape"
+    if sorted(taken) == sorted(given):  # a Reshape would scramble the elements
+        axes = _axes(given, taken)
+        remedy = f"a Permute({axes}), which moves the axes; a Reshape would scramble them"
+    raise InputError(
+        f"encoder takes samples of shape {shape_of(x)}, decoder gives {shape_of(output)}: end "
+        f"the decoder in {remedy}"
+    )
+
+
+def _keep_their_order(given: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Tell whether two shapes differ by axes of length 1 only, or one of them is flat."""
+    if 1 in (len(given), len(wanted)):
+        return math.prod(given) == math.prod(wanted)
+    return [n for n in given if n != 1] == [n for n in wanted if n != 1]
+
+
+def _ending_in(decoder: keras.Model, shape: tuple[int, ...]) -> keras.Model:
+    ends = decoder.output if _has_heads(decoder) else decoder.outputs[0]
+    image = keras.tree.map_structure(layers.Reshape(shape), ends)
+    return keras.Model(decoder.inputs[0], image, name="decoder")
 
 
 def _axes(given: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
@@ -267,11 +285,12 @@ def _axes(given: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
 def _fit_to_data(
     encoder: keras.Model, decoder: keras.Model, shape: tuple[int, ...]
 ) -> tuple[keras.Model, keras.Model]:
-    """Add a channel axis of length 1 if the data has one and the models do not."""
+    """Let models of flat or grey samples take data with a channel axis of length 1."""
     model_shape = tuple(encoder.inputs[0].shape[1:])
     if model_shape == shape:
         return encoder, decoder
-    if (*model_shape, 1) != shape or len(model_shape) != 2 or len(encoder.inputs) > 1:
+    one_channel = shape[-1] == 1 and len(model_shape) <= 2
+    if not one_channel or not _keep_their_order(model_shape, shape) or len(encoder.inputs) > 1:
         raise InputError(
             f"the models take samples of shape {model_shape}, the data has {shape}: give the data "
             "the models' shape, or put a Reshape at the start of the encoder and the end of the "
@@ -279,14 +298,7 @@ def _fit_to_data(
         )
     x = keras.Input(shape, name="x")
     code = encoder(layers.Reshape(model_shape)(x))
-    reshape = layers.Reshape(shape)
-    image = keras.tree.map_structure(
-        reshape, decoder.output if _has_heads(decoder) else decoder.outputs[0]
-    )
-    return (
-        keras.Model(x, code, name="encoder"),
-        keras.Model(decoder.inputs[0], image, name="decoder"),
-    )
+    return keras.Model(x, code, name="encoder"), _ending_in(decoder, shape)
 
 
 def _check_layers(model: keras.Model) -> None:

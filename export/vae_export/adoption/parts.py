@@ -1,6 +1,7 @@
 """Encoder and decoder in one VAE: an object that holds both, or one functional model.
 
-    attributes          vae.encoder and vae.decoder, or other usual names
+    attributes          vae.encoder and vae.decoder, or other usual names; an encoder that gives
+                        neither mean nor variance is a part of vae.encode
     layers, methods     vae.encoder(x) and vae.decoder(z), or vae.encode(x) and vae.decode(z)
     functional model    x -> ... z ... -> reconstruction: it is cut at z, where random numbers come
                         in; without random numbers, it calls an encoder and a decoder
@@ -52,6 +53,9 @@ def find_parts(
     if found is None and is_functional(vae):
         found = _cut(vae) or _by_layers(vae)
     calls = _callables(vae)
+    encode = getattr(vae, "encode", None)
+    if found is not None and callable(encode) and _states_no_spread(*found):
+        calls, found = (encode, getattr(vae, "decode", found[1])), None
     if found is None and calls and input_shape is not None:
         found = _by_calls(vae, *calls, tuple(input_shape))
     if found is None:
@@ -76,6 +80,14 @@ def _by_name(vae: Any) -> tuple[keras.Model, keras.Model] | None:
     if not all(found.values()):
         return None
     return models[found["encoder"][0]], models[found["decoder"][0]]
+
+
+def _states_no_spread(encoder: keras.Model, decoder: keras.Model) -> bool:
+    """Tell whether an encoder gives one output that cannot hold both z_mean and z_log_var."""
+    if not (is_functional(encoder) and is_functional(decoder)):
+        return False
+    outputs, z = encoder.outputs, decoder.inputs[0].shape
+    return len(outputs) == 1 and outputs[0].shape != (*z[:-1], 2 * (z[-1] or 0))
 
 
 def _attributes(vae: Any) -> dict[str, Any]:
@@ -139,7 +151,8 @@ def _by_calls(
 
 def _part(vae: Any, call: Any, shape: tuple[int, ...]) -> Any:
     try:
-        return GraphPart(subgraph(call, [tf.TensorSpec((None, *shape), tf.float32)]))
+        signature = [tf.TensorSpec((None, *shape), tf.float32)]
+        return GraphPart(subgraph(call, signature, loops=False))
     except ExportError:
         raise
     except Exception as error:  # whatever the call raises
@@ -157,10 +170,11 @@ def _half(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _cut(vae: keras.Model) -> tuple[keras.Model, keras.Model] | None:
     """Cut a functional VAE at z, the first random tensor that the reconstruction depends on."""
     random = _random_tensors(vae)
-    found = [(end, _first_on_every_way(random, end)) for end in vae.outputs if id(end) in random]
-    cuts = [(end, z) for end, z in found if z is not None and z is not end]
     if not random:
         return None
+    ends = _reconstructions(vae, random)
+    found = [(end, _first_on_every_way(vae, random, end)) for end in ends]
+    cuts = [(end, z) for end, z in found if z is not None and z is not end]
     if len(cuts) != 1:
         names = ", ".join(repr(producing_layer(end).name) for end, _ in cuts) or "none"
         raise ExportError(
@@ -169,7 +183,20 @@ def _cut(vae: keras.Model) -> tuple[keras.Model, keras.Model] | None:
         )
     ((end, z),) = cuts
     encoder = keras.Model(vae.input, _moments(random, z), name="encoder")
-    return encoder, keras.Model(z, end, name="decoder")
+    given = [z, *_inputs_beside(vae, end, z)]
+    return encoder, keras.Model(given if len(given) > 1 else z, end, name="decoder")
+
+
+def _reconstructions(vae: keras.Model, random: dict[int, Any]) -> list[Any]:
+    """Return the outputs that depend on z.
+
+    A last layer that only adds the loss may return x instead; what it takes counts then.
+    """
+    ends = [end for end in vae.outputs if id(end) in random]
+    if ends:
+        return ends
+    taken = (tensor for end in vae.outputs for tensor in layer_inputs(end))
+    return list({id(tensor): tensor for tensor in taken if id(tensor) in random}.values())
 
 
 def _random_tensors(vae: keras.Model) -> dict[int, Any]:
@@ -182,23 +209,31 @@ def _random_tensors(vae: keras.Model) -> dict[int, Any]:
     return {id(t): t for t, name in pairs if part.between(part.inputs, [name]).random_nodes()}
 
 
-def _first_on_every_way(random: dict[int, Any], end: Any) -> Any:
-    """Return the first random tensor that every way from the inputs to `end` leads through."""
-    return next((t for t in random.values() if _depends_only_on(end, t)), None)
+def _first_on_every_way(model: keras.Model, random: dict[int, Any], end: Any) -> Any:
+    """Return the first random tensor that every way from x to `end` leads through.
+
+    Other inputs of a model, which are conditions, may have ways beside it. x is the one that has
+    the reconstruction's shape, if only one has it.
+    """
+    alike = [tensor for tensor in model.inputs if tensor.shape == end.shape]
+    x = model.inputs if len(alike) != 1 else alike
+    for tensor in random.values():
+        beside = {id(given) for given in _inputs_beside(model, end, tensor)}
+        if not all(id(given) in beside for given in x):
+            return tensor
+    return None
 
 
-def _depends_only_on(end: Any, z: Any) -> bool:
+def _inputs_beside(model: keras.Model, end: Any, z: Any) -> list[Any]:
+    """Return the inputs that `end` depends on by ways beside z; all if it does not depend on z."""
     left, seen, met = [end], {id(z)}, end is z
     while left:
         tensor = left.pop()
         met = met or tensor is z
         if id(tensor) not in seen:
             seen.add(id(tensor))
-            inputs = layer_inputs(tensor)
-            if not inputs:
-                return False  # an input of the model
-            left.extend(inputs)
-    return met
+            left.extend(layer_inputs(tensor))
+    return [tensor for tensor in model.inputs if id(tensor) in seen or not met]
 
 
 def _moments(random: dict[int, Any], z: Any) -> list[Any]:
@@ -209,8 +244,9 @@ def _moments(random: dict[int, Any], z: Any) -> list[Any]:
     if len(siblings) > 1:  # an encoder that samples gives its z beside the two
         return siblings
     if is_functional(layer):
-        inside = _random_tensors(keras.Model(layer.input, layer.outputs[0]))
-        first = _first_on_every_way(inside, layer.outputs[0])
+        nested = keras.Model(layer.input, layer.outputs[0])
+        inside = _random_tensors(nested)
+        first = _first_on_every_way(nested, inside, layer.outputs[0])
         encoder = keras.Model(layer.input, _moments(inside, first))
         return list(keras.tree.flatten(encoder(*layer_inputs(z))))
     causes, left = {}, [z]

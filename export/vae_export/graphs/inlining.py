@@ -30,7 +30,7 @@ def readable(function: Any, *, loops: bool = True) -> Any:
     """
     if loops:
         return without_captured_tensors(without_compiled_parts(function))
-    with _written_out_steps():
+    with written_out_steps():
         return without_captured_tensors(without_compiled_parts(_traced_again(function)))
 
 
@@ -76,7 +76,7 @@ def _traced_again(function: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _written_out_steps() -> Iterator[None]:
+def written_out_steps() -> Iterator[None]:
     """Call each recurrent layer as if it had been made with `unroll=True`."""
     call = keras.layers.RNN.call
 

@@ -19,6 +19,7 @@ from keras_models import (
 )
 from vae_export import adopt, export
 from vae_runtime import LossSpec, load
+from vae_runtime.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("same_weights_every_time")
 RNG = np.random.default_rng(0)
@@ -129,3 +130,26 @@ def test_channel_axis_is_added_to_models_without_one(tmp_path):
     np.testing.assert_allclose(
         load(result.path).decode(z)[..., 0], decoder(z), rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("data", [(6, 5, 1), (30,)])
+@pytest.mark.parametrize("given", [(6, 5, 1), (6, 5), (30,)])
+@pytest.mark.parametrize("taken", [(6, 5, 1), (30,)])
+def test_flat_pixels_keep_their_order(taken, given, data):
+    """Tutorials flatten pictures before the encoder, inside of it, or only in the loss."""
+    x = keras.Input(taken)
+    h = layers.Flatten()(x)
+    encoder = keras.Model(x, [layers.Dense(2)(h), layers.Dense(2)(h)])
+    last = [layers.Dense(30, activation="sigmoid"), layers.Reshape(given)]
+    decoder = keras.Sequential([keras.Input((2,)), *last])
+    pixels, z = samples((30,)), RNG.standard_normal((3, 2)).astype(np.float32)
+    if len(data) < len(taken):
+        with pytest.raises(InputError, match="the models take samples of shape"):
+            adopt(encoder, decoder, None, data)
+        return
+    adopted = adopt(encoder, decoder, None, data)
+    found = adopted.encoder(pixels.reshape(-1, *data))["z_mean"]
+    np.testing.assert_allclose(found, encoder(pixels.reshape(-1, *taken))[0], rtol=1e-6)
+    assert adopted.loss.decoder == "logits"
+    found, expected = np.asarray(adopted.decoder(z)), np.asarray(decoder(z)).reshape(-1, *data)
+    np.testing.assert_allclose(found, logit(expected), rtol=1e-4, atol=1e-5)

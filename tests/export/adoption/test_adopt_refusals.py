@@ -147,8 +147,8 @@ def test_shapes_that_do_not_fit(refuse):
     )
     refuse(
         InputError,
-        "the models take samples of shape (10,), the data has (5, 2, 1): give the data",
-        shape=(5, 2, 1),
+        "the models take samples of shape (10,), the data has (5, 1, 2): give the data",
+        shape=(5, 1, 2),
     )
 
 

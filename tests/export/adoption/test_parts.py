@@ -75,6 +75,19 @@ class Methods(keras.Model):
         return self.decode(mean + ops.exp(log_var / 2) * keras.random.normal(ops.shape(mean)))
 
 
+class Backbone(keras.Model):
+    """Its encoder gives features, of which its method makes the mean and the log variance."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = keras.Sequential([keras.Input((10,)), layers.Dense(6, "relu")])
+        self.m, self.s, self.decoder = dense(), dense(), vectors()[1]
+
+    def encode(self, x):
+        h = self.encoder(x)
+        return self.m(h), self.s(h)
+
+
 class Encoder(layers.Layer):
     """As in Keras's guide to making layers and models by subclassing."""
 
@@ -134,6 +147,12 @@ def methods():
     vae = Methods()
     vae(samples((10,)))
     return vae, vae.encode, vae.decode
+
+
+def backbone():
+    vae = Backbone()
+    vae.encode(samples((10,)))
+    return vae, vae.encode, vae.decoder
 
 
 def other_names():
@@ -208,10 +227,29 @@ def nested_without_noise():
     return vae, lambda rows: encoder(3 * rows), decoder
 
 
+class AddsTheLoss(layers.Layer):
+    """`CustomVariationalLayer` of "Deep Learning with Python": it returns x."""
+
+    def call(self, inputs):
+        x, decoded, mean, log_var = inputs
+        self.add_loss(ops.mean(ops.square(x - decoded)) - ops.mean(log_var - ops.square(mean)))
+        return x
+
+
+def that_returns_x():
+    vae, encoder, decoder = flat()
+    moments = vae.get_layer("mu").output, vae.get_layer("lv").output
+    return (
+        keras.Model(vae.input, AddsTheLoss()([vae.input, vae.output, *moments])),
+        encoder,
+        decoder,
+    )
+
+
 KINDS = (
     *(keras_io, tutorial, guide, methods, other_names, a_dict, flat, several_outputs, by_a_lambda),
     *(by_operations, nested, nested_behind_a_layer, nested_that_gives_z_only),
-    nested_without_noise,
+    *(nested_without_noise, backbone, that_returns_x),
 )
 
 
@@ -230,6 +268,21 @@ def test_parts_compute_what_the_vae_computes(kind):
     expected = bce_and_kl(x, p, mean, log_var)
     np.testing.assert_allclose(found.reconstruction_loss, expected[0], rtol=1e-5)
     np.testing.assert_allclose(found.kl_loss, expected[1], rtol=1e-5)
+
+
+def test_a_conditional_vae_is_cut_at_z():
+    x, label = keras.Input((10,), name="x"), keras.Input((3,), name="label")
+    h = layers.Dense(6, activation="tanh")(layers.Concatenate()([x, label]))
+    mean, log_var = dense()(h), dense()(h)
+    z = Sampling()([mean, log_var])
+    out = layers.Dense(10)(layers.Concatenate()([z, label]))
+    encoder, decoder = find_parts(keras.Model([x, label], out))
+    given = [samples((10,)), np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]]
+    np.testing.assert_array_equal(encoder(given)[0], keras.Model([x, label], mean)(given))
+    code = [samples((2,)), given[1]]
+    np.testing.assert_array_equal(decoder(code), keras.Model([z, label], out)(code))
+    leaking = layers.Dense(10)(layers.Concatenate(name="leak")([z, h, label]))
+    refuse(keras.Model([x, label], leaking), "layer 'leak' gives what the reconstruction")
 
 
 class VectorQuantizer(layers.Layer):

@@ -129,6 +129,23 @@ def test_nested_encoder_that_samples_inside_call(tmp_path):
     assert (adoption.dtype_policies, adoption.float32_changes) == ((), None)
 
 
+@pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU])
+@pytest.mark.parametrize("inside", [True, False])
+def test_recurrent_encoder_that_samples(inside, layer, tmp_path):
+    """What is computed with is a graph of nodes, in which a loop could not be replaced."""
+    x = keras.Input((10,))
+    steps = keras.Sequential([layers.Reshape((5, 2)), layer(4)])
+    encoder = Eager(NOISES["tf.random"])
+    if inside:
+        encoder.hidden = steps
+    else:
+        mean, log_var = (dense()(steps(x)) for _ in "ab")
+        encoder = keras.Model(x, [mean, log_var, Sampling()([mean, log_var])])
+    encoder(samples((10,)))
+    moments = [lambda x, i=i: np.float64(encoder(x)[i]) for i in (0, 1)]
+    check(encoder, vectors()[1], *moments, tmp_path if inside and layer is layers.LSTM else None)
+
+
 def test_random_moments_are_refused():
     class Noisy(Eager):
         def call(self, x, training=False):

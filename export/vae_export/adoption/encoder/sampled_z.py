@@ -96,7 +96,7 @@ class Draws:
 
 def draw(x: Any, pair: tuple[Any, Any], z: Any, samples: NDArray[np.float32]) -> Draws:
     """Draw z for samples; `x`, `pair` and `z` are symbolic tensors of the user's encoder."""
-    known, sampler = _split(subgraph_of_model(keras.Model(x, [*pair, z])))
+    known, sampler = _split(subgraph_of_model(keras.Model(x, [*pair, z]), loops=False))
     first, second, *causes = GraphPart(known)(samples)
     near = tf.cast(first, tf.float64)
     mean, std = _moments(GraphPart(sampler), causes, near)

@@ -137,6 +137,12 @@ def _dtype(node: Any) -> Any:
 
 def _constant(name: str, value: Any) -> Any:
     if value.dtype in (tf.resource, tf.variant):
+        if value._handle_data is not None and value._handle_data.is_set:
+            raise ExportError(
+                "the model reads a variable in a loop, which no bundle holds: give "
+                "the Keras model instead of a SavedModel, or compute without tf.while_loop and "
+                "tf.map_fn"
+            )
         raise ExportError(
             f"the model uses {name!r}, a table or another resource that is no variable, which no "
             "ONNX graph holds: leave it out of the encoder and the decoder"

@@ -6,6 +6,7 @@ effects, such as the next state of a random generator, that no output depends on
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +17,7 @@ import keras
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import _run_inline_graph_optimization
 
-from vae_export.graphs.inlining import without_compiled_parts
+from vae_export.graphs.inlining import without_compiled_parts, written_out_steps
 from vae_runtime.errors import ExportError
 
 RANDOM_OPERATORS = re.compile(
@@ -102,8 +103,8 @@ class Subgraph:
             )
 
 
-def subgraph_of_model(model: keras.Model) -> Subgraph:
-    """Trace a functional model for inference."""
+def subgraph_of_model(model: keras.Model, *, loops: bool = True) -> Subgraph:
+    """Trace a functional model for inference; `loops` is that of `subgraph`."""
 
     def call(*inputs: Any) -> Any:
         one_input = isinstance(model, keras.Sequential)
@@ -111,7 +112,8 @@ def subgraph_of_model(model: keras.Model) -> Subgraph:
         return model(given, training=False)
 
     try:
-        return subgraph(call, [tf.TensorSpec(x.shape, input_dtype(x)) for x in model.inputs])
+        signature = [tf.TensorSpec(x.shape, input_dtype(x)) for x in model.inputs]
+        return subgraph(call, signature, loops=loops)
     except Exception as error:  # whatever the `call` of a layer raises
         raise ExportError(
             f"model {model.name!r} cannot be traced by TensorFlow, as `predict` does: "
@@ -124,8 +126,12 @@ def input_dtype(x: Any) -> str:
     return "float32" if "float" in x.dtype else str(x.dtype)
 
 
-def subgraph(call: Callable[..., Any], signature: Sequence[Any]) -> Subgraph:
-    """Trace a Python function of tensors; floating-point outputs become float32."""
+def subgraph(call: Callable[..., Any], signature: Sequence[Any], *, loops: bool = True) -> Subgraph:
+    """Trace a Python function of tensors; floating-point outputs become float32.
+
+    If `loops` is false, the steps of recurrent layers are written out. A `GraphPart` needs that:
+    variables that a loop reads cannot be replaced, and tf2onnx does not know a loop in its nodes.
+    """
 
     def traced(*inputs: Any) -> Any:
         return tf.nest.map_structure(_float32, call(*inputs))
@@ -134,8 +140,9 @@ def subgraph(call: Callable[..., Any], signature: Sequence[Any]) -> Subgraph:
     named = [
         tf.TensorSpec(s.shape, s.dtype, name=n) for s, n in zip(signature, names, strict=False)
     ]
-    function = without_compiled_parts(tf.function(traced, input_signature=named))
-    return _of_function(function.get_concrete_function())
+    with contextlib.nullcontext() if loops else written_out_steps():
+        function = without_compiled_parts(tf.function(traced, input_signature=named))
+        return _of_function(function.get_concrete_function())
 
 
 def _reason(error: Exception) -> str:
