@@ -2,13 +2,14 @@
 # Keras 3.15.1 with TensorFlow 2.21.0, tf2onnx 1.17.0, ONNX Runtime 1.32.0 (CPU), seen 2026-11-27.
 #
 # model.export(..., format="onnx") of a model with an adapted Normalization succeeds, and the file asks
-# for two more inputs: the mean and the deviation that the layer was adapted to. The layer keeps them
-# as tensors, and tf2onnx's from_function makes each tensor that a function captures an input (a variable
-# or a NumPy array becomes a constant). The numbers are not in the file at all. What helps:
+# for two more inputs: the mean and the variance that the layer was adapted to. The layer keeps them as
+# tensors, and tf2onnx's from_function makes each tensor that a function captures an input (a variable
+# or a NumPy array becomes a constant). The mean's numbers are nowhere in the file. What helps:
 # tf2onnx.convert.from_keras, or the command line on the SavedModel that model.export writes.
 #
 # Output seen:
 #     model.export, inputs: x functional_1/normalization_1/Sub/y:0 functional_1/normalization_1/Sqrt/x:0
+#     the mean among its constants: False
 #     run with x alone: ValueError
 #     from_keras, inputs: x
 #     from_function that captures a tensor: 2 inputs, a variable: 1, a NumPy array: 1
@@ -61,7 +62,10 @@ def run():
 model.export(file, format="onnx", verbose=False)
 array = np.array([1.0, 2.0], np.float32)
 counts = [capturing(values) for values in (tf.constant(array), tf.Variable(array), array)]
-print("model.export, inputs:", *inputs(onnx.load(file)))
+exported = onnx.load(file)
+constants = [onnx.numpy_helper.to_array(tensor).ravel() for tensor in exported.graph.initializer]
+print("model.export, inputs:", *inputs(exported))
+print("the mean among its constants:", any(np.array_equal(array, [1, 20]) for array in constants))
 print("run with x alone:", run())
 print("from_keras, inputs:", *inputs(tf2onnx.convert.from_keras(model)[0]))
 print(
@@ -72,6 +76,7 @@ seen=$(HOME="$work" CUDA_VISIBLE_DEVICES=-1 ORT_DISABLE_TELEMETRY=1 "$work/venv/
     "$work/inputs.py" "$work/model.onnx" 2>"$work/log") || { cat "$work/log" >&2; exit 1; }
 echo "$seen"
 [ "$seen" = "model.export, inputs: x functional_1/normalization_1/Sub/y:0 functional_1/normalization_1/Sqrt/x:0
+the mean among its constants: False
 run with x alone: ValueError
 from_keras, inputs: x
 from_function that captures a tensor: 2 inputs, a variable: 1, a NumPy array: 1" ]
