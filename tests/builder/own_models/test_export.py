@@ -349,8 +349,8 @@ def test_data_that_does_not_fit_the_models_is_refused(dataset, tmp_path):
     flat = build((64,))
     refuse(
         InputError,
-        "the models take samples of shape (64,), the data has (8, 8, 1): give the data the models'",
-        *(*flat, dataset, tmp_path / "a"),
+        "the models take samples of shape (60,), the data has (8, 8, 1): give the data the models'",
+        *(*build((60,)), dataset, tmp_path / "a"),
     )
     x = np.linspace(-1, 1, 40 * 64, dtype=np.float32).reshape(40, 64)
     wide = Dataset.from_arrays("wide", x)
