@@ -23,7 +23,7 @@ import numpy as np
 from keras import layers
 
 from vae_builder.config import DEFAULT_OF_PRESET, TrainConfig
-from vae_builder.model.model_inputs import condition_input, one_or_list
+from vae_builder.model.model_inputs import Sizes, condition_input, one_or_list
 from vae_builder.model.table_model import build_table
 from vae_runtime.errors import OptionError
 from vae_runtime.loss import MAX_LOG_VAR
@@ -68,30 +68,25 @@ def build_models(
     Raises:
         OptionError: an unknown preset, a size below 1, or a preset that cannot take this shape.
     """
-    sizes = DEFAULT_OF_PRESET if hidden is None else tuple(hidden)
-    sizes = TrainConfig(preset, sizes, latent_dim).hidden
-    seeds = (int(s) for s in np.random.SeedSequence(seed).generate_state(4 * len(sizes) + 8))
+    layer_sizes = DEFAULT_OF_PRESET if hidden is None else tuple(hidden)
+    layer_sizes = TrainConfig(preset, layer_sizes, latent_dim).hidden
+    state = np.random.SeedSequence(seed).generate_state(4 * len(layer_sizes) + 8)
     condition = None if condition_shape is None else tuple(condition_shape)
-    return BUILDERS[preset](tuple(input_shape), latent_dim, sizes, seeds, two_heads, condition)
+    sizes = Sizes(tuple(input_shape), latent_dim, layer_sizes, two_heads, condition)
+    return BUILDERS[preset](sizes, map(int, state))
 
 
-def _build_dense(
-    input_shape: tuple[int, ...],
-    latent_dim: int,
-    hidden: tuple[int, ...],
-    seeds: Iterator[int],
-    two_heads: bool,
-    condition: tuple[int, ...] | None,
-) -> tuple[keras.Model, keras.Model]:
+def _build_dense(sizes: Sizes, seeds: Iterator[int]) -> tuple[keras.Model, keras.Model]:
+    input_shape, hidden, two_heads = sizes.input_shape, sizes.hidden, sizes.two_heads
     x = keras.Input(input_shape, name="x")
-    c, joined = condition_input(condition)
+    c, joined = condition_input(sizes.condition)
     h = joined(layers.Flatten(name="flatten")(x))
     for i, units in enumerate(hidden, 1):
         h = _layer(layers.Dense, units, f"hidden_{i}", seeds, "silu")(h)
-    encoder = _encoder([x, *c], h, latent_dim, seeds)
+    encoder = _encoder([x, *c], h, sizes.latent_dim, seeds)
 
-    z = keras.Input((latent_dim,), name="z")
-    c, joined = condition_input(condition)
+    z = keras.Input((sizes.latent_dim,), name="z")
+    c, joined = condition_input(sizes.condition)
     h = joined(z)
     for i, units in enumerate(reversed(hidden), 1):
         h = _layer(layers.Dense, units, f"hidden_{i}", seeds, "silu")(h)
@@ -101,14 +96,8 @@ def _build_dense(
     return encoder, _decoder([z, *c], h, two_heads)
 
 
-def _build_conv(
-    input_shape: tuple[int, ...],
-    latent_dim: int,
-    hidden: tuple[int, ...],
-    seeds: Iterator[int],
-    two_heads: bool,
-    condition: tuple[int, ...] | None,
-) -> tuple[keras.Model, keras.Model]:
+def _build_conv(sizes: Sizes, seeds: Iterator[int]) -> tuple[keras.Model, keras.Model]:
+    input_shape, hidden, two_heads = sizes.input_shape, sizes.hidden, sizes.two_heads
     if len(input_shape) - 1 not in CONVOLUTIONS:
         raise OptionError(
             f"preset conv takes series (steps, channels), images (height, width, channels) and "
@@ -117,25 +106,25 @@ def _build_conv(
         )
     convolution, transposed = CONVOLUTIONS[len(input_shape) - 1]
     x = h = keras.Input(input_shape, name="x")
-    sizes = [input_shape[:-1]]  # sizes, such as height and width, around each convolution
+    extents = [input_shape[:-1]]  # sizes, such as height and width, around each convolution
     for i, filters in enumerate(hidden, 1):
         h = _layer(convolution, filters, f"hidden_{i}", seeds, "silu", **CONVOLUTION)(h)
-        sizes.append(h.shape[1:-1])
+        extents.append(h.shape[1:-1])
     grid = tuple(h.shape[1:])
-    c, joined = condition_input(condition)
+    c, joined = condition_input(sizes.condition)
     h = joined(layers.Flatten(name="flatten")(h))
-    encoder = _encoder([x, *c], h, latent_dim, seeds)
+    encoder = _encoder([x, *c], h, sizes.latent_dim, seeds)
 
-    z = keras.Input((latent_dim,), name="z")
-    c, joined = condition_input(condition)
+    z = keras.Input((sizes.latent_dim,), name="z")
+    c, joined = condition_input(sizes.condition)
     h = _layer(layers.Dense, math.prod(grid), "hidden_0", seeds, "silu")(joined(z))
     h = layers.Reshape(grid, name="grid")(h)
     for i, filters in enumerate(hidden[-2::-1], 1):
         h = _layer(transposed, filters, f"hidden_{i}", seeds, "silu", **CONVOLUTION)(h)
-        h = _crop(h, sizes[-1 - i], f"crop_{i}")
+        h = _crop(h, extents[-1 - i], f"crop_{i}")
     channels = (1 + two_heads) * input_shape[-1]
     h = _layer(transposed, channels, "output", seeds, **CONVOLUTION)(h)
-    return encoder, _decoder([z, *c], _crop(h, sizes[0], "crop"), two_heads)
+    return encoder, _decoder([z, *c], _crop(h, extents[0], "crop"), two_heads)
 
 
 BUILDERS = {

@@ -1,12 +1,27 @@
-"""Inputs of the models of a preset: x or z, and the condition if there is one."""
+"""What the models of a preset are built from: sizes, and inputs with or without a condition."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import layers
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of an encoder and a decoder; `build_models` describes them.
+
+    `condition` is the shape of the condition, None without one.
+    """
+
+    input_shape: tuple[int, ...]
+    latent_dim: int
+    hidden: tuple[int, ...]
+    two_heads: bool
+    condition: tuple[int, ...] | None
 
 
 def condition_input(shape: tuple[int, ...] | None) -> tuple[list[Any], Callable[[Any], Any]]:

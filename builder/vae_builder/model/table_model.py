@@ -20,25 +20,19 @@ from keras import layers
 from numpy.typing import NDArray
 
 from vae_builder.model.factor_analysis import fit_factor_analysis
-from vae_builder.model.model_inputs import condition_input, one_or_list
+from vae_builder.model.model_inputs import Sizes, condition_input, one_or_list
 from vae_runtime.loss import MAX_LOG_VAR
 
 
-def build_table(
-    input_shape: tuple[int, ...],
-    latent_dim: int,
-    hidden: tuple[int, ...],
-    seeds: Iterator[int],
-    two_heads: bool,
-    condition: tuple[int, ...] | None,
-) -> tuple[keras.Model, keras.Model]:
+def build_table(sizes: Sizes, seeds: Iterator[int]) -> tuple[keras.Model, keras.Model]:
     """Build encoder and decoder; see `vae_builder.model.architectures.build_models`.
 
     A condition is an input of the networks only.
     """
+    input_shape, latent_dim, hidden = sizes.input_shape, sizes.latent_dim, sizes.hidden
     elements = math.prod(input_shape)
     x = keras.Input(input_shape, name="x")
-    c, joined = condition_input(condition)
+    c, joined = condition_input(sizes.condition)
     flat = layers.Flatten(name="flatten")(x)
     heads = _linear_plus_network(flat, joined(flat), 2 * latent_dim, hidden, seeds)
     z_mean, z_log_var = keras.ops.split(heads, 2, axis=1)
@@ -46,10 +40,10 @@ def build_table(
     encoder = keras.Model(one_or_list([x, *c]), outputs, name="encoder")
 
     z = keras.Input((latent_dim,), name="z")
-    c, joined = condition_input(condition)
+    c, joined = condition_input(sizes.condition)
     image = _linear_plus_network(z, joined(z), elements, hidden[::-1], seeds)
     output = layers.Reshape(input_shape, name="image")(image)
-    if two_heads:
+    if sizes.two_heads:
         output = {"mean": output, "log_var": _log_var_of_columns(z, input_shape)}
     return encoder, keras.Model(one_or_list([z, *c]), output, name="decoder")
 
