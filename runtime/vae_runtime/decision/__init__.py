@@ -1,0 +1,1 @@
+"""Decisions from scores: p-values with a guaranteed false-alarm rate."""
