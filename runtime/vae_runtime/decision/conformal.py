@@ -12,9 +12,9 @@ P(p <= alpha) <= alpha, whatever the distribution: a new normal sample raises a 
 probability alpha at most. Equal scores make p larger, and so only lower this rate. NaN counts as
 more unusual than every score.
 
-Let l = floor(alpha (n + 1)), for both tails l = floor(alpha / 2 (n + 1)), and c_(1) <= ... <= c_(n)
-the sorted scores. p(s) <= l / (n + 1) means #{c_i >= s} <= l - 1, which is s > c_(n+1-l). In the same
-way, q(s) <= l / (n + 1) means s < c_(l). These two scores are the thresholds.
+Let c_(1) <= ... <= c_(n) be the sorted scores, and l = floor(alpha (n + 1)), for both tails
+l = floor(alpha / 2 (n + 1)). Then p(s) <= l / (n + 1) means #{c_i >= s} <= l - 1, which means
+s > c_(n+1-l). In the same way, q(s) <= l / (n + 1) means s < c_(l). These are the thresholds.
 
 p-values are float32, as in the ONNX graph: the quotient of two exact counts, rounded once. `alpha`
 is rounded to float32 too. Then k / (n + 1) = alpha holds in float32 if it holds for the decimal
@@ -22,15 +22,14 @@ numbers, because a quotient of integers below 2^24 is the same float32 whether o
 to float64 first. All functions here use this one comparison.
 
 Sources: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World (2005); Angelopoulos and
-Bates, A Gentle Introduction to Conformal Prediction (2021); Benjamini and Hochberg, Controlling the
-False Discovery Rate (1995); Bates, Candes, Lei, Romano and Sesia, Testing for Outliers with
-Conformal p-values (2023).
+Bates, A Gentle Introduction to Conformal Prediction (2021); Bates, Candes, Lei, Romano and Sesia,
+Testing for Outliers with Conformal p-values (2023).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args
+from typing import Generic, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -84,7 +83,8 @@ def p_values(
     if tails == "upper":
         return upper
     lower = _fraction(1 + np.searchsorted(calibration, scores, "right"), n)
-    return np.minimum(np.float32(1), 2 * np.minimum(upper, lower))
+    smaller: NDArray[np.float32] = np.minimum(upper, lower)
+    return np.minimum(2 * smaller, np.float32(1))
 
 
 def p_value_interval(
@@ -110,10 +110,11 @@ def p_value_interval(
     Raises:
         OptionError: `tails` is unknown.
     """
+    at_lower, at_upper = (p_values(s, calibration, tails) for s in (lower_scores, upper_scores))
+    if tails == "upper":
+        return Bounds(at_upper, at_lower)
     nearest = np.clip(calibration[(len(calibration) - 1) // 2], lower_scores, upper_scores)
-    ends = [p_values(scores, calibration, tails) for scores in (lower_scores, upper_scores)]
-    largest = ends[0] if tails == "upper" else p_values(nearest, calibration, tails)
-    return Bounds(np.minimum(*ends), largest)
+    return Bounds(np.minimum(at_lower, at_upper), p_values(nearest, calibration, tails))
 
 
 def threshold(
@@ -156,7 +157,7 @@ def rank(alpha: float, n: int, tails: Tails = "upper") -> int:
         OptionError: `alpha` is out of range, n is too small for it, or `tails` is unknown.
     """
     level = _level(alpha, tails)
-    found = bisect_right(range(n + 2), level, key=lambda count: _fraction(count, n)) - 1
+    found = bisect_right(range(n + 2), level, key=lambda count: np.float32(_fraction(count, n))) - 1
     if found == 0:
         raise OptionError(
             f"alpha is {alpha:g}, but {n} calibration samples give no p-value below "
@@ -213,53 +214,37 @@ def alarms(p_value: ArrayLike, alpha: float) -> NDArray[np.bool_]:
     Raises:
         OptionError: `alpha` is out of range.
     """
-    return ~(np.asarray(p_value, np.float32) > _checked("alpha", alpha))
+    return ~(np.asarray(p_value, np.float32) > float32_rate("alpha", alpha))
 
 
-def benjamini_hochberg(p_value: ArrayLike, rate: float) -> NDArray[np.bool_]:
-    """Return which samples of a batch are discoveries, at a false-discovery rate.
-
-    Let p_(1) <= ... <= p_(m) be the sorted p-values. The discoveries are the samples with
-    p <= p_(k), for the largest k with p_(k) <= rate * k / m. The expected share of normal samples
-    among them is at most `rate`: p-values of one tail that share their calibration scores have the
-    positive dependence that the proof needs (Bates et al., theorem 2). That theorem does not cover
-    both tails.
+def float32_rate(name: str, value: float) -> np.float32:
+    """Return a rate in float32, after checking its range.
 
     Args:
-        p_value: p-values, shape `(batch,)`. NaN is a discovery.
-        rate: expected share of false discoveries, from `MIN_ALPHA` to below 1.
+        name: what the rate is called, for the error.
+        value: the rate, from `MIN_ALPHA` to below 1.
 
     Returns:
-        True for a discovery, shape `(batch,)`, bool.
+        The float32 next to the value.
 
     Raises:
-        OptionError: `rate` is out of range.
+        OptionError: the value is out of range.
     """
-    _checked("rate", rate)
-    p = np.asarray(p_value, np.float32)
-    ordered = np.sort(p)
-    line = (rate * np.arange(1, len(p) + 1) / max(len(p), 1)).astype(np.float32)
-    below = ordered[ordered <= line]
-    return ~(p > (below[-1] if len(below) else np.float32(-1)))
+    if not MIN_ALPHA <= value < 1 or np.float32(value) == 1:
+        raise OptionError(f"{name} is {value}, expected a number from {MIN_ALPHA:.2g} to below 1")
+    return np.float32(value)
 
 
-def _fraction(count: Any, n: int) -> Any:
+def _fraction(count: ArrayLike, n: int) -> NDArray[np.float32]:
     """Return count / (n + 1) as the ONNX graph computes it: two float32 numbers, one division."""
-    return np.asarray(count, np.float32) / np.float32(n + 1)
+    return np.divide(count, n + 1, dtype=np.float32)
 
 
 def _level(alpha: float, tails: Tails) -> np.float32:
     """Return what the p-value of one tail may be at most: alpha, or half of it for both tails."""
     _check_tails(tails)
-    checked = _checked("alpha", alpha)
+    checked = float32_rate("alpha", alpha)
     return checked if tails == "upper" else checked / np.float32(2)
-
-
-def _checked(name: str, value: float) -> np.float32:
-    """Return a rate in float32, after checking its range."""
-    if not MIN_ALPHA <= np.float32(value) < 1:
-        raise OptionError(f"{name} is {value}, expected a number from {MIN_ALPHA:.2g} to below 1")
-    return np.float32(value)
 
 
 def _check_tails(tails: str) -> None:

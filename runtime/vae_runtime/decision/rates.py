@@ -6,7 +6,7 @@ l = floor(alpha / 2 (n + 1)), and c_(1) <= ... <= c_(n) the sorted calibration s
 raises an alarm if s > c_(n+1-l), for both tails also if s < c_(l). If normal samples have a
 continuous distribution of scores, it maps the c_(i) to the order statistics of n uniform numbers.
 These cut [0, 1] in n + 1 spacings. By symmetry, the sum of any k spacings has the distribution of
-the sum of the first k, which is the k-th order statistic: Beta(k, n + 1 - k). The rate is the sum of
+the sum of the first k. That is the k-th order statistic: Beta(k, n + 1 - k). The rate is the sum of
 
     upper    the l spacings above c_(n+1-l)                              Beta(l, n + 1 - l)
     both     the same, and the l spacings below c_(l)                    Beta(2 l, n + 1 - 2 l)
