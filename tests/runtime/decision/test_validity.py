@@ -49,7 +49,7 @@ def principal_components(flat):
     def scores(training):
         centred = flat - flat[training].mean(axis=0)
         _, vectors = np.linalg.eigh(centred[training].T @ centred[training])
-        return ((centred @ vectors[:, :LEFT_OUT]) ** 2).sum(axis=1)
+        return ((centred @ vectors[:, :LEFT_OUT]) ** 2).sum(axis=1).astype(np.float32)
 
     return scores
 
