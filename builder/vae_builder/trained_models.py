@@ -9,9 +9,10 @@ from typing import Unpack
 import numpy as np
 
 from vae_builder.data import Dataset
+from vae_builder.data.score_samples import score_samples
 from vae_builder.training.train import Trained
-from vae_export import Curve, Exported, ExportOptions, Provenance, VariantPlan, export
-from vae_export.variants.quantize import MAX_CALIBRATION_SAMPLES, MAX_HELD_OUT_SAMPLES
+from vae_export import Curve, Exported, ExportOptions, Provenance, ScorePlan, VariantPlan, export
+from vae_export.variants.quantize import MAX_CALIBRATION_SAMPLES
 from vae_runtime.bundle.fields import TrainingSpec
 
 
@@ -34,6 +35,8 @@ def export_trained(
             held-out samples for variants.
         OptionError: an unknown opset or precision.
     """
+    plan = options.get("scoring") or ScorePlan()
+    options["scoring"] = plan.with_samples(trained.scoring)
     return export(
         trained.vae.encoder,
         trained.vae.decoder,
@@ -68,10 +71,11 @@ def plan_variants(
     plan = VariantPlan(
         precisions=tuple(precisions),
         calibration=np.asarray(dataset.train[:MAX_CALIBRATION_SAMPLES]),
-        held_out=np.asarray(dataset.test[:MAX_HELD_OUT_SAMPLES]),
+        held_out=np.asarray(dataset.held_out()),
         allow_drift=tuple(allow_drift),
         calibration_conditions=dataset.conditions_of("train", MAX_CALIBRATION_SAMPLES),
-        held_out_conditions=dataset.conditions_of("test", MAX_HELD_OUT_SAMPLES),
+        held_out_conditions=dataset.held_out_conditions(),
+        normal=score_samples(dataset).normal,
     )
     plan.check()
     return plan

@@ -4,6 +4,7 @@ from vae_export.adoption.adopt import Adopted, adopt
 from vae_export.bundle import Exported, ExportOptions, Provenance, export
 from vae_export.card.plots import Curve
 from vae_export.edge_forms.write import EdgeForms, edge
+from vae_export.scoring.plan import ScorePlan
 from vae_export.variants.quantize import VariantOutcome, VariantPlan, quantize
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "ExportOptions",
     "Exported",
     "Provenance",
+    "ScorePlan",
     "VariantOutcome",
     "VariantPlan",
     "adopt",

@@ -28,10 +28,18 @@ from vae_export.independence import (
     mixing_error,
     require_batch_independence,
 )
-from vae_export.publish import file_entries, publishing
 from vae_export.reference import parity_conditions, parity_inputs, reference_values
-from vae_export.saved_models import SIGNATURE, weights_sha256, write_saved_model
-from vae_export.tolerances import TOLERANCES, failure_message, widened_tolerances
+from vae_export.saved_models import SIGNATURE, Endpoint, weights_sha256, write_saved_model
+from vae_export.scoring.activations import Activations
+from vae_export.scoring.fit import FittedScore, fit_score
+from vae_export.scoring.plan import MIN_HELD_OUT_SAMPLES, ScorePlan
+from vae_export.scoring.write import provisional_calibration, write_score
+from vae_export.tolerances import (
+    TOLERANCES,
+    failure_message,
+    widened_score_tolerance,
+    widened_tolerances,
+)
 from vae_export.variants.quantize import VariantOutcome, VariantPlan, add_variants
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import (
@@ -50,6 +58,8 @@ from vae_runtime.bundle.fields import (
     TrainingSpec,
 )
 from vae_runtime.bundle.manifest import FORMAT, MANIFEST_FILE, graph_tensors
+from vae_runtime.bundle.publishing import file_entries, publishing
+from vae_runtime.bundle.scores import ACTIVATIONS, SCORE
 from vae_runtime.data.numbers.standardization import Standardization
 from vae_runtime.data.samples.conditions import Conditions
 from vae_runtime.data.samples.inputs import as_batch, to_float32, to_graph_input
@@ -61,6 +71,7 @@ from vae_runtime.files.paths import absolute
 from vae_runtime.inference.loading import load
 from vae_runtime.loss import LOSS_NAMES, Losses, LossSpec
 from vae_runtime.proof.parity import VerifyReport
+from vae_runtime.quality.calibrate import NormalSamples, recalibrate
 
 VERSIONED_MODULES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy")
 """Modules whose versions the manifest states."""
@@ -92,6 +103,7 @@ class ExportOptions(TypedDict, total=False):
     Attributes:
         input_dtype: dtype that the graphs take: `float32` (default), or `uint8` for raw pixels.
         variants: graphs in lower precision to add; one that loses too much is left out.
+        scoring: the anomaly score, and the training samples for it.
         name: name of the model; by default that of the folder.
         opset: ONNX operator set, 17 or 18 (default).
         force: replace an existing bundle.
@@ -100,6 +112,7 @@ class ExportOptions(TypedDict, total=False):
 
     input_dtype: Dtype
     variants: VariantPlan | None
+    scoring: ScorePlan | None
     name: str | None
     opset: int
     force: bool
@@ -136,6 +149,7 @@ def export(
     value_range: tuple[float, float] | None = None,
     provenance: Provenance | None = None,
     variants: VariantPlan | None = None,
+    scoring: ScorePlan | None = None,
     name: str | None = None,
     opset: int = 18,
     force: bool = False,
@@ -160,6 +174,9 @@ def export(
             `standardization`. uint8 then counts as numbers from 0 to 255.
         provenance: data and training, for the manifest and the card.
         variants: graphs in lower precision to add; one that loses too much is left out.
+        scoring: the anomaly score, and the training samples for it; by default a score that needs
+            none. It is calibrated on half of `samples`. With fewer than `MIN_HELD_OUT_SAMPLES`
+            normal ones the bundle has no score.
         name: name of the model; by default that of the folder.
         opset: ONNX operator set, 17 or 18.
         force: replace an existing bundle.
@@ -184,12 +201,18 @@ def export(
     input_spec = _input_spec(encoder, loss, input_dtype, standardization, value_range)
     if variants:
         variants.check()
-    job = _Job(encoder, decoder, loss, input_spec, conditions, provenance or Provenance(), opset)
+    scoring = scoring or ScorePlan()
+    scoring.check()
     samples = as_batch(samples, input_spec.shape, name="samples")
     if input_spec.undivided_uint8:
         samples = to_float32(samples)
-    to_graph_input(samples, input_spec.dtype, input_spec.range)
+    held_out = to_graph_input(samples, input_spec.dtype, input_spec.range)
     say = on_step or (lambda step: None)
+    models, score = {"encoder": encoder, "decoder": decoder}, None
+    if scoring.normal_count(len(samples)) >= MIN_HELD_OUT_SAMPLES:
+        say("anomaly score")
+        score = fit_score(models, loss, input_spec, scoring, held_out, conditions)
+    job = _Job(models, loss, input_spec, conditions, provenance or Provenance(), opset, score)
     with publishing(path, force=force) as folder:
         say("SavedModels")
         job.write_saved_models(folder)
@@ -197,12 +220,19 @@ def export(
         job.write_graphs(folder)
         say("reference values by TensorFlow")
         parity = job.write_reference(folder, samples)
+        manifest = job.write_manifest(folder, name, parity)
+        if score:
+            say("calibration of the anomaly score")
+            manifest = recalibrate(folder, job.normal_samples(samples))
         say("model card")
-        manifest = job.write_card_and_manifest(folder, name, samples, parity)
+        manifest = job.write_card(folder, manifest, samples)
         say("verification by ONNX Runtime")
         report = load(folder).verify()
-        if (tolerances := widened_tolerances(report, loss)) != TOLERANCES:
-            manifest = replace(manifest, tolerances=tolerances)
+        tolerances, own = widened_tolerances(report, loss), manifest.score
+        if own:
+            own = replace(own, tolerance=widened_score_tolerance(report))
+        if (tolerances, own) != (TOLERANCES, manifest.score):
+            manifest = replace(manifest, tolerances=tolerances, score=own)
             (folder / MANIFEST_FILE).write_bytes(strict_json.encode(manifest))
             report = load(folder).verify()
         job.require_passed(report, parity)
@@ -253,15 +283,17 @@ class _Job:
 
     def __init__(
         self,
-        encoder: keras.Model,
-        decoder: keras.Model,
+        models: dict[str, keras.Model],
         loss: LossSpec,
         input_spec: InputSpec,
         conditions: Conditions | None,
         provenance: Provenance,
         opset: int,
+        score: FittedScore | None,
     ) -> None:
-        self.models = {"encoder": encoder, "decoder": decoder}
+        encoder, decoder = models.values()
+        self.models = models
+        self.score = score
         self.loss = loss
         self.input_spec = input_spec
         self.provenance = provenance
@@ -269,15 +301,27 @@ class _Job:
         self.condition = conditions.spec if conditions else None
         self.latent_shape = latent_shape(decoder)
         self.functions = exported_functions(encoder, decoder, loss, input_spec, self.condition)
-        tensors = graph_tensors(input_spec, self.latent_shape, loss, self.condition)
+        spec = score.spec if score else None
+        tensors = graph_tensors(input_spec, self.latent_shape, loss, self.condition, spec)
         self.graphs = {
             name: GraphSpec(f"{name}.onnx", opset, inputs, outputs)
             for name, (inputs, outputs) in tensors.items()
         }
 
     def write_saved_models(self, folder: Path) -> None:
+        hidden = self.score.model.activations if self.score else None
         for name, model in self.models.items():
-            write_saved_model(model, self.functions[name], folder / "saved_model" / name)
+            path = folder / "saved_model" / name
+            extra = hidden if name == "encoder" else None
+            write_saved_model(model, self.functions[name], path, self._endpoint(extra))
+
+    def _endpoint(self, hidden: Activations | None) -> Endpoint | None:
+        """Return what a SavedModel holds beside its signature: the hidden activations."""
+        if hidden is None:
+            return None
+        inputs = self.graphs["encoder"].inputs
+        function = hidden.function(self.input_spec, inputs)
+        return Endpoint(ACTIVATIONS, function, hidden.part)
 
     def write_graphs(self, folder: Path) -> None:
         metadata = {
@@ -289,8 +333,11 @@ class _Job:
             "build_vae.decoder": self.loss.decoder,
             "build_vae.kl_weight": repr(float(self.loss.kl_weight)),
         }
-        for name, spec in self.graphs.items():
-            (folder / spec.file).write_bytes(convert(self.functions[name], spec, metadata))
+        for name, function in self.functions.items():
+            spec = self.graphs[name]
+            (folder / spec.file).write_bytes(convert(function, spec, metadata))
+        if self.score:
+            write_score(folder, self.score, self.graphs[SCORE], metadata)
 
     def write_reference(
         self, folder: Path, samples: NDArray[np.generic]
@@ -300,7 +347,14 @@ class _Job:
         encoder, decoder = (folder / "saved_model" / name for name in self.models)
         with any_number_of_samples(self.models):
             values = reference_values(
-                encoder, decoder, self.loss, self.input_spec, x, eps, condition
+                encoder,
+                decoder,
+                self.loss,
+                self.input_spec,
+                x,
+                eps,
+                condition,
+                scorer=self.score.model.scorer if self.score else None,
             )
             require_batch_independence(self.models, self.functions, self.input_spec, values)
         check_decoder_values(self.models["decoder"], self.loss, self.input_spec, values)
@@ -314,14 +368,32 @@ class _Job:
             if not d.agrees:
                 raise mixing_error(d, self.models, self.input_spec, parity)
 
-    def write_card_and_manifest(
-        self,
-        folder: Path,
-        name: str,
-        samples: NDArray[np.generic],
-        parity: dict[str, NDArray[np.float32]],
+    def write_manifest(
+        self, folder: Path, name: str, parity: dict[str, NDArray[np.float32]]
     ) -> Manifest:
         manifest = self._manifest(name, parity)
+        if self.score:
+            manifest = replace(manifest, score=self.score.spec)
+            manifest = replace(manifest, score=provisional_calibration(folder, manifest))
+        manifest = replace(manifest, files=file_entries(folder))
+        (folder / MANIFEST_FILE).write_bytes(strict_json.encode(manifest))
+        return manifest
+
+    def normal_samples(self, samples: NDArray[np.generic]) -> NormalSamples:
+        """Return the held-out samples that calibrate the score, and those that check it."""
+        assert self.score is not None
+        data = self.provenance.data
+        return NormalSamples(
+            samples,
+            self.conditions,
+            self.score.division.calibration,
+            self.score.division.check,
+            f"held-out samples of {data.name}" if data else "held-out samples",
+        )
+
+    def write_card(
+        self, folder: Path, manifest: Manifest, samples: NDArray[np.generic]
+    ) -> Manifest:
         drawn = draw_figures(
             folder, self.functions, manifest, samples, self.provenance.curve, self.conditions
         )

@@ -21,9 +21,11 @@ from vae_export.graphs.functions import model_input
 from vae_export.saved_models import read_saved_model
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import InputSpec
-from vae_runtime.bundle.manifest import loss_input
+from vae_runtime.bundle.manifest import loss_input, proof_name
+from vae_runtime.bundle.scores import ACTIVATIONS, SCORE
 from vae_runtime.data.numbers.standardization import restore
 from vae_runtime.data.samples.inputs import to_scaled_float32
+from vae_runtime.decision.scorer import Scorer, read_scorer
 from vae_runtime.errors import BundleError, ExportError
 from vae_runtime.loss import LossSpec, losses, reparameterize
 from vae_runtime.proof.reference import read_reference
@@ -80,8 +82,12 @@ def reference_values(
     x: NDArray[Any],
     eps: Float32,
     condition: Float32 | None = None,
+    *,
+    scorer: Scorer | None = None,
 ) -> dict[str, Any]:
     """Compute the graphs' tensors and the losses with TensorFlow, from two SavedModel folders.
+
+    With a `scorer`, the values of the score graph are there too, under `proof_name`.
 
     The result also holds the inputs `x`, shape `(m, *input_shape)`, and `eps`, shape
     `(m, *latent_shape)`. An `ExportError` names a value that is not finite.
@@ -103,9 +109,25 @@ def reference_values(
         **dict(sorted(decoded.items())),  # TensorFlow returns them in any order
         **vars(losses(keras.ops, loss, seen, output, z_mean, z_log_var)),
     }
+    if scorer is not None:
+        hidden = {}
+        if scorer.gaussians:
+            hidden = read_saved_model(encoder, ACTIVATIONS)(x=tf.constant(x), **given)
+        output = loss_input(input_spec, loss, decode(z=z_mean, **given))
+        values |= _score_values(scorer, seen, output, z_mean, z_log_var, hidden)
     arrays = {"x": x, **{name: np.asarray(value, np.float32) for name, value in values.items()}}
     _require_finite(arrays)
     return arrays
+
+
+def _score_values(
+    scorer: Scorer, x: Any, output: Any, z_mean: Any, z_log_var: Any, hidden: dict[str, Any]
+) -> dict[str, Any]:
+    at_mean = losses(keras.ops, scorer.loss, x, output, z_mean, z_log_var)
+    fit = scorer.fit(keras.ops, x, output, at_mean)
+    score = scorer.score(keras.ops, fit, hidden.get(ACTIVATIONS))
+    values = {proof_name(SCORE, name): value for name, value in vars(at_mean).items()}
+    return {**values, SCORE: score, **hidden}
 
 
 def _require_finite(arrays: dict[str, Float32]) -> None:
@@ -137,7 +159,8 @@ def recompute(bundle: Bundle) -> dict[str, Float32]:
         encoder = _copied(bundle, saved.encoder.path, Path(folder))
         decoder = _copied(bundle, saved.decoder.path, Path(folder))
         given = (stored["x"], stored["eps"], stored.get("condition"))
-        return reference_values(encoder, decoder, loss, input_spec, *given)
+        scorer = read_scorer(bundle)
+        return reference_values(encoder, decoder, loss, input_spec, *given, scorer=scorer)
 
 
 def _copied(bundle: Bundle, path: str, folder: Path) -> Path:

@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,14 +23,29 @@ import tensorflow as tf
 SIGNATURE: Final = "serving_default"
 
 
-def write_saved_model(model: keras.Model, function: Any, path: Path) -> None:
+@dataclass(frozen=True)
+class Endpoint:
+    """A function that a SavedModel holds beside its signature, and the layer that it uses."""
+
+    name: str
+    function: Any
+    layer: keras.layers.Layer
+
+
+def write_saved_model(
+    model: keras.Model, function: Any, path: Path, endpoint: Endpoint | None = None
+) -> None:
     """Write the SavedModel of `model` to a new folder; raise `OSError` if that fails.
 
-    `function`, a `tf.function` with an input signature that returns a dict, is its only signature.
+    `function`, a `tf.function` with an input signature that returns a dict, is its only signature
+    but that of `endpoint`.
     """
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint(SIGNATURE, function)
+    if endpoint is not None:
+        archive.track(endpoint.layer)
+        archive.add_endpoint(endpoint.name, endpoint.function)
     with translated_write_errors(path):
         archive.write_out(str(path), verbose=False)
     shutil.rmtree(path / "assets", ignore_errors=True)  # an empty folder, which a copy may lose
@@ -45,10 +61,10 @@ def translated_write_errors(path: Path) -> Iterator[None]:
         raise OSError(code, os.strerror(code), str(path)) from error
 
 
-def read_saved_model(path: Path) -> Any:
-    """Return the signature of a SavedModel: call it with named tensors to get a dict of tensors."""
+def read_saved_model(path: Path, name: str = SIGNATURE) -> Any:
+    """Return a signature of a SavedModel: call it with named tensors to get a dict of tensors."""
     restored = tf.saved_model.load(str(path))
-    signature = restored.signatures[SIGNATURE]
+    signature = restored.signatures[name]
     signature.owner = restored  # the signature holds no reference to the variables that it uses
     return signature
 

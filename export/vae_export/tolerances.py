@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from vae_runtime.bundle.fields import Tolerances
+from vae_runtime.bundle.scores import P_VALUE, SCORE
 from vae_runtime.loss import LossSpec
 from vae_runtime.proof.parity import VerifyReport
 
 TOLERANCES = Tolerances(tensor_atol=1e-5, tensor_rtol=1e-5, loss_atol=1e-5, loss_rtol=1e-6)
 """Default tolerances of a bundle, absolute and relative."""
+
+SCORE_TOLERANCE = 1e-5
+"""Default tolerance of an anomaly score, relative to 1 + its size."""
 
 HEADROOM = 4
 """Factor by which a tolerance exceeds this machine's difference: other processors differ more."""
@@ -21,6 +25,9 @@ MAX_WIDENING_OF_PROBABILITIES = 1000
 ROUNDING = 1e-4
 """Relative difference of a tensor below which it was converted rightly: float32 rounded it."""
 
+
+MAX_WIDENING_OF_SCORES = 1000
+"""The same for an anomaly score: a logarithm and a division amplify the rounding of its parts."""
 
 MAX_WIDENING_OF_TWO_HEADS = 100
 """The same for losses with a variance of each element: exp(-log_var) multiplies the rounding of
@@ -48,16 +55,24 @@ def failure_message(report: VerifyReport, loss: LossSpec) -> str:
     )
 
 
+def widened_score_tolerance(report: VerifyReport) -> float:
+    """Return `SCORE_TOLERANCE`, widened if it leaves less than `HEADROOM` on this machine."""
+    used = [d.of_tolerance for d in report.differences if d.output == SCORE]
+    return _widened(SCORE_TOLERANCE, min(MAX_WIDENING_OF_SCORES, max(1.0, HEADROOM * max(used))))
+
+
+def _widened(tolerance: float, factor: float) -> float:
+    """Return a product, rounded for the reader, and so that it does not exceed its bound."""
+    return float(f"{tolerance * factor:.3g}")
+
+
 def widened_tolerances(report: VerifyReport, loss: LossSpec) -> Tolerances:
     """Return `TOLERANCES`, widened if they leave less than `HEADROOM` on this machine."""
 
     def factor(is_loss: bool, largest: float) -> float:
-        used = [d.of_tolerance for d in report.differences if d.is_loss == is_loss]
+        compared = (d for d in report.differences if d.output not in (SCORE, P_VALUE))
+        used = [d.of_tolerance for d in compared if d.is_loss == is_loss]
         return min(largest, max(1.0, HEADROOM * max(used)))
-
-    def widened(tolerance: float, factor: float) -> float:
-        # Rounded for the reader, and so that a product of factors does not exceed its bound.
-        return float(f"{tolerance * factor:.3g}")
 
     largest = {
         "probabilities": MAX_WIDENING_OF_PROBABILITIES,
@@ -66,8 +81,8 @@ def widened_tolerances(report: VerifyReport, loss: LossSpec) -> Tolerances:
     tensors = factor(False, MAX_WIDENING)
     losses = factor(True, largest.get(loss.decoder, MAX_WIDENING))
     return Tolerances(
-        tensor_atol=widened(TOLERANCES.tensor_atol, tensors),
-        tensor_rtol=widened(TOLERANCES.tensor_rtol, tensors),
-        loss_atol=widened(TOLERANCES.loss_atol, losses),
-        loss_rtol=widened(TOLERANCES.loss_rtol, losses),
+        tensor_atol=_widened(TOLERANCES.tensor_atol, tensors),
+        tensor_rtol=_widened(TOLERANCES.tensor_rtol, tensors),
+        loss_atol=_widened(TOLERANCES.loss_atol, losses),
+        loss_rtol=_widened(TOLERANCES.loss_rtol, losses),
     )

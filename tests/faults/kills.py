@@ -34,7 +34,7 @@ FILE_EVENTS = ("open", "os.", "shutil.", "tempfile.")
 
 
 def load_publish():
-    """Import `vae_export.publish` without its package, which imports TensorFlow."""
+    """Import `vae_runtime.bundle.publishing` without its package, which imports TensorFlow."""
     spec = importlib.util.spec_from_file_location("publish", ROOT / "export/vae_export/publish.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

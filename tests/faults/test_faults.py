@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import vae_runtime
-from vae_export.publish import publishing
 from vae_runtime import ExportError
+from vae_runtime.bundle.publishing import publishing
 from vae_runtime.files.atomic_files import replacing, writer_is_gone, writer_tag
 
 resource = pytest.importorskip("resource", reason="needs fork, signals and limits of POSIX")

@@ -160,7 +160,7 @@ def export_command(
     from vae_builder.run.runs import load_run
     from vae_builder.trained_models import export_trained, plan_variants
     from vae_export.bundle import check_name
-    from vae_export.publish import check_target
+    from vae_runtime.bundle.publishing import check_target
 
     check_target(output, force=force)
     check_name(output, name)

@@ -11,9 +11,10 @@ import keras
 import numpy as np
 
 from vae_builder.data import Dataset
+from vae_builder.data.score_samples import score_samples
 from vae_builder.own_models.files import load_model
 from vae_builder.training.train import data_spec
-from vae_export import Exported, ExportOptions, Provenance, adopt, export
+from vae_export import Exported, ExportOptions, Provenance, ScorePlan, adopt, export
 from vae_export.adoption.parts import find_parts
 from vae_export.adoption.tracing.probes import PROBES
 from vae_export.adoption.tracing.readings import Scale
@@ -133,6 +134,8 @@ def export_models(
         samples=samples,
         conditions=dataset.conditions_of("train", PROBES),
     )
+    plan = options.get("scoring") or ScorePlan()
+    options["scoring"] = plan.with_samples(score_samples(dataset))
     return export(
         adopted.encoder,
         adopted.decoder,

@@ -19,7 +19,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from vae_export.publish import check_parent
+from vae_runtime.bundle.publishing import check_parent
 from vae_runtime.errors import ExportError
 from vae_runtime.files.atomic_files import TEMPORARY_MARK, remove_debris
 

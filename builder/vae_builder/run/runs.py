@@ -40,6 +40,7 @@ from vae_builder.training.defaults import config_for
 from vae_builder.training.loop import Progress
 from vae_builder.training.train import Trained, data_spec, train
 from vae_export.saved_models import translated_write_errors
+from vae_export.scoring.plan import ScorePlan
 from vae_runtime.bundle.fields import DataSpec
 from vae_runtime.data.numbers.standardization import Standardization
 from vae_runtime.data.samples.conditions import Conditions, ConditionSpec
@@ -242,6 +243,7 @@ def load_run(path: str | Path) -> Trained:
             conditions = None
             if result.condition:
                 conditions = Conditions(result.condition, arrays["condition"])
+            scoring = _read_score_samples(arrays, result.condition)
         history = read_history(path / HISTORY_FILE)
     except Exception as error:  # Keras layers may raise any type
         raise InputError(
@@ -260,7 +262,32 @@ def load_run(path: str | Path) -> Trained:
         seconds=result.seconds,
         explained=result.explained,
         conditions=conditions,
+        scoring=scoring,
     )
+
+
+def _read_score_samples(arrays: Any, condition: ConditionSpec | None) -> ScorePlan | None:
+    """Return the samples for the anomaly score; None if an older run lacks them."""
+    if "train" not in arrays:
+        return None
+    conditions = None
+    if condition:
+        conditions = Conditions(condition, arrays["train_condition"])
+    return ScorePlan(
+        training=arrays["train"], training_conditions=conditions, normal=arrays.get("normal")
+    )
+
+
+def _score_arrays(scoring: ScorePlan | None) -> dict[str, Any]:
+    """Return what `_read_score_samples` reads."""
+    if scoring is None or scoring.training is None:
+        return {}
+    conditions, normal = scoring.training_conditions, scoring.normal
+    return {
+        "train": scoring.training,
+        **({"train_condition": conditions.values} if conditions else {}),
+        **({} if normal is None else {"normal": normal}),
+    }
 
 
 def _train(
@@ -310,6 +337,7 @@ def _write_results(path: Path, trained: Trained, record: RunRecord) -> None:
         given: dict[str, Any] = {}
         if trained.conditions:
             given["condition"] = trained.conditions.values
+        given |= _score_arrays(trained.scoring)
         np.savez_compressed(file, x=trained.held_out, **given)
     _write_json(path / RUN_FILE, replace(record, config=trained.config))
     standardization = trained.vae.standardization

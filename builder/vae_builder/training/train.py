@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from vae_builder.config import TrainConfig
 from vae_builder.data import Dataset
+from vae_builder.data.score_samples import score_samples
 from vae_builder.model.vae import VAE
 from vae_builder.training.checkpoint import Checkpoint, Epoch
 from vae_builder.training.defaults import config_for
 from vae_builder.training.evaluation import describe_latents, evaluate, explain, require_finite
 from vae_builder.training.loop import TEST_NOISE, Progress, Trainer
+from vae_export.scoring.plan import ScorePlan
 from vae_runtime.bundle.fields import DataSpec
 from vae_runtime.data.samples.conditions import Conditions
 from vae_runtime.explained import Explained
@@ -44,6 +46,8 @@ class Trained:
         explained: the test reconstruction loss beside that of predicting the mean training sample;
             None if the model comes from a run folder that lacks it.
         conditions: conditions of `held_out`; None if the model is not conditional.
+        scoring: training samples for the anomaly score, and which of `held_out` are normal; None
+            if the model comes from a run folder that lacks them.
     """
 
     vae: VAE
@@ -57,6 +61,7 @@ class Trained:
     seconds: float
     explained: Explained | None = None
     conditions: Conditions | None = None
+    scoring: ScorePlan | None = None
 
 
 def train(
@@ -115,6 +120,7 @@ def train(
         seconds=sum(epoch.seconds for epoch in history),
         explained=explain(vae, dataset, test),
         conditions=dataset.held_out_conditions(),
+        scoring=score_samples(dataset),
     )
 
 

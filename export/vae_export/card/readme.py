@@ -157,7 +157,7 @@ def _condition(m: Manifest) -> str:
 
 def _files(m: Manifest) -> str:
     rows = ""
-    for name, graph in vars(m.graphs).items():
+    for name, graph in m.graphs.items():
         inputs, outputs = (
             ", ".join(f"`{t.name}` {_shape(t.shape)}" for t in tensors)
             for tensors in (graph.inputs, graph.outputs)

@@ -50,7 +50,7 @@ per run. Each folder holds:
 {_preprocessing(m)}
 """
     ]
-    for name, graph in vars(m.graphs_of(precision)).items():
+    for name, graph in m.graphs_of(precision).items():
         rows = [f"## {name}\n", "| tensor | dtype | shape | meaning |", "|---|---|---|---|"]
         for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):
             rows += [_row(f"{kind}_{i}", tensor, batch) for i, tensor in enumerate(tensors)]

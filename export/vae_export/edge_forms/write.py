@@ -28,9 +28,9 @@ from onnxruntime.tools import convert_onnx_models_to_ort as ort_tool
 
 from vae_export.edge_forms.readme import edge_readme
 from vae_export.graphs.convert import muted_logging, one_line
-from vae_export.publish import publishing_new_folder
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import GraphSpec
+from vae_runtime.bundle.publishing import publishing_new_folder
 from vae_runtime.bundle.variants import FLOAT32
 from vae_runtime.errors import ExportError, OptionError
 from vae_runtime.files.paths import absolute
@@ -83,7 +83,7 @@ def edge(
     reference = read_reference(source)
     sets = _choose_samples(source.manifest.parity.samples, batch)
     with publishing_new_folder(output) as folder:
-        for name, spec in vars(source.manifest.graphs_of(precision)).items():
+        for name, spec in source.manifest.graphs_of(precision).items():
             (folder / name).mkdir()
             model = fix_batch(source.read(spec.file), batch, spec.file)
             (folder / name / "model.onnx").write_bytes(model)

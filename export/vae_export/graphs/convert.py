@@ -38,6 +38,9 @@ ONNX_DOMAINS = ("", "ai.onnx")
 RANDOM_OPERATORS = ("Bernoulli", "Multinomial", "RandomNormal", "RandomUniform")
 """Prefixes of the names of ONNX's random operators."""
 
+KEPT_PREFIX = "score."
+"""Start of the names of nodes that no variant lowers."""
+
 ELEMENT_TYPES = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8}
 IR_VERSION = 8
 """ONNX file format of opset 17 and 18: the oldest runtimes that know these operators read it."""
@@ -81,7 +84,8 @@ def canonicalize(model: ModelProto, spec: GraphSpec, metadata: dict[str, str]) -
     for i, node in enumerate(nodes):
         copy = NodeProto()
         copy.CopyFrom(node)
-        copy.name = f"{node.op_type}_{i}"
+        kept_prefix = KEPT_PREFIX if node.name.startswith(KEPT_PREFIX) else ""
+        copy.name = f"{kept_prefix}{node.op_type}_{i}"
         copy.ClearField("doc_string")
         copy.ClearField("domain")  # ONNX's own domain has two spellings
         for j, source in enumerate(node.input):

@@ -59,7 +59,7 @@ def exported_functions(
     functions = _named(encode, decode, compute_loss, is_conditional=condition is not None)
     tensors = graph_tensors(input_spec, latent_shape(decoder), loss, condition)
     return {
-        name: tf.function(function, input_signature=_signature(tensors[name][0]))
+        name: tf.function(function, input_signature=signature(tensors[name][0]))
         for name, function in functions.items()
     }
 
@@ -126,5 +126,6 @@ def _decoder_outputs(input_spec: InputSpec, loss: LossSpec, output: Any) -> dict
     return dict(zip(names, tensors[-len(names) :], strict=True))
 
 
-def _signature(inputs: tuple[TensorSpec, ...]) -> list[Any]:
+def signature(inputs: tuple[TensorSpec, ...]) -> list[Any]:
+    """Return the input signature of a `tf.function` with the inputs of a graph."""
     return [tf.TensorSpec((None, *t.shape[1:]), t.dtype, name=t.name) for t in inputs]

@@ -28,6 +28,7 @@ from onnxruntime import quantization
 from onnxruntime.quantization import CalibrationDataReader, QuantType
 
 from vae_export.graphs.convert import (
+    KEPT_PREFIX,
     ONNX_DOMAINS,
     canonicalize,
     check_onnx,
@@ -100,7 +101,7 @@ def weighted_nodes(model: ModelProto, method: Method) -> list[str]:
     """Return the names of the nodes whose weights a method lowers.
 
     A product with a constant whose elements are all equal is the loss's way to write a sum, so it
-    is left out.
+    is left out. So are nodes whose name begins with `KEPT_PREFIX`.
     """
     tensors = {t.name: t for t in model.graph.initializer if len(t.dims) > 1}
     sizes = {name: math.prod(t.dims) for name, t in tensors.items()}
@@ -115,7 +116,9 @@ def weighted_nodes(model: ModelProto, method: Method) -> list[str]:
     return [
         node.name
         for node in model.graph.node
-        if node.op_type in LOWERED_OPERATORS[method] and any(map(is_weight, node.input[:2]))
+        if node.op_type in LOWERED_OPERATORS[method]
+        and not node.name.startswith(KEPT_PREFIX)
+        and any(map(is_weight, node.input[:2]))
     ]
 
 

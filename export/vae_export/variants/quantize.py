@@ -21,24 +21,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_export.card.readme import with_variants
-from vae_export.publish import file_entries, publishing
+from vae_export.scoring.plan import divide
+from vae_export.scoring.write import lower_score, provisional_calibration
 from vae_export.variants.budgets import BUDGETS, WORTHWHILE_RATIO, variant_tolerances, verdict
 from vae_export.variants.lowering import METHODS, Feeds, Method, batches, lower
 from vae_export.variants.measure import drift, latencies
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.fields import Graphs, Variant
-from vae_runtime.bundle.manifest import INPUTS, MANIFEST_FILE
+from vae_runtime.bundle.fields import Graphs, GraphSpec, Manifest, Variant
+from vae_runtime.bundle.manifest import INPUTS, MANIFEST_FILE, proof_name
+from vae_runtime.bundle.publishing import copy_files, file_entries, publishing
+from vae_runtime.bundle.scores import SCORE
 from vae_runtime.bundle.variants import MAX_RELATIVE_TOLERANCE, PRECISIONS, Drift, Latency
 from vae_runtime.data.samples.conditions import Conditions, as_condition
 from vae_runtime.data.samples.inputs import as_batch, to_graph_input
+from vae_runtime.decision.calibration import MAX_SCORES
 from vae_runtime.errors import BundleError, ExportError, InputError, OptionError
 from vae_runtime.files import strict_json
 from vae_runtime.inference.loading import load
 from vae_runtime.inference.providers import open_session
 from vae_runtime.inference.runtime import VAERuntime
-from vae_runtime.loss import reparameterize
+from vae_runtime.loss import LOSS_NAMES, reparameterize
 from vae_runtime.proof.parity import VerifyReport
 from vae_runtime.proof.reference import read_reference, reference_tensors
+from vae_runtime.quality.calibrate import NormalSamples, recalibrate
 
 Array = NDArray[Any]
 
@@ -64,6 +69,8 @@ class VariantPlan:
         allow_drift: precisions to publish even if their drift exceeds the budget.
         calibration_conditions: conditions of the calibration samples of a conditional model.
         held_out_conditions: conditions of the held-out samples.
+        normal: which of the held-out samples are normal, shape `(n,)`, bool; None if all are. The
+            anomaly score is calibrated with them, anew in every precision.
     """
 
     precisions: tuple[str, ...]
@@ -72,6 +79,7 @@ class VariantPlan:
     allow_drift: tuple[str, ...] = ()
     calibration_conditions: Conditions | None = None
     held_out_conditions: Conditions | None = None
+    normal: NDArray[np.bool_] | None = None
 
     def check(self) -> None:
         """Check the names of precisions and the number of held-out samples.
@@ -139,11 +147,7 @@ def quantize(
         raise BundleError(f"{path} is a single file: quantize the folder that it was packed from")
     source.check_files()
     with publishing(path, force=True) as folder:
-        for name in source.manifest.files:
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(source.read(name))
-        (folder / MANIFEST_FILE).write_bytes(strict_json.encode(source.manifest))
+        copy_files(source, folder)
         return add_variants(folder, plan, on_step=on_step)
 
 
@@ -172,7 +176,22 @@ def add_variants(
     for precision in asked:
         say(f"{precision} variant")
         outcomes.append(builder.build(precision, allow_drift=precision in plan.allow_drift))
+    if base.manifest.score and Bundle(folder).manifest.variants:
+        say("calibration of the anomaly score")
+        _calibrate(folder, base.manifest, plan)
     return tuple(outcomes)
+
+
+def _calibrate(folder: Path, base: Manifest, plan: VariantPlan) -> None:
+    """Calibrate every precision with the held-out samples that `export` calibrates with."""
+    assert base.score is not None
+    x = plan.held_out[:MAX_HELD_OUT_SAMPLES]
+    normal = np.ones(len(x), bool) if plan.normal is None else plan.normal[: len(x)]
+    conditions = plan.held_out_conditions
+    rows = divide(np.flatnonzero(normal), with_parts=bool(base.score.parts), limit=MAX_SCORES)
+    given = None if conditions is None else conditions.values[: len(x)]
+    source = base.score.data
+    recalibrate(folder, NormalSamples(x, given, rows.calibration, rows.check, source))
 
 
 @dataclass(frozen=True)
@@ -237,14 +256,16 @@ class _VariantBuilder:
     def _publish(self, precision: str, best: _Candidate, *, within_budget: bool) -> Variant:
         (self.folder / precision).mkdir(exist_ok=True)
         graphs, size, float32_size = {}, 0, 0
-        for name, spec in vars(self.base.manifest.graphs).items():
+        for name, spec in self.base.manifest.graphs.items():
             data = self.base.bundle.read(spec.file)
             graphs[name] = replace(spec, file=f"{precision}/{name}.onnx")
-            lowered = lower(data, graphs[name], best.method, self.feeds[name])
+            lowering = self._lower_score if name == SCORE else lower
+            lowered = lowering(data, graphs[name], best.method, self.feeds[name])
             (self.folder / graphs[name].file).write_bytes(lowered)
             size, float32_size = size + len(lowered), float32_size + len(data)
         ratio = size / float32_size if precision == "float16" else best.latency.batch_1_ratio
         outputs = reference_tensors(self.base.manifest).keys() - INPUTS
+        outputs -= {proof_name(SCORE, loss) for loss in LOSS_NAMES}  # those of the loss graph
         variant = Variant(
             method=best.method,
             graphs=Graphs(**graphs),
@@ -260,6 +281,11 @@ class _VariantBuilder:
         _update_manifest(self.folder, {precision: variant})
         self._verify(precision)
         return variant
+
+    def _lower_score(self, data: bytes, spec: GraphSpec, method: Method, feeds: Feeds) -> bytes:
+        score = self.base.manifest.score
+        both_tails = score is not None and score.tails == "both"
+        return lower_score(data, spec, method, feeds, both_tails=both_tails)
 
     def _verify(self, precision: str) -> VerifyReport:
         report = load(self.folder, precision=precision, tuned=False).verify()
@@ -320,6 +346,7 @@ def _calibration_feeds(base: VAERuntime, x: Array, given: Feeds) -> dict[str, Fe
         "encoder": {"x": x, **given},
         "decoder": {"z": z, **given},
         "loss": {"x": x, "eps": eps, **given},
+        SCORE: {"x": x, **given},
     }
 
 
@@ -351,6 +378,8 @@ def _update_manifest(folder: Path, changes: dict[str, Variant | None]) -> None:
     for name in changes.keys() - variants.keys():
         shutil.rmtree(folder / name, ignore_errors=True)
     manifest = replace(manifest, variants=variants)
+    if manifest.score:
+        manifest = replace(manifest, score=provisional_calibration(folder, manifest))
     card = folder / "README.md"
     card.write_text(with_variants(card.read_text("utf-8"), manifest), "utf-8")
     manifest = replace(manifest, files=file_entries(folder))

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_runtime.bundle.scores import SCORE, ScoreSpec
 from vae_runtime.bundle.variants import (
     FLOAT32,
     PRECISIONS,
@@ -137,7 +138,7 @@ class GraphSpec:
 
 @dataclass(frozen=True)
 class Graphs:
-    """The three ONNX graphs."""
+    """The ONNX graphs."""
 
     encoder: Annotated[GraphSpec, meta("x (and condition) to z_mean and z_log_var")]
     decoder: Annotated[
@@ -145,6 +146,19 @@ class Graphs:
         meta("z (and condition) to the loss's input (logits, values, log_var) and reconstruction"),
     ]
     loss: Annotated[GraphSpec, meta("x and eps (and condition) to the parts of the loss")]
+    score: Annotated[
+        GraphSpec | None,
+        meta(
+            "x (and condition) to the loss at z = z_mean, score, p-value; left out: no score",
+            optional=True,
+        ),
+    ] = strict_json.optional(None)  # noqa: RUF009
+
+    def items(self) -> Iterator[tuple[str, GraphSpec]]:
+        """Yield name and description of each graph that there is."""
+        for name, graph in vars(self).items():
+            if graph is not None:
+                yield name, graph
 
 
 @dataclass(frozen=True)
@@ -342,6 +356,10 @@ class Manifest:
         ConditionSpec | None,
         meta("what a conditional model is given beside x and z; left out: nothing", optional=True),
     ] = strict_json.optional(None)  # noqa: RUF009
+    score: Annotated[
+        ScoreSpec | None,
+        meta("the anomaly score and its calibration; left out: none", optional=True),
+    ] = strict_json.optional(None)  # noqa: RUF009
 
     @property
     def precisions(self) -> tuple[str, ...]:
@@ -387,8 +405,10 @@ class Manifest:
         Returns:
             Differences, in a form that broadcasts to the shape of `reference`.
         """
+        if precision == FLOAT32 and output == SCORE and self.score:
+            return self.score.tolerance * (1.0 + np.abs(reference))
         if precision == FLOAT32:
             units = self.input.units(output, reference)
             return self.tolerances.allowed(reference, is_loss=is_loss, units=units)
         tolerance = self.variants[precision].tolerances[output]
-        return allowed_difference(tolerance, reference, is_loss=is_loss)
+        return allowed_difference(tolerance, reference, is_loss=is_loss or output == SCORE)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from vae_runtime.bundle.fields import FORMAT_VERSION, InputSpec, Manifest, TensorSpec
+from vae_runtime.bundle.scores import ACTIVATIONS, P_VALUE, SCORE, ScoreSpec
 from vae_runtime.bundle.variants import FLOAT32
 from vae_runtime.data.samples.conditions import ConditionSpec
 from vae_runtime.errors import BundleError
@@ -59,8 +60,9 @@ def graph_tensors(
     latent_shape: tuple[int, ...],
     loss: LossSpec,
     condition: ConditionSpec | None = None,
+    score: ScoreSpec | None = None,
 ) -> dict[str, tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]]:
-    """Return the inputs and the outputs of the graphs `encoder`, `decoder` and `loss`.
+    """Return the inputs and the outputs of the graphs by name; `score` is there if given.
 
     This is the only place that defines their names and shapes.
     """
@@ -70,7 +72,7 @@ def graph_tensors(
 
     x = (TensorSpec("x", sample.dtype, ("batch", *sample.shape)),)
     given = named(condition.shape, "condition") if condition else ()
-    return {
+    tensors = {
         "encoder": (x + given, named(latent_shape, "z_mean", "z_log_var")),
         "decoder": (
             named(latent_shape, "z") + given,
@@ -78,6 +80,20 @@ def graph_tensors(
         ),
         "loss": (x + named(latent_shape, "eps") + given, named((), *LOSS_NAMES)),
     }
+    if score:
+        outputs = named((), *LOSS_NAMES, SCORE, P_VALUE)
+        if score.novelty:
+            outputs += named((score.novelty.size,), ACTIVATIONS)
+        tensors[SCORE] = x + given, outputs
+    return tensors
+
+
+def proof_name(graph: str, output: str) -> str:
+    """Return the name of a graph's output in `parity.npz`.
+
+    The score graph computes the losses at z = z_mean, the loss graph those of the given noise.
+    """
+    return f"{SCORE}_{output}" if graph == SCORE and output in LOSS_NAMES else output
 
 
 def decoder_outputs(sample: InputSpec, loss: LossSpec) -> tuple[str, ...]:
@@ -109,10 +125,14 @@ def _faults(m: Manifest) -> Iterator[str]:
         names = condition.categories
         if condition.shape != (len(names),) or len(set(names)) != len(names):
             yield f"condition.categories has {len(names)} labels, shape is {condition.shape}"
-    tensors = graph_tensors(m.input, m.z_shape, m.loss, m.condition)
+    tensors = graph_tensors(m.input, m.z_shape, m.loss, m.condition, m.score)
     for precision in m.precisions:
         where = "graphs" if precision == FLOAT32 else f"variants.{precision}.graphs"
-        for name, graph in vars(m.graphs_of(precision)).items():
+        graphs = dict(m.graphs_of(precision).items())
+        if (SCORE in graphs) != (m.score is not None):
+            yield f"{where}.score and score: one of them is missing"
+            return
+        for name, graph in graphs.items():
             if (graph.inputs, graph.outputs) != tensors[name]:
                 yield (
                     f"{where}.{name} does not fit input {m.input.shape} {m.input.dtype}, "
@@ -121,7 +141,8 @@ def _faults(m: Manifest) -> Iterator[str]:
                 )
             if graph.file not in m.files:
                 yield f"{where}.{name}.file {graph.file!r} is not among files"
-    outputs = {t.name for sides in tensors.values() for side in sides for t in side} - INPUTS
+    outputs = {t.name for sides in tensors.values() for side in sides for t in side}
+    outputs -= INPUTS | {P_VALUE}
     for name, variant in m.variants.items():
         if variant.tolerances.keys() != outputs:
             yield f"variants.{name}.tolerances has other keys than {', '.join(sorted(outputs))}"
@@ -131,6 +152,13 @@ def _faults(m: Manifest) -> Iterator[str]:
     if m.parity.file not in m.files:
         yield f"parity.file {m.parity.file!r} is not among files"
     yield from m.input.faults(m.loss)
+    if m.score:
+        yield from m.score.faults()
+        if tuple(m.score.calibrations) != m.precisions:
+            yield f"score.calibrations are of {', '.join(m.score.calibrations)}"
+        for file in m.score.files:
+            if file not in m.files:
+                yield f"score: {file!r} is not among files"
     if m.data and m.data.columns is not None and (len(m.data.columns),) != m.input.shape:
         yield f"data.columns has {len(m.data.columns)} names for samples of shape {m.input.shape}"
     if m.data and (table := m.data.table):

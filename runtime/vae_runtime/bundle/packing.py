@@ -91,8 +91,9 @@ def _packed_manifest(source: Bundle, *, saved_models: bool) -> Manifest:
         raise BundleError(
             f"{source.path} has no SavedModels: pack the bundle that it was packed from"
         )
-    graphs = [vars(manifest.graphs_of(precision)).values() for precision in manifest.precisions]
-    kept = {manifest.parity.file, *(graph.file for group in graphs for graph in group)}
+    graphs = [manifest.graphs_of(precision).items() for precision in manifest.precisions]
+    kept = {manifest.parity.file, *(graph.file for group in graphs for _, graph in group)}
+    kept.update(manifest.score.files if manifest.score else ())
     folders = tuple(f"{model.path}/" for model in vars(models).values()) if models else ()
     files = {n: e for n, e in manifest.files.items() if n in kept or n.startswith(folders)}
     return replace(

@@ -1,4 +1,4 @@
-"""Strict reader of the wire format of Protocol Buffers, without a copy of the data.
+"""Strict reader of the wire format of Protocol Buffers, without a copy of the data, and a writer.
 
 No library is used: the protobuf package skips unknown fields and takes the last of several values.
 With that, one file could mean one thing to our check and another to ONNX Runtime. So every field
@@ -139,6 +139,42 @@ class Reader:
         self._left -= fields
         if self._left < 0:
             raise WireError(f"it has more than {self._limit} fields")
+
+
+def encode(values: Mapping[str, Any], message: Message) -> bytes:
+    """Return the bytes of a message: the inverse of `Reader.read`.
+
+    Fields are written in the order of their numbers, as the protobuf package writes them.
+    """
+    parts: list[bytes | memoryview] = []
+    for number, field in sorted(message.fields.items()):
+        if field.kind is not FieldKind.REFUSED and field.name in values:
+            value = values[field.name]
+            for element in value if field.repeated else (value,):
+                parts += _encoded_field(number, field, element)
+    return b"".join(parts)
+
+
+def _encoded_field(number: int, field: Field, value: Any) -> tuple[bytes | memoryview, ...]:
+    if field.kind is FieldKind.INT:
+        return _varint(number << 3 | _VARINT), _varint(value % (1 << 64))
+    if field.kind is FieldKind.FLOAT:
+        return _varint(number << 3 | _FOUR_BYTES), struct.pack("<f", value)
+    if isinstance(field.kind, Message):
+        value = encode(value, field.kind)
+    elif field.kind is FieldKind.TEXT:
+        value = value.encode()
+    return _varint(number << 3 | _LENGTH), _varint(len(value)), value
+
+
+def _varint(value: int) -> bytes:
+    """Return an unsigned integer, 7 bits a byte, lowest first."""
+    encoded = bytearray()
+    while value >= 0x80:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
 
 
 def _read_varint(data: memoryview, position: int) -> tuple[int, int]:

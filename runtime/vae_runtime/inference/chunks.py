@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,16 +46,24 @@ class Chunks:
         count: int,
         compute: Compute,
         on_progress: Callable[[int], None] | None = None,
+        *,
+        outputs: Sequence[str] | None = None,
     ) -> dict[str, Float32]:
-        """Run a graph on `count` samples; `compute` gives the outputs of a slice of them."""
+        """Run a graph on `count` samples; `compute` gives the outputs of a slice of them.
+
+        `outputs` names those that are returned, by default all.
+        """
+        names = outputs or [tensor.name for tensor in getattr(self.graphs, graph).outputs]
         split = self.sessions.should_split(graph, count)
         if 0 < count <= self.batch_size and not split:
-            whole = compute(slice(0, count), lambda inputs: self.sessions.run(graph, inputs))
+            whole = compute(
+                slice(0, count), lambda inputs: self.sessions.run(graph, inputs, names=names)
+            )
             if on_progress:
                 on_progress(count)
             return whole
         with memory_errors(f"{graph} graph for {count} samples"):
-            return self._run_parts(graph, count, compute, on_progress, split=split)
+            return self._run_parts(graph, count, compute, on_progress, names, split=split)
 
     def _run_parts(
         self,
@@ -63,13 +71,16 @@ class Chunks:
         count: int,
         compute: Compute,
         on_progress: Callable[[int], None] | None,
+        names: Sequence[str],
         *,
         split: bool,
     ) -> dict[str, Float32]:
         """Run a graph on parts of the batch, one after the other, or with `split` at once."""
         sessions, spec = self.sessions, getattr(self.graphs, graph)
         outputs = {
-            tensor.name: np.empty((count, *tensor.shape[1:]), np.float32) for tensor in spec.outputs
+            tensor.name: np.empty((count, *tensor.shape[1:]), np.float32)
+            for tensor in spec.outputs
+            if tensor.name in names
         }
         lock = threading.Lock()
 
@@ -83,14 +94,17 @@ class Chunks:
         if split:
             sessions.thread_pool.run(
                 lambda part: keep(
-                    part, compute(part, lambda inputs: sessions.run(graph, inputs, threads=1))
+                    part,
+                    compute(
+                        part, lambda inputs: sessions.run(graph, inputs, threads=1, names=names)
+                    ),
                 ),
                 split_batch(count, self.batch_size, sessions.thread_pool.size),
             )
         else:
             for start in range(0, count, self.batch_size):
                 part = slice(start, start + self.batch_size)
-                keep(part, compute(part, lambda inputs: sessions.run(graph, inputs)))
+                keep(part, compute(part, lambda inputs: sessions.run(graph, inputs, names=names)))
         return outputs
 
 

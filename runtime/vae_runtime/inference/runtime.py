@@ -21,22 +21,24 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import Manifest
-from vae_runtime.data.numbers.rounding import rounded_columns, warn_of_rounding
-from vae_runtime.data.samples.conditions import as_condition
-from vae_runtime.data.samples.inputs import as_batch, to_graph_input
-from vae_runtime.errors import InputError, OptionError
-from vae_runtime.inference.chunks import Array, Chunks, Float32, latent_chunk, strictly
+from vae_runtime.data.samples.inputs import as_batch
+from vae_runtime.decision.calibration import Calibration, read_calibration
+from vae_runtime.decision.scorer import read_scorer
+from vae_runtime.decision.scores import Scores
+from vae_runtime.errors import OptionError
+from vae_runtime.inference.chunks import Chunks, Float32, latent_chunk, strictly
+from vae_runtime.inference.inputs import GraphInputs
 from vae_runtime.inference.memory import memory_errors
+from vae_runtime.inference.per_sample import PerSample
 from vae_runtime.inference.providers import short_name
 from vae_runtime.inference.sessions import Sessions
 from vae_runtime.inference.tuning import check_positive
-from vae_runtime.inference.unscorable import Run, Unscorable
 from vae_runtime.loss import Losses
-from vae_runtime.proof.parity import VerifyReport, verify_runtime
+from vae_runtime.proof.parity import Decision, VerifyReport, verify_runtime
 from vae_runtime.proof.reference import read_reference
 
 
@@ -65,7 +67,9 @@ class VAERuntime:
     def __init__(self, bundle: Bundle, precision: str, sessions: Sessions, batch_size: int) -> None:
         self.bundle = bundle
         self.precision = precision
+        self._inputs = GraphInputs(bundle.manifest)
         self._chunks = Chunks(sessions, bundle.manifest.graphs, batch_size)
+        self._calibration: Calibration | None = None
 
     def __repr__(self) -> str:
         m, providers = self.manifest, ", ".join(map(short_name, self._chunks.sessions.providers))
@@ -138,12 +142,12 @@ class VAERuntime:
                 none.
             ProviderError, BundleError: the graph does not start; see `load`.
         """
-        samples = self._as_samples(x)
-        given = self._given(condition, len(samples))
+        samples = self._inputs.samples(x)
+        given = self._inputs.given(condition, len(samples))
         outputs = self._chunks.run(
             "encoder",
             len(samples),
-            strictly(lambda part: {"x": self._x_chunk(samples, part), **given(part)}),
+            strictly(lambda part: {"x": self._inputs.chunk(samples, part), **given(part)}),
         )
         return Encoding(outputs["z_mean"], outputs["z_log_var"])
 
@@ -161,7 +165,7 @@ class VAERuntime:
             InputError, ProviderError, BundleError: as for `encode`.
         """
         rows = as_batch(z, self.manifest.z_shape, name="z")
-        given = self._given(condition, len(rows))
+        given = self._inputs.given(condition, len(rows))
         outputs = self._chunks.run(
             "decoder",
             len(rows),
@@ -214,79 +218,64 @@ class VAERuntime:
         Raises:
             InputError, ProviderError, BundleError: as for `encode`.
         """
-        samples = self._as_samples(x)
-        z_shape = self.manifest.z_shape
-        noise = None if eps is None else as_batch(eps, z_shape, name="eps")
-        if noise is not None and len(noise) != len(samples):
-            raise InputError(
-                f"eps has {len(noise)} rows, x has {len(samples)} samples: give one row for each "
-                "sample"
-            )
-
-        given = self._given(condition, len(samples))
-        unscorable = None if strict else self.unscorable()
-        losses = self._losses(samples, noise, given, unscorable, on_progress)
+        unscorable = None if strict else self.per_sample.unscorable()
+        losses = self.per_sample.losses(x, eps, condition, unscorable, on_progress)
         if unscorable:
-            unscorable.warn(len(samples))
+            unscorable.warn(len(losses.loss))
         return losses
 
-    def unscorable(self) -> Unscorable:
-        """Return a new list of samples that cannot be scored, for `loss_of_part`."""
-        return Unscorable(self.manifest.input.range, self.manifest.sources)
-
-    def loss_of_part(
+    def score(
         self,
         x: ArrayLike,
-        first: int,
-        unscorable: Unscorable | None,
         *,
         condition: ArrayLike | None = None,
+        strict: bool = True,
         on_progress: Callable[[int], None] | None = None,
-    ) -> Losses[Float32]:
-        """Compute `loss` for some samples of a larger whole, at z = z_mean.
+    ) -> Scores:
+        """Compute the anomaly score of each sample and its p-value, at z = z_mean.
+
+        A variant with dynamic ranges runs one sample at a time, so that no sample changes the
+        score of another.
 
         Args:
             x: samples, as for `encode`.
-            first: number of `x[0]` in the whole, for messages.
-            unscorable: keeps the samples that cannot be scored, whose losses are infinite; None to
-                raise an `InputError` for them.
-            condition: condition of each sample, as for `encode`.
+            condition: as for `encode`.
+            strict: as for `loss`. With False, a sample that cannot be scored has the smallest
+                p-value.
             on_progress: as for `loss`.
 
         Returns:
-            Three arrays of shape `(batch,)`.
+            Five arrays of shape `(batch,)`; `.alarms(alpha)` says which samples are unusual.
 
         Raises:
-            InputError, ProviderError, BundleError: as for `loss`.
+            OptionError: the bundle has no score.
+            InputError, ProviderError, BundleError: as for `encode`. A `BundleError` is also raised
+                if the calibration does not belong to the graph.
         """
-        samples = self._as_samples(x)
-        given = self._given(condition, len(samples))
-        return self._losses(samples, None, given, unscorable, on_progress, first)
+        unscorable = None if strict else self.per_sample.unscorable()
+        scores = self.per_sample.scores(x, condition, self.calibration, unscorable, on_progress)
+        if unscorable:
+            unscorable.warn(len(scores))
+        return scores
 
-    def _losses(
-        self,
-        samples: NDArray[np.generic],
-        noise: NDArray[np.generic] | None,
-        given: Callable[[slice], dict[str, Float32]],
-        unscorable: Unscorable | None,
-        on_progress: Callable[[int], None] | None,
-        first: int = 0,
-    ) -> Losses[Float32]:
-        def inputs(part: slice) -> dict[str, Array]:
-            chunk = self._x_chunk(samples, part, first=first, check=unscorable is None)
-            if noise is None:
-                eps = np.zeros((len(chunk), *self.manifest.z_shape), np.float32)
-            else:
-                eps = latent_chunk(noise, part, "eps")
-            return {"x": chunk, "eps": eps, **given(part)}
+    @property
+    def calibration(self) -> Calibration:
+        """The calibration of the loaded precision: its scores, and the threshold of each alpha.
 
-        def compute(part: slice, run: Run) -> dict[str, Float32]:
-            assert unscorable is not None
-            return unscorable.losses(inputs(part), first + part.start, run)
+        An `OptionError` says that the bundle has no score, a `BundleError` that the calibration was
+        edited or belongs to another graph.
+        """
+        if self._calibration is None:
+            self._calibration = read_calibration(self.bundle, self.precision)
+        return self._calibration
 
-        strict = strictly(inputs, first)
-        chosen = strict if unscorable is None else compute
-        return Losses(**self._chunks.run("loss", len(samples), chosen, on_progress))
+    @property
+    def per_sample(self) -> PerSample:
+        """What computes losses and scores, for samples that are a part of a larger whole."""
+        per_sample = PerSample(self.manifest, self._inputs, self._chunks)
+        variant = self.manifest.variants.get(self.precision)
+        is_dynamic = variant is not None and variant.method == "dynamic"
+        return per_sample.one_by_one() if is_dynamic else per_sample
 
     def sample(self, count: int, *, seed: int = 0, condition: ArrayLike | None = None) -> Float32:
         """Decode draws from the prior N(0, I).
@@ -362,7 +351,10 @@ class VAERuntime:
         """
         with memory_errors(f"verifying {self.bundle.path}"):
             self.bundle.check_files()
-            return verify_runtime(self, reference or read_reference(self.bundle), source)
+            scorer = read_scorer(self.bundle)
+            decision = Decision(scorer, self.calibration) if scorer else None
+            values = reference or read_reference(self.bundle)
+            return verify_runtime(self, values, source, decision=decision)
 
     def run(self, graph: str, inputs: dict[str, Any]) -> dict[str, Any]:
         """Run one graph in one call, and return all of its outputs by name.
@@ -384,32 +376,3 @@ class VAERuntime:
             ProviderError, BundleError: the graph does not start, or fails; see `load`.
         """
         return self._chunks.sessions.run(graph, inputs)
-
-    def _given(
-        self, condition: ArrayLike | None, count: int
-    ) -> Callable[[slice], dict[str, Float32]]:
-        """Return a function from a slice of the samples to the graphs' input `condition`."""
-        rows = as_condition(self.manifest.condition, condition, count)
-        return lambda part: {} if rows is None else {"condition": rows[part]}
-
-    def _as_samples(self, x: ArrayLike) -> NDArray[np.generic]:
-        return as_batch(x, self.manifest.input.shape, columns=self.manifest.table)
-
-    def _x_chunk(
-        self, samples: NDArray[np.generic], part: slice, *, first: int = 0, check: bool = True
-    ) -> Array:
-        spec, data = self.manifest.input, self.manifest.data
-        chunk, columns = samples[part], self.manifest.columns
-        if chunk.dtype != np.float32:
-            warn_of_rounding(rounded_columns(chunk), columns, what="x")
-        return to_graph_input(
-            chunk,
-            spec.dtype,
-            spec.range,
-            first=first + part.start,
-            binary_uint8=bool(data and data.binary_uint8),
-            raw_range=spec.raw_range,
-            is_table=self.manifest.table is not None,
-            check=check,
-            columns=self.manifest.sources,
-        )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_runtime.decision.scores import Scores
 from vae_runtime.inference.runtime import VAERuntime
 from vae_runtime.loss import Losses
 
@@ -30,11 +31,11 @@ class SamplePart:
 
 @dataclass(frozen=True, eq=False)
 class ScoredPart:
-    """Losses of consecutive samples; the first one has the number `first` in its source."""
+    """Losses or scores of consecutive samples; the first one is number `first` of its source."""
 
     first: int
     names: Sequence[str] | None
-    losses: Losses[NDArray[np.float32]]
+    losses: Losses[NDArray[np.float32]] | Scores
 
 
 def score_parts(
@@ -46,6 +47,8 @@ def score_parts(
 ) -> Iterator[ScoredPart]:
     """Score parts one after the other, at z = z_mean.
 
+    The result of each part are `Scores`, or `Losses` if the bundle has no anomaly score.
+
     Args:
         vae: the loaded bundle.
         parts: the samples, in order.
@@ -55,16 +58,23 @@ def score_parts(
         on_progress: called with the number of samples after each chunk.
 
     Yields:
-        The losses of each part.
+        The scores of each part.
 
     Raises:
         InputError, ProviderError, BundleError: as for `VAERuntime.loss`.
     """
-    unscorable = None if strict else vae.unscorable()
+    per_sample = vae.per_sample
+    unscorable = None if strict else per_sample.unscorable()
+    calibration = vae.calibration if vae.manifest.score else None
+    losses: Losses[NDArray[np.float32]] | Scores
     first = 0
     for part in parts:
-        given: Any = {"condition": part.condition, "on_progress": on_progress}
-        losses = vae.loss_of_part(part.x, first, unscorable, **given)
+        noted: Any = (unscorable, on_progress)
+        if calibration is None:
+            losses = per_sample.losses(part.x, None, part.condition, *noted, first=first)
+        else:
+            given = (part.condition, calibration)
+            losses = per_sample.scores(part.x, *given, *noted, first=first)
         if first == 0 and len(part.x) > 1 and not np.isfinite(losses.loss).any():
             vae.loss(part.x, condition=part.condition)  # raises the error that says why
         yield ScoredPart(first, part.names, losses)

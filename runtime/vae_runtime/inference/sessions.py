@@ -42,7 +42,7 @@ def read_graphs(bundle: Bundle, precision: str) -> dict[str, Graph]:
     """
     bundle.check_names()
     graphs = {}
-    for name, spec in vars(bundle.manifest.graphs_of(precision)).items():
+    for name, spec in bundle.manifest.graphs_of(precision).items():
         data = bundle.read(spec.file)
         operators = check_graph(data, spec, str(bundle.path / spec.file))
         graphs[name] = Graph(spec, data, operators, partial(bundle.read, spec.file))
@@ -96,12 +96,20 @@ class Sessions(ForkAware):
         return should_split(samples, self.thread_pool.size, self._operators[graph])
 
     def run(
-        self, graph: str, inputs: dict[str, Any], *, threads: int | None = None
+        self,
+        graph: str,
+        inputs: dict[str, Any],
+        *,
+        threads: int | None = None,
+        names: Sequence[str] | None = None,
     ) -> dict[str, Any]:
-        """Run one graph in one call, as `VAERuntime.run` does; `threads` as for `session`."""
+        """Run one graph in one call, as `VAERuntime.run` does; `threads` as for `session`.
+
+        `names` are the outputs to return, by default all.
+        """
         session = self.session(graph, threads)
         spec = self._specs[graph]
-        names = [tensor.name for tensor in spec.outputs]
+        names = names or [tensor.name for tensor in spec.outputs]
         call = _run_on_device if _are_ort_values(inputs) else _run_on_arrays
         try:
             outputs = dict(zip(names, call(session, names, inputs), strict=True))
@@ -194,6 +202,8 @@ def _shape(value: Any) -> tuple[int, ...]:
 def _check_shapes(spec: GraphSpec, outputs: dict[str, Any], batch: int) -> None:
     """Check output shapes: a graph may return any, and NumPy would broadcast one row to many."""
     for tensor in spec.outputs:
+        if tensor.name not in outputs:
+            continue
         if (shape := _shape(outputs[tensor.name])) != (batch, *tensor.shape[1:]):
             raise BundleError(
                 f"{spec.file} gives {tensor.name} of shape {shape} for {batch} samples, the "

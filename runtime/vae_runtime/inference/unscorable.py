@@ -43,7 +43,10 @@ class Unscorable:
         self._reasons: dict[int, str] = {}  # threads add different samples
 
     def losses(self, inputs: dict[str, Array], first: int, run: Run) -> dict[str, Any]:
-        """Run the loss graph on a chunk whose `x[0]` is sample `first`, without its bad samples."""
+        """Run a graph that gives a number for each sample on a chunk, without its bad samples.
+
+        `first` is the number of `x[0]`.
+        """
         x = inputs["x"]
         bad = self._bad_inputs(x, first)
         while True:

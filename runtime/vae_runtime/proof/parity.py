@@ -7,13 +7,18 @@ TensorFlow used for it, and each output is compared with TensorFlow's:
     encoder   x        -> z_mean, z_log_var
     decoder   z        -> logits or values (not always), reconstruction
     loss      x, eps   -> reconstruction_loss, kl_loss, loss, per sample
+    score     x        -> the losses at z = z_mean, score, p_value, activations (not always)
     all       condition as well, if the model is conditional
-    numpy     z and the three losses again, by NumPy from the encoder's and decoder's outputs
+    numpy     z, the three losses and the score again, by NumPy from the outputs of the graphs
 
 A value agrees if `|value - reference| <= atol + rtol * |reference|`, with the tolerances of the
 manifest. A variant in lower precision has a tolerance for each output, see
 `variants.allowed_difference`. NaN never agrees. If every loss agrees, so does the mean loss, which
 is reported.
+
+A p-value agrees if it lies between those of the two scores that are still within the tolerance of
+TensorFlow's: it is a count, and jumps where a score passes a calibration score. It also has to be
+exactly the p-value of the score that the graph itself gives.
 
 Graphs run on all samples at once. Some samples then run alone and in another batch, see `company`:
 an output of one sample must not depend on the others. Two values that agree with TensorFlow's lie
@@ -35,13 +40,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_runtime.bundle.fields import Manifest
-from vae_runtime.bundle.manifest import loss_input
+from vae_runtime.bundle.manifest import loss_input, proof_name
+from vae_runtime.bundle.scores import ACTIVATIONS, P_VALUE, SCORE
 from vae_runtime.bundle.variants import FLOAT32
 from vae_runtime.data.numbers.standardization import standardize
 from vae_runtime.data.samples.inputs import to_scaled_float32
-from vae_runtime.loss import LOSS_NAMES, numpy_losses, reparameterize
+from vae_runtime.decision.calibration import Calibration
+from vae_runtime.decision.conformal import p_value_interval
+from vae_runtime.decision.scorer import Scorer
+from vae_runtime.loss import LOSS_NAMES, Losses, numpy_losses, reparameterize
 from vae_runtime.proof.company import batch_independence
-from vae_runtime.proof.differences import Difference, compare
+from vae_runtime.proof.differences import Allowed, Difference, compare
 
 Float32 = NDArray[np.float32]
 
@@ -137,35 +146,51 @@ class VerifyReport:
         return "\n".join([header, *rows, mean, verdict])
 
 
+@dataclass(frozen=True)
+class Decision:
+    """What a bundle's score and p-values are checked with."""
+
+    scorer: Scorer
+    calibration: Calibration
+
+
 def verify_runtime(
-    vae: GraphRunner, reference: dict[str, Float32], source: str | None = None
+    vae: GraphRunner,
+    reference: dict[str, Float32],
+    source: str | None = None,
+    *,
+    decision: Decision | None = None,
 ) -> VerifyReport:
     """Run the parity check that this module describes.
 
     `reference` holds the arrays that `read_reference` returns. `source` names their origin in the
-    report; by default it is the manifest's version of TensorFlow.
+    report; by default it is the manifest's version of TensorFlow. `decision` is needed if the
+    bundle has a score.
     """
     manifest = vae.manifest
 
     def allowed(name: str, expected: NDArray[np.float64]) -> Any:
         return manifest.allowed(vae.precision, name, expected, is_loss=name in LOSS_NAMES)
 
-    values = _run_graphs(vae, reference)
+    values = _run_graphs(vae, reference, decision)
     differences = tuple(
-        compare(graph, name, value, reference[name], allowed)
+        compare(graph, name, value, reference[proof_name(graph, name)], allowed)
         for graph, outputs in values.items()
         for name, value in outputs.items()
+        if name != P_VALUE
     )
+    if decision:
+        differences += (_compare_p_values(values[SCORE], reference, decision, allowed),)
     independence = tuple(
         batch_independence(
             graph,
-            partial(vae.run, graph),
+            partial(_run_without_p_value, vae, graph),
             {tensor.name: reference[tensor.name] for tensor in spec.inputs},
-            values[graph],
+            {name: value for name, value in values[graph].items() if name != P_VALUE},
             allowed,
             manifest.input,
         )
-        for graph, spec in vars(manifest.graphs).items()
+        for graph, spec in manifest.graphs.items()
         if not _is_dynamic(vae)
     )
     return VerifyReport(
@@ -187,18 +212,55 @@ def _is_dynamic(vae: GraphRunner) -> bool:
     return variant is not None and variant.method == "dynamic"
 
 
-def _run_graphs(vae: GraphRunner, ref: dict[str, Float32]) -> dict[str, dict[str, Float32]]:
+def _run_graphs(
+    vae: GraphRunner, ref: dict[str, Float32], decision: Decision | None
+) -> dict[str, dict[str, Float32]]:
     run = partial(_run_one_by_one, vae) if _is_dynamic(vae) else vae.run
-    encoder, decoder, loss = (
-        run(name, {tensor.name: ref[tensor.name] for tensor in spec.inputs})
-        for name, spec in vars(vae.manifest.graphs).items()
-    )
-    return {
-        "encoder": encoder,
-        "decoder": decoder,
-        "loss": loss,
-        "numpy": _numpy_values(vae.manifest, ref, {**encoder, **decoder}),
+    values = {
+        name: run(name, {tensor.name: ref[tensor.name] for tensor in spec.inputs})
+        for name, spec in vae.manifest.graphs.items()
     }
+    numpy = _numpy_values(vae.manifest, ref, {**values["encoder"], **values["decoder"]})
+    if decision:
+        spec = vae.manifest.graphs.decoder
+        inputs = {**ref, "z": values["encoder"]["z_mean"]}
+        decoded = run("decoder", {tensor.name: inputs[tensor.name] for tensor in spec.inputs})
+        numpy[SCORE] = _numpy_score(vae.manifest, ref, {**values[SCORE], **decoded}, decision)
+    return {**values, "numpy": numpy}
+
+
+def _compare_p_values(
+    outputs: dict[str, Float32], reference: dict[str, Float32], decision: Decision, allowed: Allowed
+) -> Difference:
+    """Compare p-values with those that scores within the tolerance have."""
+    calibration, expected = decision.calibration, reference[SCORE].astype(np.float64)
+    tolerance = allowed(SCORE, expected)
+    lowest, highest = p_value_interval(
+        (expected - tolerance).astype(np.float32),
+        (expected + tolerance).astype(np.float32),
+        calibration.scores,
+        calibration.tails,
+    )
+    p_value, at = outputs[P_VALUE], calibration.p_values(expected.astype(np.float32))
+    if p_value.shape != at.shape:
+        return Difference(SCORE, P_VALUE, np.inf, np.inf, np.inf, False)
+    difference = p_value.astype(np.float64) - at
+    room = np.where(difference > 0, highest - at, at - lowest)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(difference == 0, 0.0, np.abs(difference) / room)
+    exact = np.array_equal(p_value, calibration.p_values(outputs[SCORE]))
+    of_tolerance = float(ratio.max()) if exact else np.inf
+    largest = float(np.abs(difference).max())
+    relative = float((np.abs(difference) / at).max())
+    return Difference(SCORE, P_VALUE, largest, relative, of_tolerance, of_tolerance <= 1)
+
+
+def _run_without_p_value(
+    vae: GraphRunner, graph: str, inputs: dict[str, Float32]
+) -> dict[str, Float32]:
+    """Run a graph, and leave out the p-value, which jumps if a score changes in its last digit."""
+    outputs = vae.run(graph, inputs)
+    return {name: value for name, value in outputs.items() if name != P_VALUE}
 
 
 def _run_one_by_one(vae: GraphRunner, graph: str, inputs: dict[str, Float32]) -> dict[str, Float32]:
@@ -220,3 +282,15 @@ def _numpy_values(
         losses = numpy_losses(manifest.loss, x, decoded, z_mean, z_log_var)
         z = reparameterize(np, z_mean, z_log_var, ref["eps"])
     return {"z": z, **vars(losses)}
+
+
+def _numpy_score(
+    manifest: Manifest, ref: dict[str, Float32], outputs: dict[str, Any], decision: Decision
+) -> Any:
+    """Compute the score by NumPy, from the outputs of the score graph and of the decoder."""
+    scorer = decision.scorer
+    decoded = loss_input(manifest.input, manifest.loss, outputs)
+    with np.errstate(over="ignore", invalid="ignore"):
+        x = standardize(np, manifest.input.standardization, to_scaled_float32(ref["x"]))
+        at_mean = Losses(*(outputs[name] for name in LOSS_NAMES))
+        return scorer.score(np, scorer.fit(np, x, decoded, at_mean), outputs.get(ACTIVATIONS))

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import Manifest, TensorSpec
-from vae_runtime.bundle.manifest import graph_tensors
+from vae_runtime.bundle.manifest import graph_tensors, proof_name
+from vae_runtime.bundle.scores import P_VALUE, SCORE
 from vae_runtime.errors import BundleError
 from vae_runtime.files.npz import NpzError, read_npz
 from vae_runtime.loss import LOSS_NAMES, Losses
@@ -16,12 +17,19 @@ Float32 = NDArray[np.float32]
 
 
 def reference_tensors(manifest: Manifest) -> dict[str, TensorSpec]:
-    """Return the arrays in `parity.npz` by name; `batch` in a shape is the number of samples."""
-    graphs = graph_tensors(manifest.input, manifest.z_shape, manifest.loss, manifest.condition)
+    """Return the arrays in `parity.npz` by name; `batch` in a shape is the number of samples.
+
+    p-values are not among them: they follow from the scores and the calibration.
+    """
+    m = manifest
+    graphs = graph_tensors(m.input, m.z_shape, m.loss, m.condition, m.score)
     return {
-        tensor.name: tensor
-        for inputs, outputs in (graphs["loss"], graphs["encoder"], graphs["decoder"])
-        for tensor in (*inputs, *outputs)
+        proof_name(graph, tensor.name): tensor
+        for graph in ("loss", "encoder", "decoder", SCORE)
+        if graph in graphs
+        for side in graphs[graph]
+        for tensor in side
+        if tensor.name != P_VALUE
     }
 
 

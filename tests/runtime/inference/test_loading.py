@@ -22,7 +22,7 @@ def test_options_below_one_are_refused(exported, option, value):
 
 
 def test_a_bundle_that_is_replaced_during_the_load_still_loads(exported, tmp_path):
-    from vae_export.publish import publishing
+    from vae_runtime.bundle.publishing import publishing
 
     target = tmp_path / "small-vae"
     shutil.copytree(exported(), target)

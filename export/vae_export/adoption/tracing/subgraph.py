@@ -212,6 +212,7 @@ def needed(
             kept[name] = tf.compat.v1.NodeDef()
             kept[name].CopyFrom(node)
             kept[name].attr.pop("_class", None)  # names nodes that may be missing
+            kept[name].attr.pop("_gradient_op_type", None)  # a gradient that nothing here needs
             del kept[name].input[:]
             if name not in stop:
                 kept[name].input.extend(data_inputs(node))

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from vae_export import publish
-from vae_export.publish import check_target, publishing
+from vae_runtime.bundle import publishing as publish
+from vae_runtime.bundle.publishing import check_target, publishing
 from vae_runtime.errors import ExportError
 from vae_runtime.files.atomic_files import writer_tag
 
@@ -307,7 +307,7 @@ def test_process_killed_while_it_writes(target):
     write(target, "old")
     program = (
         "import os, sys, signal; from pathlib import Path\n"
-        "from vae_export.publish import publishing\n"
+        "from vae_runtime.bundle.publishing import publishing\n"
         "with publishing(Path(sys.argv[1]), force=True) as folder:\n"
         "    (folder / 'manifest.json').write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -19,9 +19,11 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import FileEntry
 from vae_runtime.bundle.manifest import MANIFEST_FILE
 from vae_runtime.errors import ExportError
+from vae_runtime.files import strict_json
 from vae_runtime.files.atomic_files import writer_is_gone, writer_tag
 
 _AT_FDCWD = -100
@@ -115,6 +117,15 @@ def file_entries(folder: Path) -> dict[str, FileEntry]:
             data = path.read_bytes()
             entries[name] = FileEntry(len(data), hashlib.sha256(data).hexdigest())
     return entries
+
+
+def copy_files(source: Bundle, folder: Path) -> None:
+    """Copy a bundle's checked files and its manifest into an empty folder."""
+    for name in source.manifest.files:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read(name))
+    (folder / MANIFEST_FILE).write_bytes(strict_json.encode(source.manifest))
 
 
 def _umask() -> int:

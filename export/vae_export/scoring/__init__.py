@@ -1,0 +1,1 @@
+"""The anomaly score of a bundle: chosen, fitted, written as a graph, and calibrated."""
