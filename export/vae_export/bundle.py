@@ -32,7 +32,7 @@ from vae_export.reference import parity_conditions, parity_inputs, reference_val
 from vae_export.saved_models import SIGNATURE, Endpoint, weights_sha256, write_saved_model
 from vae_export.scoring.activations import Activations
 from vae_export.scoring.fit import FittedScore, fit_score
-from vae_export.scoring.plan import MIN_HELD_OUT_SAMPLES, ScorePlan
+from vae_export.scoring.plan import ScorePlan
 from vae_export.scoring.write import provisional_calibration, write_score
 from vae_export.tolerances import (
     TOLERANCES,
@@ -63,6 +63,7 @@ from vae_runtime.bundle.scores import ACTIVATIONS, SCORE
 from vae_runtime.data.numbers.standardization import Standardization
 from vae_runtime.data.samples.conditions import Conditions
 from vae_runtime.data.samples.inputs import as_batch, to_float32, to_graph_input
+from vae_runtime.decision.calibration import MIN_HELD_OUT_SAMPLES
 from vae_runtime.errors import ExportError, OptionError
 from vae_runtime.explained import Explained
 from vae_runtime.files import strict_json
@@ -209,7 +210,13 @@ def export(
     held_out = to_graph_input(samples, input_spec.dtype, input_spec.range)
     say = on_step or (lambda step: None)
     models, score = {"encoder": encoder, "decoder": decoder}, None
-    if scoring.normal_count(len(samples)) >= MIN_HELD_OUT_SAMPLES:
+    if (normal := scoring.normal_count(len(samples))) < MIN_HELD_OUT_SAMPLES:
+        if scoring.name is not None:
+            raise OptionError(
+                f"score is {scoring.name}, but {normal} held-out samples are normal, expected "
+                f"{MIN_HELD_OUT_SAMPLES} or more to calibrate it: give more samples, or no score"
+            )
+    else:
         say("anomaly score")
         score = fit_score(models, loss, input_spec, scoring, held_out, conditions)
     job = _Job(models, loss, input_spec, conditions, provenance or Provenance(), opset, score)

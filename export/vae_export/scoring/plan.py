@@ -15,9 +15,6 @@ MAX_TRAINING_SAMPLES = 5000
 MIN_TRAINING_SAMPLES = 20
 """Fewer training samples than this say nothing about what is novel."""
 
-MIN_HELD_OUT_SAMPLES = 8
-"""Fewer held-out samples than this calibrate nothing."""
-
 PART_SAMPLES = 200
 """Number of held-out samples that the parts' means and deviations come from, if there are many."""
 

@@ -28,17 +28,23 @@ def score_section(manifest: Manifest) -> str:
     """Return the section as Markdown, from its heading to a line break; empty without a score."""
     if (spec := manifest.score) is None:
         return ""
-    return "\n".join(
-        [f"{HEADING}\n", *_meaning(spec), *_p_value(spec), *_calibrations(manifest, spec), ""]
-    )
+    lines = [f"{HEADING}\n", *_meaning(spec), *_p_value(spec), *_calibrations(manifest, spec)]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def with_score_section(card: str, manifest: Manifest) -> str:
     """Return a card with this section in place of the old one; unchanged if there is none."""
-    section = score_section(manifest)
-    return re.sub(
-        rf"^{HEADING}\n.*?(?=^## |\Z)", lambda _: f"{section}\n", card, flags=re.DOTALL | re.M
-    )
+    section = score_section(manifest).rstrip()
+    old = re.compile(rf"^{HEADING}\n.*?(\n*)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+    return old.sub(lambda found: section + found[1], card)
+
+
+def calibration_table(manifest: Manifest) -> str:
+    """Return the thresholds of each precision as aligned text; empty without a score."""
+    if (spec := manifest.score) is None:
+        return ""
+    tables = (_table(spec, *calibration) for calibration in spec.calibrations.items())
+    return "\n".join(line for table in tables for line in table)
 
 
 def threshold_text(level: LevelSpec) -> str:
@@ -106,6 +112,10 @@ def _calibrations(manifest: Manifest, spec: ScoreSpec) -> list[str]:
         lines += [
             f"Calibration{of}: {source_text(spec, calibration)}. "
             f"The smallest p-value is {calibration.smallest_p_value:.3g}.\n",
+        ]
+        if not calibration.levels:
+            continue
+        lines += [
             "| alpha | alarm if the score is | rate that 95 % of such calibrations have | rate "
             "found on the others |",
             "|---|---|---|---|",
@@ -116,4 +126,21 @@ def _calibrations(manifest: Manifest, spec: ScoreSpec) -> list[str]:
             ),
             "",
         ]
-    return lines[:-1]
+    return lines
+
+
+def _table(spec: ScoreSpec, precision: str, calibration: CalibrationSpec) -> list[str]:
+    rows = [
+        (f"{v.alpha:g}", threshold_text(v), bounds_text(v), rate_text(v.found))
+        for v in calibration.levels
+    ]
+    names = ("alpha", "alarm if the score is", "rate of 95 % of calibrations", "rate found")
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+    return [
+        f"{precision}, score {spec.name}: {source_text(spec, calibration)}, smallest p-value "
+        f"{calibration.smallest_p_value:.3g}",
+        *(
+            "  ".join(map(str.ljust, row, widths)).rstrip()
+            for row in ((names, *rows) if rows else ())
+        ),
+    ]

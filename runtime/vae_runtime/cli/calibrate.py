@@ -20,8 +20,7 @@ from vae_runtime.cli.options import (
     sha256_option,
     source_options,
 )
-from vae_runtime.decision.calibration import MAX_SCORES
-from vae_runtime.errors import OptionError
+from vae_runtime.decision.calibration import MAX_SCORES, no_score
 from vae_runtime.quality.calibrate import calibrate
 from vae_runtime.trust.signing import default_signature
 
@@ -86,10 +85,8 @@ def calibrate_command(
         build-vae calibrate sensors.vae --data normal.csv --alpha 0.01 -o here.vae
         build-vae calibrate bottle-vae --data photos/ --normal good --tails both
     """
-    if Bundle(bundle).manifest.score is None:
-        raise OptionError(
-            f"{bundle} has no anomaly score: export the model again with this build-vae"
-        )
+    if (found := Bundle(bundle)).manifest.score is None:
+        raise no_score(found)
     opened = open_samples(bundle, data, options, labels=labels)
     loaded = opened.loaded
     calibrated = calibrate(

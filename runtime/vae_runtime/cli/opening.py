@@ -117,7 +117,7 @@ def _read(
                 f"--labels is {labels!r}, which is {column}no file: give a file with one label "
                 "for each sample, or a column of a table"
             )
-        loaded = replace(loaded, labels=read_labels(Path(labels)))
+        loaded = replace(loaded, labels=read_labels(Path(labels)), normal=frozenset())
     for note in loaded.notes:
         warnings.warn(f"{source}: {note}", InputWarning, stacklevel=2)
     if len(shape) in (2, 3) and is_pictures(source) and loaded.x.shape[1:3] != shape[:2]:

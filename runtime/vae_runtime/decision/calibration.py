@@ -39,6 +39,9 @@ CALIBRATION_FILE = "calibration.npz"
 MAX_SCORES = 2000
 """Largest number of calibration scores: the graph compares every sample with each of them."""
 
+MIN_HELD_OUT_SAMPLES = 8
+"""Fewer held-out samples than this calibrate nothing: the export leaves the score out."""
+
 MAX_LEVELS = 20
 """Largest number of false-alarm rates whose thresholds a manifest states."""
 
@@ -124,6 +127,14 @@ def _level(alpha: float, scores: Float32, tails: Tails, found: Float32 | None) -
     return LevelSpec(alpha, upper, lower, (bounds.lower, bounds.upper), rate)
 
 
+def no_score(bundle: Bundle) -> OptionError:
+    """Return the error that a bundle has no score."""
+    return OptionError(
+        f"{bundle.path} has no anomaly score: export the model again with this build-vae and at "
+        f"least {MIN_HELD_OUT_SAMPLES} held-out samples"
+    )
+
+
 def arrays_of(manifest: Manifest, spec: ScoreSpec) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Return dtype and shape of each array in the calibration file, by name."""
     arrays: dict[str, tuple[str, tuple[int, ...]]] = {}
@@ -144,9 +155,7 @@ def read_calibration(bundle: Bundle, precision: str) -> Calibration:
     spec = bundle.manifest.score
     graph = bundle.manifest.graphs_of(precision).score
     if spec is None or graph is None:
-        raise OptionError(
-            f"{bundle.path} has no anomaly score: export the model again with this build-vae"
-        )
+        raise no_score(bundle)
     where = bundle.path / spec.file
     try:
         arrays = read_npz(bundle.read(spec.file), arrays_of(bundle.manifest, spec))

@@ -19,23 +19,18 @@ from vae_runtime.bundle.fields import Manifest
 from vae_runtime.bundle.manifest import MANIFEST_FILE
 from vae_runtime.bundle.packing import pack
 from vae_runtime.bundle.publishing import copy_files, file_entries, publishing
-from vae_runtime.bundle.score_section import (
-    bounds_text,
-    rate_text,
-    source_text,
-    threshold_text,
-    with_score_section,
-)
-from vae_runtime.bundle.scores import CalibrationSpec, ScoreSpec, Tails
+from vae_runtime.bundle.score_section import calibration_table, with_score_section
+from vae_runtime.bundle.scores import CalibrationSpec, Tails
 from vae_runtime.data.samples.conditions import as_condition
 from vae_runtime.data.samples.inputs import as_batch
-from vae_runtime.decision.calibration import MAX_SCORES, describe
+from vae_runtime.decision.calibration import MAX_SCORES, describe, no_score
 from vae_runtime.decision.conformal import rank
 from vae_runtime.errors import BundleError, InputError, OptionError
 from vae_runtime.files import strict_json
 from vae_runtime.files.npz import npz_bytes
 from vae_runtime.files.paths import absolute
 from vae_runtime.graph.p_value import with_p_value
+from vae_runtime.inference.inputs import GraphInputs
 from vae_runtime.inference.loading import load
 from vae_runtime.inference.per_sample import PerSample
 from vae_runtime.quality.normal import normal_samples
@@ -90,13 +85,7 @@ class Calibrated:
 
     def __str__(self) -> str:
         """Return the thresholds of each precision as a table."""
-        spec = self.manifest.score
-        assert spec is not None
-        return "\n".join(
-            line
-            for precision, calibration in spec.calibrations.items()
-            for line in _table(spec, precision, calibration)
-        )
+        return calibration_table(self.manifest)
 
 
 def calibrate(
@@ -150,9 +139,7 @@ def calibrate(
     found, target = Bundle(bundle), absolute(output or bundle)
     manifest = found.manifest
     if manifest.score is None:
-        raise OptionError(
-            f"{found.path} has no anomaly score: export the model again with this build-vae"
-        )
+        raise no_score(found)
     found.check_files()
     array = as_batch(x, manifest.input.shape, columns=manifest.table)
     if len(array) == 0:
@@ -163,6 +150,8 @@ def calibrate(
     for alpha in alphas:
         rank(alpha, min(samples, len(rows)), tails or manifest.score.tails)
     order = np.random.default_rng(SEED).permutation(rows)
+    for row in np.sort(order[: 2 * samples]).tolist():  # errors name the sample as x numbers it
+        GraphInputs(manifest).chunk(array, slice(row, row + 1))
     given = NormalSamples(
         array,
         as_condition(manifest.condition, condition, len(array)),
@@ -251,25 +240,6 @@ def _renew_card(folder: Path) -> None:
 
 def _figures(card: str) -> set[str]:
     return {*re.findall(r"\]\((figures/[\w-]+\.png)\)", card)}
-
-
-def _table(spec: ScoreSpec, precision: str, calibration: CalibrationSpec) -> list[str]:
-    rows = [
-        (
-            f"{level.alpha:g}",
-            threshold_text(level),
-            bounds_text(level),
-            rate_text(level.found),
-        )
-        for level in calibration.levels
-    ]
-    names = ("alpha", "alarm if the score is", "rate of 95 % of calibrations", "rate found")
-    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
-    return [
-        f"{precision}, score {spec.name}: {source_text(spec, calibration)}, smallest p-value "
-        f"{calibration.smallest_p_value:.3g}",
-        *("  ".join(map(str.ljust, row, widths)).rstrip() for row in (names, *rows)),
-    ]
 
 
 def _element_statistics(per_sample: PerSample, normal: NormalSamples) -> tuple[Float32, Float32]:

@@ -37,8 +37,8 @@ def normal_samples(
     """
     if labels is None:
         raise InputError(
-            f"the data has no labels, but {_listed(normal)} are to be normal: give one label for "
-            "each sample"
+            f"the data has no labels, expected one for each sample, because {_listed(normal)} is "
+            "given as normal: give labels too, or no normal label"
         )
     texts = texts_of(labels, count)
     known = {*np.unique(texts).tolist()}
