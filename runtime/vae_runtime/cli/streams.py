@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from io import BufferedIOBase
 from typing import Any, cast
 
-import click
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,7 +40,7 @@ def stream_parts(vae: VAERuntime, given: str | None) -> Iterator[SamplePart]:
     Raises:
         InputError: a line is not JSON, or no sample of this model.
     """
-    stream = cast(BufferedIOBase, click.get_binary_stream("stdin"))
+    stream = cast(BufferedIOBase, sys.stdin.buffer)
     batches = arriving_lines(stream)
     if len(vae.manifest.input.shape) == 1:
         return _rows(vae, batches, given)
@@ -57,6 +57,11 @@ def _rows(
     for lines in batches:
         if table is None:
             table = StreamTable(lines[0])
+            if isinstance(takes, int) and len(table.names) != takes:
+                raise InputError(
+                    f"{STANDARD_INPUT}, line {lines[0].number}, has {len(table.names)} values, the "
+                    f"model takes {takes}, which have no names: write these in each line"
+                )
             names = [label] if spec and label is not None and label in table.names else []
             rows = ModelRows(table, takes)
         table.lines = lines

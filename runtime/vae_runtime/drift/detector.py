@@ -205,7 +205,7 @@ def _with_recent(
         sums = None if sums is None else np.zeros_like(sums)
     if sums is not None and errors is not None:
         recent = np.asarray(errors)[start:]
-        finite = np.isfinite(recent).reshape(len(recent), -1).all(axis=1)
+        finite = np.isfinite(recent).all(axis=tuple(range(1, recent.ndim)))
         sums = sums.copy()
         for row in recent[finite]:  # one by one: batches must not change how sums are rounded
             sums += row
