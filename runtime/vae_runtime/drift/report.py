@@ -97,12 +97,14 @@ class DriftReport:
             self.headline(),
             f"martingale {_shown(self.log_martingale)} after {self.samples} samples, at most "
             f"{_shown(self.log_maximum)}; alarm at {1 / self.delta:g}",
-            _bins("p-values", self.histogram),
-            _bins(f"from sample {self.since}", self.recent_histogram),
+            f"p-values in {BINS} bins from 0 to 1",
+            _bins("all samples", self.histogram),
         ]
+        if self.alarm:  # without an alarm, `since` is only where chance put it
+            lines.append(_bins(f"from {self.since} on", self.recent_histogram))
         if self.unscorable:
             lines.append(f"{self.unscorable} samples cannot be scored, and count as most unusual")
-        if self.elements:
+        if self.alarm and self.elements:
             lines.append(f"elements that moved most from sample {self.since} on:")
             lines += map(_moved, self.elements.largest(_SHOWN))
         return "\n".join(lines)
@@ -123,7 +125,7 @@ def _shown(log_value: float) -> str:
 
 
 def _bins(what: str, counts: tuple[int, ...]) -> str:
-    return f"{what + ' in 10 bins from 0 to 1':42}" + "".join(f"{count:>8}" for count in counts)
+    return f"  {what:20}" + "".join(f"{count:>8}" for count in counts)
 
 
 def _moved(element: dict[str, Any]) -> str:
