@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from io import BufferedIOBase
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from vae_runtime.data.tables.files.json_stream import (
     StreamTable,
     arriving_lines,
 )
-from vae_runtime.data.tables.model_rows import ModelRows
+from vae_runtime.data.tables.model_rows import ModelRows, Takes
 from vae_runtime.errors import InputError
 from vae_runtime.inference.runtime import VAERuntime
 from vae_runtime.inference.scoring import SamplePart
@@ -41,29 +42,29 @@ def stream_parts(vae: VAERuntime, given: str | None) -> Iterator[SamplePart]:
         InputError: a line is not JSON, or no sample of this model.
     """
     stream = cast(BufferedIOBase, sys.stdin.buffer)
-    batches = arriving_lines(stream)
     if len(vae.manifest.input.shape) == 1:
-        return _rows(vae, batches, given)
-    return _arrays(vae, batches, given)
+        return _rows(vae, stream, given)
+    return _arrays(vae, stream, given)
 
 
-def _rows(
-    vae: VAERuntime, batches: Iterator[list[Line]], given: str | None
-) -> Iterator[SamplePart]:
+def _rows(vae: VAERuntime, stream: BufferedIOBase, given: str | None) -> Iterator[SamplePart]:
     """Yield rows of a table."""
     spec, takes = vae.manifest.condition, vae.manifest.table or vae.manifest.input.shape[0]
     label = vae.manifest.data.label if vae.manifest.data else None
     table: StreamTable | None = None
-    for lines in batches:
-        if table is None:
-            table = StreamTable(lines[0])
-            if isinstance(takes, int) and len(table.names) != takes:
-                raise InputError(
-                    f"{STANDARD_INPUT}, line {lines[0].number}, has {len(table.names)} values, the "
-                    f"model takes {takes}, which have no names: write these in each line"
-                )
-            names = [label] if spec and label is not None and label in table.names else []
+    rows: ModelRows | None = None
+
+    def read(line: Line) -> Line:
+        nonlocal table, rows
+        if table is None or rows is None:
+            table = StreamTable(line)
+            _check_unnamed(table, takes, line)
             rows = ModelRows(table, takes)
+        return table.record(line)
+
+    for lines in arriving_lines(stream, read):
+        assert table is not None and rows is not None
+        names = [label] if spec and label is not None and label in table.names else []
         table.lines = lines
         # Only the first chunk: at the end, rows that are all bad would be an error. Here they are
         # what the monitor is for.
@@ -72,13 +73,20 @@ def _rows(
         yield SamplePart(part.x, condition=read_condition(spec, given, labels))
 
 
-def _arrays(
-    vae: VAERuntime, batches: Iterator[list[Line]], given: str | None
-) -> Iterator[SamplePart]:
+def _check_unnamed(table: StreamTable, takes: Takes, line: Line) -> None:
+    """Refuse a line of the wrong length, if only the number of the model's columns is known."""
+    if isinstance(takes, int) and len(table.names) != takes:
+        raise InputError(
+            f"{STANDARD_INPUT}, line {line.number}, has {len(table.names)} values, the model takes "
+            f"{takes}, which have no names: write these in each line"
+        )
+
+
+def _arrays(vae: VAERuntime, stream: BufferedIOBase, given: str | None) -> Iterator[SamplePart]:
     """Yield arrays of the model's shape; null is NaN."""
     condition = read_condition(vae.manifest.condition, given)
-    for lines in batches:
-        yield SamplePart(np.stack([_array(vae, line) for line in lines]), condition=condition)
+    for arrays in arriving_lines(stream, partial(_array, vae)):
+        yield SamplePart(np.stack(arrays), condition=condition)
 
 
 def _array(vae: VAERuntime, line: Line) -> NDArray[Any]:

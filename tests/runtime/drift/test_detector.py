@@ -127,12 +127,16 @@ def test_histograms_count_all_samples_and_those_since_the_change():
 
 
 def test_an_alarm_stays():
-    rng = np.random.default_rng(3)
-    detector = DriftDetector(normal(rng, 500))
-    first = detector.update(normal(rng, 100) + 2)
-    last = detector.update(normal(rng, 5000))
-    assert first.alarm and (first.alarm_at, first.since) == (last.alarm_at, last.since)
-    assert last.log_maximum >= first.log_maximum
+    """Also where the stream becomes normal again, and the martingale falls below its minimum."""
+    rng = np.random.default_rng(0)
+    calibration, scores = normal(rng, 500), np.concatenate([normal(rng, 14) + 2, normal(rng, 6000)])
+    detector = DriftDetector(calibration)
+    first = detector.update(scores[:14])
+    last = detector.update(scores[14:])
+    at_once = DriftDetector(calibration).update(scores)
+    for report in (first, last, at_once):
+        assert report.alarm and (report.alarm_at, report.since) == (10, 0)
+    assert last.log_martingale < -0.5 and last.log_maximum >= first.log_maximum
 
 
 @pytest.mark.parametrize("fault", [np.nan, np.inf])

@@ -7,11 +7,11 @@ columns are those of its first line: the keys of an object, or the positions in 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vae_runtime.data.tables.cells import Decimal
 from vae_runtime.data.tables.files.chunks import Chunk, Places
@@ -27,6 +27,8 @@ MAX_LINES = 256
 
 _READ_BYTES = 1 << 16
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Line:
@@ -36,29 +38,38 @@ class Line:
     value: Any
 
 
-def arriving_lines(stream: BufferedIOBase) -> Iterator[list[Line]]:
+def arriving_lines(stream: BufferedIOBase, read: Callable[[Line], T]) -> Iterator[list[T]]:
     """Yield the lines that are there, at most `MAX_LINES` at a time, and wait if there are none.
 
-    Empty lines are left out.
+    Args:
+        stream: the stream. Empty lines are left out.
+        read: what to yield for a line; an `InputError` that it raises ends the stream.
 
     Raises:
-        InputError: a line is not JSON. The lines before it are yielded first.
+        InputError: a line is not JSON, or `read` raised it. The lines before are yielded first.
     """
-    batch: list[Line] = []
+    batch: list[T] = []
     for number, text in _numbered(stream):
         if text is not None:
             try:
-                batch.append(Line(number, json.loads(text)))
-            except (ValueError, RecursionError) as error:
+                batch.append(read(Line(number, _parsed(number, text))))
+            except InputError:
                 if batch:
                     yield batch
-                raise InputError(
-                    f"{STANDARD_INPUT}, line {number}, is not JSON ({error}), expected an object "
-                    "or an array of numbers in each line: repair the program that writes them"
-                ) from None
+                raise
         if batch and (text is None or len(batch) == MAX_LINES):
             yield batch
             batch = []
+
+
+def _parsed(number: int, text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{STANDARD_INPUT}, line {number}, is not JSON ({error}), expected an object or an "
+            "array of numbers in each line: repair the program that writes them"
+        ) from None
 
 
 def _numbered(stream: BufferedIOBase) -> Iterator[tuple[int, bytes | None]]:
@@ -92,19 +103,24 @@ class StreamTable:
     def __init__(self, first: Line) -> None:
         """Take the names of the columns from the first line."""
         self.has_header = isinstance(first.value, dict)
-        self._keys = [*self._record(first)]
+        self._keys = [*self.record(first).value]
         self.names = unique_names(self._keys)
         self.lines: Sequence[Line] = ()
         self.unreadable: dict[int, str] = {}
 
     def chunks(self, columns: Sequence[int], rows: int | None = None) -> Iterator[Chunk]:
         """Yield the texts of some columns of all `lines`, which are set before."""
-        records = [self._record(line) for line in self.lines]
-        texts = [[cell_text(record.get(self._keys[i])) for record in records] for i in columns]
+        keys = [self._keys[i] for i in columns]
+        texts = [[cell_text(line.value.get(key)) for line in self.lines] for key in keys]
         numbers = [line.number for line in self.lines]
         yield Chunk([*texts], 0, len(numbers), Places("line", numbers))
 
-    def _record(self, line: Line) -> dict[str, Any]:
+    def record(self, line: Line) -> Line:
+        """Return a line whose value is a record, for `lines`.
+
+        Raises:
+            InputError: the line has another form than the first one.
+        """
         record = as_record(line.value)
         if record is None or isinstance(line.value, dict) != self.has_header:
             what = "an object" if self.has_header else "an array"
@@ -112,4 +128,4 @@ class StreamTable:
                 f"{STANDARD_INPUT}, line {line.number}, is {json.dumps(line.value)[:40]}, expected "
                 f"{what}: write all lines in one form"
             )
-        return record
+        return Line(line.number, record)
