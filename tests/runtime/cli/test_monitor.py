@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -10,20 +9,31 @@ import sys
 import numpy as np
 import pytest
 
-from loss_as_score import calibration, score
 from messages import one_line
 from vae_export import export
 from vae_export.bundle import Provenance
-from vae_runtime import DriftMonitor, InputWarning, LossSpec, VAERuntime, load
+from vae_runtime import DriftMonitor, InputWarning, LossSpec, load
 from vae_runtime.bundle.fields import DataSpec
 from vae_runtime.data.tables.encoding import ColumnEncoding, TableEncoding
 
 
-@pytest.fixture
-def scored(monkeypatch):
-    """The score is the loss, calibrated on uniform samples."""
-    monkeypatch.setattr(VAERuntime, "score", score, raising=False)
-    monkeypatch.setattr(VAERuntime, "calibration", calibration, raising=False)
+@pytest.fixture(scope="module")
+def calibrated(small_models, tmp_path_factory):
+    """Return a function that exports a model calibrated on 300 uniform samples."""
+    known = {}
+
+    def make(shape, loss="mse", data=None, **options):
+        if (shape, loss) not in known:
+            x = np.random.default_rng(5).random((600, *shape), dtype=np.float32)
+            if options.get("input_dtype") == "uint8":
+                x = (255 * x).astype(np.uint8)
+            path = tmp_path_factory.mktemp("bundle") / "small-vae"
+            options["provenance"] = Provenance(data)
+            export(*small_models("dense", shape), x, path, loss=LossSpec(loss), **options)
+            known[shape, loss] = path
+        return known[shape, loss]
+
+    return make
 
 
 @pytest.fixture
@@ -38,9 +48,9 @@ def stdin(monkeypatch):
 
 
 @pytest.fixture
-def table(exported, scored):
+def table(calibrated):
     """A bundle for 12 columns without names."""
-    return exported("dense", "mse", (12,))
+    return calibrated((12,))
 
 
 @pytest.fixture
@@ -87,7 +97,7 @@ def test_standard_input_is_the_same_stream_as_a_file(table, rows, tmp_path, call
     assert last == expected
 
 
-def test_objects_are_taken_by_name(small_models, scored, rows, tmp_path, call, stdin):
+def test_objects_are_taken_by_name(calibrated, rows, tmp_path, call, stdin):
     """Categories are encoded; gaps and text that is no number make a sample unusual."""
     table = TableEncoding(
         (
@@ -99,9 +109,7 @@ def test_objects_are_taken_by_name(small_models, scored, rows, tmp_path, call, s
     data = DataSpec("table", "0" * 64, 10, 0, 0, None, table.elements, table=table)
     x = rows[:20, :4].copy()
     x[:, 1:3] = np.eye(2)[np.arange(20) % 3 // 2]
-    bundle, loss = tmp_path / "named", LossSpec("mse")
-    models = small_models("dense", (4,))
-    export(*models, x, bundle, loss=loss, provenance=Provenance(data))
+    bundle = calibrated((4,), data=data)
     colours = ["blue", "blue", "red"] * 7
     records = [
         {"b": float(row[3]), "other": "text", "colour": colour, "a": float(row[0])}
@@ -136,8 +144,8 @@ def test_a_sensor_that_died_is_an_alarm(table, tmp_path, call, stdin):
     assert call(*words)[0] == 1
 
 
-def test_pictures_on_standard_input(exported, scored, images, tmp_path, call, stdin):
-    words = ("monitor", exported(), "-", "--state", tmp_path / "s.json", "--json")
+def test_pictures_on_standard_input(calibrated, images, tmp_path, call, stdin):
+    words = ("monitor", calibrated((8, 8, 1), "bce"), "-", "--state", tmp_path / "s.json", "--json")
     stdin(lines(images[:5] / 255) + lines(images[5:9, ..., 0] / 255))
     status, out, _ = call(*words)
     assert (status, json.loads(out)["samples"], json.loads(out)["unscorable"]) == (0, 9, 0)
@@ -147,8 +155,8 @@ def test_pictures_on_standard_input(exported, scored, images, tmp_path, call, st
     assert "line 1, is no array of the shape (8, 8, 1)" in one_line(err)
 
 
-def test_pixels_of_a_uint8_model(exported, scored, images, tmp_path, call, stdin):
-    bundle = exported(input_dtype="uint8")
+def test_pixels_of_a_uint8_model(calibrated, images, tmp_path, call, stdin):
+    bundle = calibrated((8, 8, 1), input_dtype="uint8")
     words = ("monitor", bundle, "-", "--state", tmp_path / "s.json", "--json")
     stdin(lines(images[:5]))
     status, out, _ = call(*words)
@@ -203,26 +211,16 @@ def test_errors_about_the_state(table, rows, tmp_path, call):
     assert call(*words, tmp_path / "t.json", "--delta", "0")[0] == 2
 
 
-PROCESS = """
-from loss_as_score import calibration, score
-from vae_runtime import VAERuntime
-VAERuntime.score, VAERuntime.calibration = score, calibration
-from vae_runtime.cli.main import main
-main()
-"""
-
-
 @pytest.fixture
-def process(exported, tmp_path):
+def process(table, tmp_path):
     """A monitor that waits for lines."""
-    words = ("monitor", exported("dense", "mse", (12,)), "-", "--state", tmp_path / "s.json")
+    words = ("monitor", table, "-", "--state", tmp_path / "s.json")
     with subprocess.Popen(
-        [sys.executable, "-c", PROCESS, *map(str, words)],
+        [sys.executable, "-c", "from vae_runtime.cli.main import main; main()", *map(str, words)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     ) as child:
         yield child
         child.kill()
