@@ -24,6 +24,7 @@ import click
 from vae_runtime.cli.bench import bench_command
 from vae_runtime.cli.bundles import inspect_command, pack_command, sign_command
 from vae_runtime.cli.extensions import COMMANDS, command_names, has_tensorflow, load_extension
+from vae_runtime.cli.monitor import monitor_command
 from vae_runtime.cli.samples import (
     evaluate_command,
     reconstruct_command,
@@ -81,6 +82,7 @@ for command in (
     evaluate_command,
     reconstruct_command,
     sample_command,
+    monitor_command,
     inspect_command,
     pack_command,
     sign_command,
