@@ -2,7 +2,8 @@
 
 A weighted operator multiplies values that depend on x by weights: a dense layer, a convolution, a
 step of a recurrent layer. What the weighted operators after the first one take, except for
-reshaping, are hidden activations. The last `MAX_TENSORS` of them are used. The rule looks at the
+reshaping, are hidden activations. The last `MAX_TENSORS` of them are used; if there are none,
+z_mean stands for them. The rule looks at the
 operators that TensorFlow traces, so it serves any encoder: functional, subclassed, or read from a
 SavedModel.
 """
@@ -39,7 +40,7 @@ WEIGHTED_OPERATORS = (
     *("MatMul", "BatchMatMulV2", "Einsum", "Conv2D", "Conv3D", "DepthwiseConv2dNative"),
     *("Conv2DBackpropInput", "Conv3DBackpropInputV2"),
 )
-MAX_TENSORS = 2
+MAX_TENSORS = 3
 """Largest number of activations that are used."""
 
 MAX_VALUES = 4096
@@ -112,10 +113,10 @@ class Activations:
         return tf.function(function, input_signature=signature(inputs))
 
 
-def hidden_activations(encoder: keras.Model, *, unit_length: bool) -> Activations | None:
+def hidden_activations(encoder: keras.Model, *, unit_length: bool) -> Activations:
     """Return the hidden activations of an encoder in the form of `vae_export.export`.
 
-    The result is None if it has none.
+    z_mean, which stands for them in a linear encoder, is never scaled to length 1.
     """
 
     def call(*inputs: Any) -> Any:
@@ -126,14 +127,17 @@ def hidden_activations(encoder: keras.Model, *, unit_length: bool) -> Activation
     part = subgraph(call, given, loops=False)
     chosen = list(_hidden(part))[-MAX_TENSORS:]
     if not chosen:
-        return None
+        chosen, unit_length = [part.outputs[0]], False
     part = part.between(part.inputs, [*part.outputs, *chosen])
     zeros = [tf.zeros((1, *x.shape[1:]), input_dtype(x)) for x in encoder.inputs]
     variables = tuple(weight.value for weight in encoder.weights)
     computed = Activations((), (), unit_length, part, variables)._compute(*zeros)
     layers = [layer.name for layer in encoder._flatten_layers(include_self=False)]
     return Activations(
-        names=tuple(layer_of(node_of(name), layers) for name in chosen),
+        names=tuple(
+            "z_mean" if name == part.outputs[0] else layer_of(node_of(name), layers)
+            for name in chosen
+        ),
         shapes=tuple(tuple(tensor.shape[1:]) for tensor in computed[2:]),
         unit_length=unit_length,
         part=part,
