@@ -144,8 +144,9 @@ def has_unit_length(input_spec: InputSpec) -> bool:
 
 def _choose(name: ScoreName | None, loss: LossSpec, training: NDArray[Any] | None) -> ScoreName:
     if name is None:
-        without = "squared_error" if loss.reconstruction == "bce" else "excess_loss"
-        return without if training is None else "combined"
+        if training is not None:
+            return "combined"
+        return "squared_error" if loss.reconstruction == "bce" else "excess_loss"
     if name in ("novelty", "combined") and training is None:
         raise OptionError(
             f"score {name} compares a sample with training samples, and there are fewer than "
