@@ -63,7 +63,6 @@ from vae_runtime.bundle.scores import ACTIVATIONS, SCORE
 from vae_runtime.data.numbers.standardization import Standardization
 from vae_runtime.data.samples.conditions import Conditions
 from vae_runtime.data.samples.inputs import as_batch, to_float32, to_graph_input
-from vae_runtime.decision.calibration import MIN_HELD_OUT_SAMPLES
 from vae_runtime.errors import ExportError, OptionError
 from vae_runtime.explained import Explained
 from vae_runtime.files import strict_json
@@ -210,13 +209,7 @@ def export(
     held_out = to_graph_input(samples, input_spec.dtype, input_spec.range)
     say = on_step or (lambda step: None)
     models, score = {"encoder": encoder, "decoder": decoder}, None
-    if (normal := scoring.normal_count(len(samples))) < MIN_HELD_OUT_SAMPLES:
-        if scoring.name is not None:
-            raise OptionError(
-                f"score is {scoring.name}, but {normal} held-out samples are normal, expected "
-                f"{MIN_HELD_OUT_SAMPLES} or more to calibrate it: give more samples, or no score"
-            )
-    else:
+    if scoring.check_samples(len(samples)):
         say("anomaly score")
         score = fit_score(models, loss, input_spec, scoring, held_out, conditions)
     job = _Job(models, loss, input_spec, conditions, provenance or Provenance(), opset, score)
@@ -328,7 +321,7 @@ class _Job:
             return None
         inputs = self.graphs["encoder"].inputs
         function = hidden.function(self.input_spec, inputs)
-        return Endpoint(ACTIVATIONS, function, hidden.part)
+        return Endpoint(ACTIVATIONS, function)
 
     def write_graphs(self, folder: Path) -> None:
         metadata = {

@@ -167,6 +167,7 @@ def export_command(
     if encoder or decoder or model:
         _check_own_models(ctx, options, encoder, decoder, model)
     import_tensorflow()
+    from vae_builder.data.score_samples import score_samples
     from vae_builder.own_models.export import export_models
     from vae_builder.run.runs import load_run
     from vae_builder.trained_models import export_trained, plan_variants
@@ -176,6 +177,7 @@ def export_command(
 
     check_target(output, force=force)
     check_name(output, name)
+    scoring = ScorePlan(score, tails=tails)
     write: Callable[..., Exported]
     plan = None
     if run_folder:
@@ -184,6 +186,8 @@ def export_command(
         # Wrong options are refused before the data is read.
         choices = None if own else parse_choices(options)[1]
         dataset = _load(data_source(options), quiet=quiet)
+        if score:  # refused before the training
+            scoring.with_samples(score_samples(dataset)).check_samples(len(dataset.held_out()))
         if precisions or allow_drift:
             plan = plan_variants(dataset, precisions, allow_drift=allow_drift)
         if choices is not None:
@@ -211,7 +215,7 @@ def export_command(
         exported = write(
             input_dtype=input_dtype,
             variants=plan,
-            scoring=ScorePlan(score, tails=tails),
+            scoring=scoring,
             name=name,
             opset=opset,
             force=force,

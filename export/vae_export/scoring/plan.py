@@ -9,14 +9,16 @@ from numpy.typing import NDArray
 
 from vae_runtime.bundle.scores import SCORE_NAMES, ScoreName, Tails
 from vae_runtime.data.samples.conditions import Conditions
+from vae_runtime.decision.calibration import MIN_HELD_OUT_SAMPLES
 from vae_runtime.errors import OptionError
 
 MAX_TRAINING_SAMPLES = 5000
 MIN_TRAINING_SAMPLES = 20
 """Fewer training samples than this say nothing about what is novel."""
 
-PART_SAMPLES = 200
-"""Number of held-out samples that the parts' means and deviations come from, if there are many."""
+PART_SAMPLES, MIN_PART_SAMPLES = 200, 10
+"""Number of held-out samples that the parts' means and deviations come from, if there are many; if
+there are too few, training samples stand in for them."""
 
 SEED = 20260501
 """Seed of the order in which held-out samples are divided. Any number would do."""
@@ -56,6 +58,21 @@ class ScorePlan:
         """Return how many of so many held-out samples are normal."""
         return held_out if self.normal is None else int(self.normal.sum())
 
+    def check_samples(self, held_out: int) -> bool:
+        """Return whether so many held-out samples are enough to calibrate a score.
+
+        Raises:
+            OptionError: they are not, and this plan names a score.
+        """
+        if (normal := self.normal_count(held_out)) >= MIN_HELD_OUT_SAMPLES:
+            return True
+        if self.name is None:
+            return False
+        raise OptionError(
+            f"score is {self.name}, but {normal} held-out samples are normal, expected "
+            f"{MIN_HELD_OUT_SAMPLES} or more to calibrate it: give more samples, or no score"
+        )
+
     def check(self) -> None:
         """Check the names.
 
@@ -88,6 +105,7 @@ def divide(rows: NDArray[np.intp], *, with_parts: bool, limit: int) -> Division:
     rows = np.random.default_rng(SEED).permutation(rows)
     count = len(rows)
     parts = min(PART_SAMPLES, max(count // 5, min(20, count // 3))) if with_parts else 0
+    parts = parts if parts >= MIN_PART_SAMPLES else 0
     calibration = min(limit, count // 2)
     ends = np.cumsum([parts, calibration])
     return Division(*np.split(rows, ends))

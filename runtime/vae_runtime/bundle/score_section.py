@@ -9,7 +9,7 @@ from vae_runtime.bundle.scores import CalibrationSpec, LevelSpec, ScoreSpec
 
 HEADING = "## Anomaly score"
 
-PART = "softplus(2 (log(part) - mean) / std)^2"
+PART = "softplus(2 (log(part) - mean) / std)^2 / 8"
 """How a part counts in a sum, as `vae_runtime.decision.score` defines it."""
 
 MEANINGS = {
@@ -18,10 +18,8 @@ MEANINGS = {
     "could give for it",
     "squared_error": "the squared error of the reconstruction, summed over the elements",
     "novelty": "how far the encoder's hidden activations are from those of training samples",
-    "combined": "the squared error of the reconstruction, and how far the encoder's hidden "
-    "activations are from those of training samples",
 }
-"""What each score is, in words. All are computed at z = z_mean."""
+"""What each score is, in words, and each part of `combined`. All are computed at z = z_mean."""
 
 
 def score_section(manifest: Manifest) -> str:
@@ -71,9 +69,11 @@ def source_text(spec: ScoreSpec, calibration: CalibrationSpec) -> str:
 
 
 def _meaning(spec: ScoreSpec) -> list[str]:
+    summed = [MEANINGS[name] for name in (*spec.parts, "novelty") if name in MEANINGS]
+    meaning = MEANINGS.get(spec.name, "; and ".join(summed))
     lines = [
-        f"`{spec.name}` is a number for each sample; larger is more unusual. It is "
-        f"{MEANINGS[spec.name]}, at z = z_mean.\n"
+        f"`{spec.name}` is a number for each sample; larger is more unusual. It is {meaning}. All "
+        "is computed at z = z_mean.\n"
     ]
     if spec.novelty:
         layers = ", ".join(f"`{a.layer}` ({a.size}, {a.axes})" for a in spec.novelty.activations)
@@ -85,9 +85,10 @@ def _meaning(spec: ScoreSpec) -> list[str]:
         )
     if spec.parts:
         parts = ", ".join(f"`{name}`" for name in spec.parts)
+        held_out = f"{spec.part_samples:,} held-out samples of their own"
         lines.append(
             f"Each part ({parts}) counts as `{PART}`; these are added up. `mean` and `std` come "
-            f"from {spec.part_samples:,} held-out samples of their own.\n"
+            f"from {held_out if spec.part_samples else 'training samples'}.\n"
         )
     return lines
 

@@ -435,7 +435,7 @@ def test_score_and_tails(tmp_path, images, call):
     assert call("export", "a", "--score", "novel")[0] == 2
 
 
-def test_a_score_that_cannot_be_calibrated(tmp_path, data, call):
+def test_a_score_that_cannot_be_calibrated(tmp_path, data, no_training, call):
     words = ("export", tmp_path / "vae", "--data", data, "-q", *FAST)
     status, _, err = call(*words, "--score", "loss")
     assert status == 3 and not (tmp_path / "vae").exists()

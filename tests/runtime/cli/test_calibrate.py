@@ -93,8 +93,8 @@ def test_a_table_by_its_columns(exported, tmp_path, call):
     [
         (
             ("--alpha", "0.01"),
-            "alpha is 0.01, but 60 calibration samples give no p-value below 0.0164: calibrate with "
-            "at least 99 samples, or choose a larger alpha",
+            "alpha is 0.01, but 60 calibration samples give no p-value below 0.0164: calibrate "
+            "with at least 99 samples, or choose a larger alpha",
         ),
         (
             ("--alpha", "0.1", "--alpha", "0.02", "--samples", "20"),

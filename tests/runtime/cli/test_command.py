@@ -13,6 +13,7 @@ COMMANDS = (
     "evaluate",
     "export",
     "inspect",
+    "monitor",
     "pack",
     "quantize",
     "reconstruct",
