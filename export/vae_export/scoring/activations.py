@@ -82,7 +82,7 @@ class Activations:
         x is standardized, as the encoder takes it; `given` is the condition, if there is one.
         """
         compute = self._compute if tf.executing_eagerly() else self._nodes
-        z_mean, z_log_var, *tensors = compute(x, *given)
+        z_mean, z_log_var, *tensors = compute(*map(tf.convert_to_tensor, (x, *given)))
         rows = [
             _rows(tensor, shape, self.unit_length)
             for tensor, shape in zip(tensors, self.shapes, strict=True)
@@ -100,7 +100,8 @@ class Activations:
 
     @cached_property
     def _compute(self) -> Any:
-        return tf.function(self._nodes, input_signature=self.given, autograph=False)
+        traced = tf.function(self._nodes, input_signature=self.given, autograph=False)
+        return traced.get_concrete_function()
 
     def function(self, input_spec: InputSpec, inputs: tuple[TensorSpec, ...]) -> Any:
         """Return a `tf.function` from the graphs' inputs to a dict of the activations."""
