@@ -23,6 +23,7 @@ import click
 
 from vae_runtime.cli.bench import bench_command
 from vae_runtime.cli.bundles import inspect_command, pack_command, sign_command
+from vae_runtime.cli.explain import explain_command
 from vae_runtime.cli.extensions import COMMANDS, command_names, has_tensorflow, load_extension
 from vae_runtime.cli.samples import (
     evaluate_command,
@@ -78,6 +79,7 @@ def build_vae() -> None:
 for command in (
     verify_command,
     score_command,
+    explain_command,
     evaluate_command,
     reconstruct_command,
     sample_command,

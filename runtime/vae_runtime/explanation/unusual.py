@@ -17,7 +17,7 @@ from vae_runtime.decision.calibration import Calibration
 
 Float64 = NDArray[np.float64]
 
-FLOOR = 0.3
+FLOOR = 0.1
 """Smallest spread of an element, relative to the root mean square of all."""
 
 LEAST_SPREAD = 1e-12
