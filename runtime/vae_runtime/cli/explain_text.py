@@ -12,13 +12,19 @@ from vae_runtime.explanation.report import Finding
 
 SHOWN_COLUMNS = 5
 """Columns of a row that the text names; CSV and JSON have all."""
+AXES = {
+    2: ("time", "channel"),
+    3: ("row", "column"),
+    4: ("slice", "row", "column"),
+}
+"""Names of a sample's axes by their number, without those of which a box has everything."""
 MAX_WIDTH = 32
 """Longest name or cell in a text."""
 
 
 def to_text(found: Sequence[Finding]) -> str:
     """Return a paragraph for each finding."""
-    return "\n".join(f"{line}\n" for finding in found for line in _lines(finding))
+    return "".join(f"{line}\n" for finding in found for line in _lines(finding))
 
 
 def to_csv(found: Sequence[Finding], name_column: str) -> str:
@@ -67,8 +73,10 @@ def _lines(finding: Finding) -> Iterator[str]:
         shares = (f"{part} {values['share']:.0%}" for part, values in finding.parts.items())
         yield f"  the score is {', '.join(shares)}"
     if finding.box is not None:
-        places = ", ".join(f"{start}:{stop}" for start, stop in finding.box)
-        yield f"  most unusual: elements [{places}]"
+        axes = AXES.get(len(finding.box), [f"axis {i}" for i in range(len(finding.box))])
+        pairs = zip(axes, finding.box, strict=False)
+        places = (f"{axis} {start} to {stop - 1}" for axis, (start, stop) in pairs)
+        yield f"  most unusual: {', '.join(places)}"
     if finding.columns is not None:
         yield from _table(finding)
     yield ""

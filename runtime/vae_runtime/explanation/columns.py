@@ -63,7 +63,7 @@ def ranked_columns(
                 column.name,
                 _cell(column, x[start:stop]),
                 _cell(column, reconstruction[start:stop], likely=True),
-                (float(low[start]), float(high[start])) if is_number else None,
+                (_number(low[start]), _number(high[start])) if is_number else None,
                 float(unusual[start:stop].sum()),
             )
         )
@@ -98,4 +98,9 @@ def _cell(column: ColumnEncoding, elements: Float32, *, likely: bool = False) ->
         return MISSING_CELL
     if column.kind == "boolean":
         return bool(elements[0] > 0.5)
-    return float(elements[0])
+    return _number(elements[0])
+
+
+def _number(value: np.float32) -> float:
+    """Return the shortest number that float32 rounds to the value: 13.86, not 13.85999965667."""
+    return float(str(value))

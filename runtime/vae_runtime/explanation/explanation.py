@@ -67,7 +67,7 @@ class Explanation:
         if self.nearest is None:
             return None
         shares = [part.share for name, part in self.parts.items() if name != "squared_error"]
-        return np.sum(shares, axis=0, dtype=np.float32)
+        return np.asarray(np.sum(shares, axis=0), np.float32)
 
     def boxes(self) -> Boxes:
         """Return the box of each sample with the largest sum of `unusual_elements`."""

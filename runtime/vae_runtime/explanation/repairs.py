@@ -71,7 +71,8 @@ def unusual_by_repair(vectors: Vectors, reconstruct: Reconstruct) -> Float64:
     order = np.argsort(-by_column, axis=1, kind="stable")[:, :MAX_REPAIRED]
     for row in range(len(vectors.x)):
         candidates = [vectors.columns[j] for j in order[row]]
-        for elements, gain in zip(candidates, _gains(vectors, row, candidates, reconstruct)):
+        gains = _gains(vectors, row, candidates, reconstruct)
+        for elements, gain in zip(candidates, gains, strict=True):
             unusual[row, elements] += gain / len(elements)
     return unusual
 
