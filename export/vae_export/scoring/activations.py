@@ -2,7 +2,8 @@
 
 A weighted operator multiplies values that depend on x by weights: a dense layer, a convolution, a
 step of a recurrent layer. What the weighted operators after the first one take, except for
-reshaping, are hidden activations. The last `MAX_TENSORS` of them are used. The rule looks at the
+reshaping, are hidden activations. The last `MAX_TENSORS` of them are used; if there are none,
+z_mean stands for them. The rule looks at the
 operators that TensorFlow traces, so it serves any encoder: functional, subclassed, or read from a
 SavedModel.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -19,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vae_export.adoption.tracing.graph_part import GraphPart
+from vae_export.adoption.tracing.graph_part import import_part
 from vae_export.adoption.tracing.origins import MOVING_OPERATORS, layer_of
 from vae_export.adoption.tracing.subgraph import (
     Subgraph,
@@ -38,7 +40,7 @@ WEIGHTED_OPERATORS = (
     *("MatMul", "BatchMatMulV2", "Einsum", "Conv2D", "Conv3D", "DepthwiseConv2dNative"),
     *("Conv2DBackpropInput", "Conv3DBackpropInputV2"),
 )
-MAX_TENSORS = 2
+MAX_TENSORS = 3
 """Largest number of activations that are used."""
 
 MAX_VALUES = 4096
@@ -48,7 +50,7 @@ TINY = 1e-12
 """Smallest squared length that activations are divided by."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Activations:
     """An encoder that gives hidden activations too.
 
@@ -56,13 +58,16 @@ class Activations:
         names: names of the layers that compute them, or of the operators.
         shapes: their shapes for one sample.
         unit_length: whether each tensor is scaled to length 1.
-        part: computes z_mean, z_log_var and the tensors.
+        part: the encoder's operators from its inputs to z_mean, z_log_var and the tensors. They
+            use the encoder's own variables.
+        variables: these variables. TensorFlow makes constants of those only that a graph watches.
     """
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
     unit_length: bool
-    part: GraphPart
+    part: Subgraph
+    variables: tuple[Any, ...]
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -74,12 +79,26 @@ class Activations:
 
         x is standardized, as the encoder takes it; `given` is the condition, if there is one.
         """
-        z_mean, z_log_var, *tensors = self.part([x, *given])
+        compute = self._compute if tf.executing_eagerly() else self._nodes
+        z_mean, z_log_var, *tensors = compute(x, *given)
         rows = [
             _rows(tensor, shape, self.unit_length)
             for tensor, shape in zip(tensors, self.shapes, strict=True)
         ]
         return z_mean, z_log_var, keras.ops.concatenate(rows, axis=1)
+
+    def _nodes(self, *inputs: Any) -> list[Any]:
+        """Add the operators to the current TensorFlow graph; return their outputs."""
+        graph = tf.compat.v1.get_default_graph()
+        for variable in self.variables:
+            graph.watch_variable(variable)
+        known = dict(zip(self.part.inputs, inputs, strict=True))
+        captured = {f"{name}:0": value for name, value in self.part.captured.items()}
+        return import_part(self.part, {**captured, **known})
+
+    @cached_property
+    def _compute(self) -> Any:
+        return tf.function(self._nodes, autograph=False)
 
     def function(self, input_spec: InputSpec, inputs: tuple[TensorSpec, ...]) -> Any:
         """Return a `tf.function` from the graphs' inputs to a dict of the activations."""
@@ -94,10 +113,10 @@ class Activations:
         return tf.function(function, input_signature=signature(inputs))
 
 
-def hidden_activations(encoder: keras.Model, *, unit_length: bool) -> Activations | None:
+def hidden_activations(encoder: keras.Model, *, unit_length: bool) -> Activations:
     """Return the hidden activations of an encoder in the form of `vae_export.export`.
 
-    The result is None if it has none.
+    z_mean, which stands for them in a linear encoder, is never scaled to length 1.
     """
 
     def call(*inputs: Any) -> Any:
@@ -108,15 +127,21 @@ def hidden_activations(encoder: keras.Model, *, unit_length: bool) -> Activation
     part = subgraph(call, given, loops=False)
     chosen = list(_hidden(part))[-MAX_TENSORS:]
     if not chosen:
-        return None
-    computed = GraphPart(part.between(part.inputs, [*part.outputs, *chosen]))
+        chosen, unit_length = [part.outputs[0]], False
+    part = part.between(part.inputs, [*part.outputs, *chosen])
     zeros = [tf.zeros((1, *x.shape[1:]), input_dtype(x)) for x in encoder.inputs]
+    variables = tuple(weight.value for weight in encoder.weights)
+    computed = Activations((), (), unit_length, part, variables)._compute(*zeros)
     layers = [layer.name for layer in encoder._flatten_layers(include_self=False)]
     return Activations(
-        names=tuple(layer_of(node_of(name), layers) for name in chosen),
-        shapes=tuple(tuple(tensor.shape[1:]) for tensor in computed(zeros)[2:]),
+        names=tuple(
+            "z_mean" if name == part.outputs[0] else layer_of(node_of(name), layers)
+            for name in chosen
+        ),
+        shapes=tuple(tuple(tensor.shape[1:]) for tensor in computed[2:]),
         unit_length=unit_length,
-        part=computed,
+        part=part,
+        variables=variables,
     )
 
 

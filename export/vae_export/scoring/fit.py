@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from vae_export.graphs.functions import model_input
 from vae_export.scoring.activations import Activations, hidden_activations
-from vae_export.scoring.gaussians import PROTOTYPES, fit_gaussian, number_of_axes
+from vae_export.scoring.gaussians import PROTOTYPES, fit_gaussian
 from vae_export.scoring.graph import FIT, ScoreModel
 from vae_export.scoring.plan import (
     MAX_TRAINING_SAMPLES,
     MIN_TRAINING_SAMPLES,
+    PART_SAMPLES,
     Division,
     ScorePlan,
     divide,
@@ -42,6 +43,9 @@ Float32 = NDArray[np.float32]
 
 NOVELTY_FILE = "novelty.npz"
 BATCH = 256
+MIN_PICTURE_ELEMENTS = 200
+"""Vectors of so many elements are taken for pictures or series that were flattened."""
+
 MIN_STD = 1e-3
 """Smallest standard deviation of a part's logarithm."""
 
@@ -83,24 +87,19 @@ def fit_score(
         conditions: their conditions; None without a condition.
 
     Raises:
-        OptionError: the score needs hidden activations or training samples, and there are none.
+        OptionError: the score needs training samples, and there are too few.
     """
-    unit_length = has_unit_length(loss, input_spec)
     training = _training_samples(plan, input_spec)
-    hidden = hidden_activations(models["encoder"], unit_length=unit_length)
-    name = _choose(plan.name, training, hidden)
-    if name not in ("novelty", "combined"):
-        hidden = None
+    name = _choose(plan.name, loss, training)
     normal = np.flatnonzero(np.ones(len(held_out), bool) if plan.normal is None else plan.normal)
-    division = divide(normal, with_parts=hidden is not None, limit=MAX_SCORES)
-    model = ScoreModel(
-        **models, input_spec=input_spec, scorer=Scorer(name, loss, {}, ()), activations=hidden
-    )
+    uses_novelty = name in ("novelty", "combined")
+    division = divide(normal, with_parts=uses_novelty, limit=MAX_SCORES)
+    scorer = Scorer(name, loss, {}, ())
     spec = ScoreSpec(
         name=name,
         novelty=None,
         parts={},
-        part_samples=0,
+        part_samples=len(division.parts),
         tolerance=SCORE_TOLERANCE,
         tails=plan.tails,
         data="",
@@ -108,56 +107,50 @@ def fit_score(
         file=CALIBRATION_FILE,
         calibrations={},
     )
-    if hidden is None or training is None:
+    model = ScoreModel(**models, input_spec=input_spec, scorer=scorer, activations=None)
+    if training is None or not uses_novelty:
         return FittedScore(model, spec, None, division)
 
+    hidden = hidden_activations(models["encoder"], unit_length=has_unit_length(input_spec))
     given = plan.training_conditions.values if plan.training_conditions else None
     values, z_mean = _computed(hidden, input_spec, training, given)
     novelty = _novelty(hidden, values, z_mean, given)
-    scorer = replace(model.scorer, gaussians=novelty.gaussians)
-    rows = division.parts
-    pieces = ScoreModel(**models, input_spec=input_spec, scorer=scorer, activations=hidden).pieces(
-        held_out[rows], *([] if conditions is None else [conditions.values[rows]])
-    )
-    parts = scorer.part_values(keras.ops, pieces.get(FIT), pieces[ACTIVATIONS])
-    specs = {part: _part_spec(np.asarray(found)) for part, found in parts.items()}
+    model = replace(model, scorer=replace(scorer, gaussians=novelty.gaussians), activations=hidden)
+    x, rows, own = held_out, division.parts, None if conditions is None else conditions.values
+    if not len(rows):
+        x, rows, own = training, np.arange(min(len(training), PART_SAMPLES)), given
+    parts = _part_specs(model, x[rows], None if own is None else own[rows])
     described = NoveltySpec(
         activations=tuple(
             ActivationSpec(layer, *gaussian.axes.shape)
             for layer, gaussian in zip(hidden.names, novelty.gaussians, strict=True)
         ),
-        unit_length=unit_length,
+        unit_length=hidden.unit_length,
         training_samples=len(training),
         prototypes=len(novelty.z_mean),
         file=NOVELTY_FILE,
     )
-    return FittedScore(
-        replace(model, scorer=replace(scorer, parts=specs)),
-        replace(spec, novelty=described, parts=specs, part_samples=len(rows)),
-        novelty,
-        division,
-    )
+    model = replace(model, scorer=replace(model.scorer, parts=parts))
+    return FittedScore(model, replace(spec, novelty=described, parts=parts), novelty, division)
 
 
-def has_unit_length(loss: LossSpec, input_spec: InputSpec) -> bool:
-    """Return whether activations are scaled to length 1: for pictures, not for tables."""
-    return len(input_spec.shape) > 1 or loss.reconstruction == "bce"
+def has_unit_length(input_spec: InputSpec) -> bool:
+    """Return whether activations are scaled to length 1: for pictures and series, not for tables.
+
+    Bold and faint strokes make activations of other lengths. In a table, the length is information.
+    """
+    return len(input_spec.shape) > 1 or input_spec.shape[0] >= MIN_PICTURE_ELEMENTS
 
 
-def _choose(
-    name: ScoreName | None, training: NDArray[Any] | None, hidden: Activations | None
-) -> ScoreName:
+def _choose(name: ScoreName | None, loss: LossSpec, training: NDArray[Any] | None) -> ScoreName:
     if name is None:
-        return "combined" if hidden is not None and training is not None else "squared_error"
-    if name in ("novelty", "combined") and (hidden is None or training is None):
-        what = (
-            "the encoder has no hidden activations"
-            if hidden is None
-            else (f"there are fewer than {MIN_TRAINING_SAMPLES} training samples")
-        )
+        if training is not None:
+            return "combined"
+        return "squared_error" if loss.reconstruction == "bce" else "excess_loss"
+    if name in ("novelty", "combined") and training is None:
         raise OptionError(
-            f"score {name} compares a sample with training samples, but {what}: choose "
-            "squared_error, excess_loss or loss"
+            f"score {name} compares a sample with training samples, and there are fewer than "
+            f"{MIN_TRAINING_SAMPLES}: choose squared_error, excess_loss or loss"
         )
     return name
 
@@ -167,6 +160,13 @@ def _training_samples(plan: ScorePlan, input_spec: InputSpec) -> NDArray[Any] | 
         return None
     x = plan.training[:MAX_TRAINING_SAMPLES]
     return to_graph_input(x, input_spec.dtype, input_spec.range, raw_range=input_spec.raw_range)
+
+
+def _part_specs(model: ScoreModel, x: NDArray[Any], given: Float32 | None) -> dict[str, PartSpec]:
+    """Return mean and standard deviation of each part's logarithm, over some samples."""
+    pieces = model.pieces(x, *([] if given is None else [given]))
+    parts = model.scorer.part_values(keras.ops, pieces.get(FIT), pieces[ACTIVATIONS])
+    return {part: _part_spec(np.asarray(found)) for part, found in parts.items()}
 
 
 def _computed(
@@ -189,7 +189,7 @@ def _novelty(
     gaussians, coordinates, start = [], [], 0
     for size in hidden.sizes:
         tensor = values[:, start : start + size]
-        gaussian = fit_gaussian(tensor, number_of_axes(size, len(values)), ridge=0.0)
+        gaussian = fit_gaussian(tensor)
         gaussians.append(gaussian)
         coordinates.append((tensor[:PROTOTYPES] - gaussian.center) @ gaussian.axes)
         start += size

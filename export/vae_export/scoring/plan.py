@@ -18,8 +18,9 @@ MIN_TRAINING_SAMPLES = 20
 MIN_HELD_OUT_SAMPLES = 8
 """Fewer held-out samples than this calibrate nothing."""
 
-PART_SAMPLES = 200
-"""Number of held-out samples that the parts' means and deviations come from, if there are many."""
+PART_SAMPLES, MIN_PART_SAMPLES = 200, 10
+"""Number of held-out samples that the parts' means and deviations come from, if there are many; if
+there are too few, training samples stand in for them."""
 
 SEED = 20260501
 """Seed of the order in which held-out samples are divided. Any number would do."""
@@ -91,6 +92,7 @@ def divide(rows: NDArray[np.intp], *, with_parts: bool, limit: int) -> Division:
     rows = np.random.default_rng(SEED).permutation(rows)
     count = len(rows)
     parts = min(PART_SAMPLES, max(count // 5, min(20, count // 3))) if with_parts else 0
+    parts = parts if parts >= MIN_PART_SAMPLES else 0
     calibration = min(limit, count // 2)
     ends = np.cumsum([parts, calibration])
     return Division(*np.split(rows, ends))

@@ -154,6 +154,9 @@ def _faults(m: Manifest) -> Iterator[str]:
     yield from m.input.faults(m.loss)
     if m.score:
         yield from m.score.faults()
+        fit = "squared_error" if m.loss.reconstruction == "bce" else "excess_loss"
+        if m.score.name == "combined" and next(iter(m.score.parts), None) != fit:
+            yield f"score.parts does not begin with {fit}, which the loss needs"
         if tuple(m.score.calibrations) != m.precisions:
             yield f"score.calibrations are of {', '.join(m.score.calibrations)}"
         for file in m.score.files:

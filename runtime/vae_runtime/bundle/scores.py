@@ -104,7 +104,10 @@ class ScoreSpec:
         meta("what is added up, in order; empty if the score is a loss or an error itself"),
     ]
     part_samples: Annotated[
-        int, meta("number of held-out samples that `parts` come from", ge=0, le=2**31)
+        int,
+        meta(
+            "number of held-out samples that `parts` come from; 0: training samples", ge=0, le=2**31
+        ),
     ]
     tolerance: Annotated[
         float,
@@ -122,18 +125,17 @@ class ScoreSpec:
         return (self.file, self.novelty.file) if self.novelty else (self.file,)
 
     @property
-    def part_names(self) -> tuple[str, ...]:
-        """Names of the parts that are added up."""
+    def novelty_parts(self) -> tuple[str, ...]:
+        """Names of the parts that are distances of activations."""
         count = len(self.novelty.activations) if self.novelty else 0
-        residuals = tuple(f"novelty_{i}" for i in range(1, count + 1))
-        return ("squared_error", *residuals) if self.name == "combined" else residuals
+        return tuple(f"novelty_{i}" for i in range(1, count + 1))
 
     def faults(self) -> Iterator[str]:
         """Yield a description of each contradiction between two fields."""
         needs_novelty = self.name in ("novelty", "combined")
         if needs_novelty != (self.novelty is not None):
             yield f"score.novelty does not fit the score {self.name}"
-        if tuple(self.parts) != self.part_names:
+        if tuple(self.parts)[self.name == "combined" :] != self.novelty_parts:
             yield f"score.parts are {', '.join(self.parts)} for the score {self.name}"
         for precision, calibration in self.calibrations.items():
             for level in calibration.levels:

@@ -25,6 +25,7 @@ from vae_runtime.cli.bench import bench_command
 from vae_runtime.cli.bundles import inspect_command, pack_command, sign_command
 from vae_runtime.cli.explain import explain_command
 from vae_runtime.cli.extensions import COMMANDS, command_names, has_tensorflow, load_extension
+from vae_runtime.cli.monitor import monitor_command
 from vae_runtime.cli.samples import (
     evaluate_command,
     reconstruct_command,
@@ -83,6 +84,7 @@ for command in (
     evaluate_command,
     reconstruct_command,
     sample_command,
+    monitor_command,
     inspect_command,
     pack_command,
     sign_command,

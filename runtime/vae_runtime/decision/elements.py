@@ -1,11 +1,11 @@
 """What each element adds to the part of a score that the decoder gives.
 
-    loss           the element's term of the reconstruction loss
-    excess_loss    the same, less its floor
-    otherwise      the element's squared error
+    loss             the element's term of the reconstruction loss
+    excess_loss      the same, less its floor
+    squared_error    the element's squared error, also for novelty
 
 The terms of a sample add up to its reconstruction loss, the reconstruction part of its excess loss,
-or its squared error.
+or its squared error. `vae_runtime.decision.score.fit_part` says which of them `combined` has.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_runtime.bundle.scores import ScoreName
-from vae_runtime.decision.score import LEAST
+from vae_runtime.decision.score import LEAST, fit_part
 from vae_runtime.loss import CLIP_EPSILON, LossSpec
 
 Float64 = NDArray[np.float64]
@@ -37,8 +37,9 @@ def element_terms(name: ScoreName, loss: LossSpec, x: Any, output: Any) -> Float
         first, log_var = (np.asarray(output[key], np.float64) for key in ("mean", "log_var"))
     else:
         first, log_var = np.asarray(output, np.float64), np.zeros(())
-    if name in ("loss", "excess_loss"):
-        return _loss_terms(loss, x, first, log_var, excess=name == "excess_loss")
+    part = fit_part(name, loss) or "squared_error"
+    if part != "squared_error":
+        return _loss_terms(loss, x, first, log_var, excess=part == "excess_loss")
     r = 0.5 + 0.5 * np.tanh(0.5 * first) if loss.decoder == "logits" else first
     terms: Float64 = np.square(x - r)
     return terms

@@ -8,16 +8,18 @@ the encoder, per sample, at z = z_mean; larger is more unusual:
                     the entropy of x for bce, the constants of the density for gaussian
     squared_error   sum over D of (x - r)^2
     novelty         g of the distance of each tensor of activations, added up
-    combined        g of squared_error, added to novelty
+    combined        g of squared_error (bce) or of excess_loss (others), added to novelty
 
     distance        |P^T c / sqrt(lambda)|^2 + |c - P P^T c|^2 / s2, with c = h - center
-    g(part)         softplus(2 u)^2 with u = (log(part) - mean) / std
+    g(part)         softplus(2 u)^2 / 8 with u = (log(part) - mean) / std
 
 The distance is the squared Mahalanobis distance from a Gaussian that was fitted to activations of
 training samples, by probabilistic PCA: P are their F principal axes, lambda the variances along
 them, and s2 the mean variance along all others. h is scaled to length 1 first, if the manifest says
-so. mean and std are those of log(part) over held-out samples of their own. The squared error shows
-what the decoder cannot draw, the distance what the encoder has never seen.
+so. mean and std are those of log(part) over held-out samples of their own. The first part shows
+what the decoder cannot draw, the distance what the encoder has never seen. g(part) is about u^2 / 2
+for large u, as -log p of a normal u is, and 0 for a part that is smaller than usual: a blank
+picture is easy to draw, and that must not make up for its novelty.
 
 Each function takes an array namespace `xp`: `numpy`, or `keras.ops`, which uses NumPy's names.
 
@@ -37,12 +39,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.bundle.scores import PartSpec
+from vae_runtime.bundle.scores import PartSpec, ScoreName
 from vae_runtime.loss import Losses, LossSpec, mse
 
 Float32 = NDArray[np.float32]
 
-LEAST = 1e-9
+LEAST = 1e-6
 """Smallest value of a part whose logarithm is taken."""
 
 
@@ -61,6 +63,13 @@ class LowRankGaussian:
     axes: Float32
     variances: Float32
     rest_variance: np.float32
+
+
+def fit_part(name: ScoreName, loss: LossSpec) -> str | None:
+    """Return the name of the part of a score that the decoder gives; None for `novelty`."""
+    if name == "combined":
+        return "squared_error" if loss.reconstruction == "bce" else "excess_loss"
+    return None if name == "novelty" else name
 
 
 def squared_error(xp: Any, loss: LossSpec, x: Any, output: Any) -> Any:
@@ -114,14 +123,14 @@ def distance(xp: Any, activations: Any, gaussian: LowRankGaussian) -> Any:
 def surprises(xp: Any, parts: Mapping[str, Any], specs: Mapping[str, PartSpec]) -> Any:
     """Return g of each part that `specs` names, shape `(batch, number of parts)`.
 
-    g is near 0 for a usual part, 0.5 at the mean and 16 at two standard deviations above it.
+    g is 0.06 at the mean, and 2 at two standard deviations above it.
     """
     values = xp.stack([parts[name] for name in specs], axis=1)
     mean = np.array([spec.mean for spec in specs.values()], np.float32)
     slope = np.array([2.0 / spec.std for spec in specs.values()], np.float32)
     u = (xp.log(xp.maximum(values, LEAST)) - mean) * slope
     softplus = xp.maximum(u, 0.0) + xp.log(1.0 + xp.exp(-xp.abs(u)))
-    return xp.square(softplus)
+    return 0.125 * xp.square(softplus)
 
 
 def distances(xp: Any, activations: Any, gaussians: Sequence[LowRankGaussian]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from vae_runtime.decision.score import (
     LowRankGaussian,
     distances,
     excess_loss,
+    fit_part,
     squared_error,
     surprises,
 )
@@ -47,15 +48,17 @@ class Scorer:
 
         The arguments are those of `vae_runtime.decision.score.excess_loss`.
         """
-        if self.name == "loss":
+        part = fit_part(self.name, self.loss)
+        if part == "loss":
             return losses.loss
-        if self.name == "excess_loss":
+        if part == "excess_loss":
             return excess_loss(xp, self.loss, x, output, losses)
-        return None if self.name == "novelty" else squared_error(xp, self.loss, x, output)
+        return None if part is None else squared_error(xp, self.loss, x, output)
 
     def part_values(self, xp: Any, fit: Any, activations: Any) -> dict[str, Any]:
         """Return the parts that are added up, by name, each of shape `(batch,)`."""
-        parts = {} if fit is None else {"squared_error": fit}
+        part = fit_part(self.name, self.loss)
+        parts = {} if part is None else {part: fit}
         return {**parts, **distances(xp, activations, self.gaussians)}
 
     def score(self, xp: Any, fit: Any, activations: Any) -> Any:
