@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.fields import Manifest
+from vae_runtime.bundle.fields import Manifest, Variant
 from vae_runtime.bundle.manifest import MANIFEST_FILE
 from vae_runtime.bundle.packing import pack
 from vae_runtime.bundle.publishing import copy_files, file_entries, publishing
@@ -184,9 +184,22 @@ def recalibrate(folder: Path, normal: NormalSamples, tails: Tails | None = None)
         data_sha256=_digest(normal.x[normal.calibration]),
         calibrations=calibrations,
     )
-    manifest = replace(manifest, score=score, files=file_entries(folder))
+    manifest = replace(
+        manifest, score=score, variants=_measured(folder, manifest), files=file_entries(folder)
+    )
     (folder / MANIFEST_FILE).write_bytes(strict_json.encode(manifest))
     return manifest
+
+
+def _measured(folder: Path, manifest: Manifest) -> dict[str, Variant]:
+    """Return the variants with the sizes of their graphs, which hold the calibration scores."""
+    return {
+        name: replace(
+            variant,
+            size=sum((folder / graph.file).stat().st_size for _, graph in variant.graphs.items()),
+        )
+        for name, variant in manifest.variants.items()
+    }
 
 
 def _element_statistics(per_sample: PerSample, normal: NormalSamples) -> tuple[Float32, Float32]:
