@@ -22,11 +22,18 @@ from vae_builder.cli.choices import (
     refuse_options,
     suited_config,
 )
-from vae_builder.cli.options import allow_drift_option, data_options, force_option, model_options
+from vae_builder.cli.options import (
+    allow_drift_option,
+    data_options,
+    force_option,
+    model_options,
+    score_options,
+)
 from vae_builder.cli.progress import step_progress, training_progress
 from vae_builder.cli.tensorflow import import_tensorflow
 from vae_builder.config import TrainConfig
 from vae_builder.data import Dataset
+from vae_runtime.bundle.scores import ScoreName, Tails
 from vae_runtime.cli.options import debug_option, file_option, names, quiet_option, sizes
 from vae_runtime.errors import OptionError
 
@@ -91,6 +98,7 @@ SCALES = ("log_var", "log_std", "std", "var")
     help="Variants to add to the float32 graphs: float16, int8.",
 )
 @allow_drift_option
+@score_options
 @click.option("--name", help="Name of the model [default: the name of OUTPUT].")
 @click.option(
     "--opset",
@@ -118,6 +126,8 @@ def export_command(
     input_dtype: str,
     precisions: tuple[str, ...],
     allow_drift: tuple[str, ...],
+    score: ScoreName | None,
+    tails: Tails,
     name: str | None,
     opset: int,
     force: bool,
@@ -132,6 +142,7 @@ def export_command(
         build-vae export faces-vae --data faces/ --image-size 64x64 --preset conv --loss mse
         build-vae export digits-vae --run digits-run --force
         build-vae export digits-vae --precision float16,int8
+        build-vae export digits-vae --score squared_error --tails both
         build-vae export my-vae --encoder enc.keras --decoder dec.keras --data x.npy
         build-vae export my-vae --model vae.keras --data x.npy
     """
@@ -159,6 +170,7 @@ def export_command(
     from vae_builder.own_models.export import export_models
     from vae_builder.run.runs import load_run
     from vae_builder.trained_models import export_trained, plan_variants
+    from vae_export import ScorePlan
     from vae_export.bundle import check_name
     from vae_runtime.bundle.publishing import check_target
 
@@ -199,6 +211,7 @@ def export_command(
         exported = write(
             input_dtype=input_dtype,
             variants=plan,
+            scoring=ScorePlan(score, tails=tails),
             name=name,
             opset=opset,
             force=force,

@@ -23,12 +23,10 @@ import click
 
 from vae_runtime.cli.bench import bench_command
 from vae_runtime.cli.bundles import inspect_command, pack_command, sign_command
+from vae_runtime.cli.calibrate import calibrate_command
+from vae_runtime.cli.evaluate import evaluate_command
 from vae_runtime.cli.extensions import COMMANDS, command_names, has_tensorflow, load_extension
-from vae_runtime.cli.samples import (
-    evaluate_command,
-    reconstruct_command,
-    sample_command,
-)
+from vae_runtime.cli.samples import reconstruct_command, sample_command
 from vae_runtime.cli.score import score_command
 from vae_runtime.cli.verify import verify_command
 from vae_runtime.data.numbers.rounding import InputWarning
@@ -79,6 +77,7 @@ for command in (
     verify_command,
     score_command,
     evaluate_command,
+    calibrate_command,
     reconstruct_command,
     sample_command,
     inspect_command,

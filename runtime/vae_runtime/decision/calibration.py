@@ -9,7 +9,7 @@ refused.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from vae_runtime.bundle.fields import Manifest
 from vae_runtime.bundle.scores import CalibrationSpec, LevelSpec, ScoreSpec, Tails
 from vae_runtime.decision.conformal import (
     ALPHAS,
+    MIN_ALPHA,
     Bounds,
     alarms,
     p_values,
@@ -37,6 +38,9 @@ Float32 = NDArray[np.float32]
 CALIBRATION_FILE = "calibration.npz"
 MAX_SCORES = 2000
 """Largest number of calibration scores: the graph compares every sample with each of them."""
+
+MAX_LEVELS = 20
+"""Largest number of false-alarm rates whose thresholds a manifest states."""
 
 REMEDY = "the bundle was edited; export or calibrate it again"
 
@@ -83,7 +87,11 @@ class Calibration:
 
 
 def describe(
-    scores: Float32, tails: Tails, graph: bytes, held_out: Float32 | None = None
+    scores: Float32,
+    tails: Tails,
+    graph: bytes,
+    held_out: Float32 | None = None,
+    alphas: Iterable[float] = (),
 ) -> CalibrationSpec:
     """Return what the manifest says of a calibration.
 
@@ -92,6 +100,7 @@ def describe(
         tails: as for `Calibration`.
         graph: the score graph, an ONNX file, with or without a p-value.
         held_out: scores of other normal samples, on which the promised rates are checked.
+        alphas: false-alarm rates beside `ALPHAS`, each from `MIN_ALPHA` to below 1.
     """
     found = p_values(held_out, scores, tails) if held_out is not None and len(held_out) else None
     return CalibrationSpec(
@@ -101,7 +110,7 @@ def describe(
         checked=0 if found is None else len(found),
         levels=tuple(
             _level(alpha, scores, tails, found)
-            for alpha in ALPHAS
+            for alpha in sorted({*ALPHAS, *alphas}, reverse=True)
             if len(scores) >= required_samples(alpha, tails)
         ),
     )
@@ -159,7 +168,11 @@ def _faults(scores: Float32, tails: Tails, graph: bytes, stated: CalibrationSpec
     if len(scores) == 0 or (np.diff(scores) < 0).any():
         yield "its scores are not sorted"
         return
-    made = describe(scores, tails, graph)
+    alphas = [level.alpha for level in stated.levels]
+    if len(alphas) > MAX_LEVELS or not all(a >= MIN_ALPHA and np.float32(a) < 1 for a in alphas):
+        yield "the manifest states false-alarm rates that no calibration gives"
+        return
+    made = describe(scores, tails, graph, alphas=alphas)
     if made.graph_sha256 != stated.graph_sha256:
         yield "its scores belong to another score graph"
     if graph != with_p_value(graph, scores, both_tails=tails == "both"):
