@@ -190,11 +190,11 @@ def _calibrate(folder: Path, base: Manifest, plan: VariantPlan) -> Manifest:
     The new manifest and the model card state the new sizes and thresholds.
     """
     assert base.score is not None
-    x = plan.held_out[:MAX_HELD_OUT_SAMPLES]
-    normal = np.ones(len(x), bool) if plan.normal is None else plan.normal[: len(x)]
+    x = plan.held_out
+    normal = np.ones(len(x), bool) if plan.normal is None else plan.normal
     conditions = plan.held_out_conditions
     rows = divide(np.flatnonzero(normal), with_parts=bool(base.score.parts), limit=MAX_SCORES)
-    given = None if conditions is None else conditions.values[: len(x)]
+    given = None if conditions is None else conditions.values
     source = base.score.data
     manifest = recalibrate(folder, NormalSamples(x, given, rows.calibration, rows.check, source))
     _write_card(folder, manifest)
