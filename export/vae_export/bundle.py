@@ -321,7 +321,7 @@ class _Job:
             return None
         inputs = self.graphs["encoder"].inputs
         function = hidden.function(self.input_spec, inputs)
-        return Endpoint(ACTIVATIONS, function, hidden.part)
+        return Endpoint(ACTIVATIONS, function)
 
     def write_graphs(self, folder: Path) -> None:
         metadata = {

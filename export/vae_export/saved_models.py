@@ -25,11 +25,10 @@ SIGNATURE: Final = "serving_default"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A function that a SavedModel holds beside its signature, and the layer that it uses."""
+    """A function that a SavedModel holds beside its signature; it uses the model's variables."""
 
     name: str
     function: Any
-    layer: keras.layers.Layer
 
 
 def write_saved_model(
@@ -44,7 +43,6 @@ def write_saved_model(
     archive.track(model)
     archive.add_endpoint(SIGNATURE, function)
     if endpoint is not None:
-        archive.track(endpoint.layer)
         archive.add_endpoint(endpoint.name, endpoint.function)
     with translated_write_errors(path):
         archive.write_out(str(path), verbose=False)

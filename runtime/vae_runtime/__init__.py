@@ -1,7 +1,8 @@
 """The light runtime of build-vae: NumPy and ONNX Runtime, no TensorFlow.
 
 `load` opens a bundle. The object that it returns encodes, decodes, scores and verifies. The modules
-behind `bench` and `load_array` are imported on first use, which saves about 10 ms at each start.
+behind `bench`, `load_array` and `DriftMonitor` are imported on first use, which saves about 10 ms
+at each start.
 """
 
 from __future__ import annotations
@@ -38,10 +39,16 @@ if TYPE_CHECKING:
     from vae_runtime.benchmark.bench import Peer, bench
     from vae_runtime.benchmark.report import BenchReport
     from vae_runtime.data.sources import load_array
+    from vae_runtime.drift.detector import DriftDetector
+    from vae_runtime.drift.monitor import DriftMonitor
+    from vae_runtime.drift.report import DriftReport
 
 _LAZY_MODULES = {
     "load_array": "data.sources",
     "BenchReport": "benchmark.report",
+    "DriftDetector": "drift.detector",
+    "DriftMonitor": "drift.monitor",
+    "DriftReport": "drift.report",
     "Peer": "benchmark.bench",
     "bench": "benchmark.bench",
 }
@@ -53,6 +60,9 @@ __all__ = [
     "BundleError",
     "BundleReport",
     "Difference",
+    "DriftDetector",
+    "DriftMonitor",
+    "DriftReport",
     "Encoding",
     "Evaluation",
     "ExportError",

@@ -1,6 +1,7 @@
 """Fixtures for tests of bad bundles, and a bundle with a variant."""
 
 import contextlib
+import hashlib
 import json
 import os
 import sys
@@ -17,6 +18,8 @@ from onnx import TensorProto, numpy_helper
 import vae_runtime
 from sealing import seal
 from vae_runtime import BundleError
+from vae_runtime.files.npz import npz_bytes
+from vae_runtime.graph.p_value import without_p_value
 
 MAX_SECONDS = 2
 MAX_BYTES = 256e6
@@ -102,7 +105,7 @@ def round_weights(data):
 
 OUTPUTS = (
     *("z_mean", "z_log_var", "z", "logits", "reconstruction"),
-    *("reconstruction_loss", "kl_loss", "loss"),
+    *("reconstruction_loss", "kl_loss", "loss", "score"),
 )
 
 
@@ -126,9 +129,20 @@ def with_variant(bundle):
         "worth_it": False,
         "tolerances": dict.fromkeys(OUTPUTS, 0.01),
     }
-    for name in ("encoder", "decoder", "loss"):
+    for name in graphs:
         data = round_weights((bundle / f"{name}.onnx").read_bytes())
         seal(bundle, f"float16/{name}.onnx", data, lambda m: m["variants"].update(float16=variant))
+    own = {"graph_sha256": hashlib.sha256(without_p_value(data)).hexdigest()}
+    own = {**base["score"]["calibrations"]["float32"], **own}  # the same scores
+    with np.load(bundle / "calibration.npz") as stored:
+        arrays = {name: stored[name] for name in stored}
+    arrays |= {name.replace("float32", "float16"): array for name, array in arrays.items()}
+    seal(
+        bundle,
+        "calibration.npz",
+        npz_bytes(arrays),
+        lambda m: m["score"]["calibrations"].update(float16=own),
+    )
     return bundle
 
 

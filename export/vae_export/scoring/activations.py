@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -19,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vae_export.adoption.tracing.graph_part import GraphPart
+from vae_export.adoption.tracing.graph_part import import_part
 from vae_export.adoption.tracing.origins import MOVING_OPERATORS, layer_of
 from vae_export.adoption.tracing.subgraph import (
     Subgraph,
@@ -48,7 +49,7 @@ TINY = 1e-12
 """Smallest squared length that activations are divided by."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Activations:
     """An encoder that gives hidden activations too.
 
@@ -56,13 +57,16 @@ class Activations:
         names: names of the layers that compute them, or of the operators.
         shapes: their shapes for one sample.
         unit_length: whether each tensor is scaled to length 1.
-        part: computes z_mean, z_log_var and the tensors.
+        part: the encoder's operators from its inputs to z_mean, z_log_var and the tensors. They
+            use the encoder's own variables.
+        variables: these variables. TensorFlow makes constants of those only that a graph watches.
     """
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
     unit_length: bool
-    part: GraphPart
+    part: Subgraph
+    variables: tuple[Any, ...]
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -74,12 +78,26 @@ class Activations:
 
         x is standardized, as the encoder takes it; `given` is the condition, if there is one.
         """
-        z_mean, z_log_var, *tensors = self.part([x, *given])
+        compute = self._compute if tf.executing_eagerly() else self._nodes
+        z_mean, z_log_var, *tensors = compute(x, *given)
         rows = [
             _rows(tensor, shape, self.unit_length)
             for tensor, shape in zip(tensors, self.shapes, strict=True)
         ]
         return z_mean, z_log_var, keras.ops.concatenate(rows, axis=1)
+
+    def _nodes(self, *inputs: Any) -> list[Any]:
+        """Add the operators to the current TensorFlow graph; return their outputs."""
+        graph = tf.compat.v1.get_default_graph()
+        for variable in self.variables:
+            graph.watch_variable(variable)
+        known = dict(zip(self.part.inputs, inputs, strict=True))
+        captured = {f"{name}:0": value for name, value in self.part.captured.items()}
+        return import_part(self.part, {**captured, **known})
+
+    @cached_property
+    def _compute(self) -> Any:
+        return tf.function(self._nodes, autograph=False)
 
     def function(self, input_spec: InputSpec, inputs: tuple[TensorSpec, ...]) -> Any:
         """Return a `tf.function` from the graphs' inputs to a dict of the activations."""
@@ -109,14 +127,17 @@ def hidden_activations(encoder: keras.Model, *, unit_length: bool) -> Activation
     chosen = list(_hidden(part))[-MAX_TENSORS:]
     if not chosen:
         return None
-    computed = GraphPart(part.between(part.inputs, [*part.outputs, *chosen]))
+    part = part.between(part.inputs, [*part.outputs, *chosen])
     zeros = [tf.zeros((1, *x.shape[1:]), input_dtype(x)) for x in encoder.inputs]
+    variables = tuple(weight.value for weight in encoder.weights)
+    computed = Activations((), (), unit_length, part, variables)._compute(*zeros)
     layers = [layer.name for layer in encoder._flatten_layers(include_self=False)]
     return Activations(
         names=tuple(layer_of(node_of(name), layers) for name in chosen),
-        shapes=tuple(tuple(tensor.shape[1:]) for tensor in computed(zeros)[2:]),
+        shapes=tuple(tuple(tensor.shape[1:]) for tensor in computed[2:]),
         unit_length=unit_length,
-        part=computed,
+        part=part,
+        variables=variables,
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
+import numpy as np
 import onnx
 import tensorflow as tf
 
@@ -25,6 +26,9 @@ from vae_runtime.bundle.scores import ACTIVATIONS, P_VALUE, SCORE
 from vae_runtime.decision.scorer import Scorer
 from vae_runtime.graph.p_value import with_p_value
 from vae_runtime.loss import LOSS_NAMES, losses
+
+PROVISIONAL_SCORES = np.zeros(1, np.float32)
+"""Calibration scores of a graph that has not been run yet."""
 
 FIT = "fit"
 """Tensor between the two pieces: the part of the score that the decoder gives."""

@@ -8,17 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from vae_export.scoring.fit import FittedScore
-from vae_export.scoring.graph import finished, score_graph, without_p_value_spec
-from vae_export.variants.lowering import Feeds, Method, lower
+from vae_export.scoring.graph import PROVISIONAL_SCORES, finished, score_graph
 from vae_runtime.bundle.fields import GraphSpec, Manifest
 from vae_runtime.bundle.scores import ScoreSpec
 from vae_runtime.decision.calibration import arrays_of, describe
 from vae_runtime.decision.scorer import novelty_arrays
 from vae_runtime.files.npz import npz_bytes
-from vae_runtime.graph.p_value import with_p_value, without_p_value
-
-PROVISIONAL = np.zeros(1, np.float32)
-"""Calibration scores of a graph that has not been run yet."""
+from vae_runtime.graph.p_value import with_p_value
 
 
 def write_score(
@@ -27,18 +23,12 @@ def write_score(
     """Write the score graph, with a provisional calibration, and `novelty.npz`."""
     data = score_graph(score.model, graph, metadata)
     both_tails = score.spec.tails == "both"
-    (folder / graph.file).write_bytes(finished(data, graph, PROVISIONAL, both_tails=both_tails))
+    (folder / graph.file).write_bytes(
+        finished(data, graph, PROVISIONAL_SCORES, both_tails=both_tails)
+    )
     if score.novelty and score.spec.novelty:
         arrays = novelty_arrays(score.novelty)
         (folder / score.spec.novelty.file).write_bytes(npz_bytes(arrays))
-
-
-def lower_score(
-    data: bytes, spec: GraphSpec, method: Method, feeds: Feeds, *, both_tails: bool
-) -> bytes:
-    """Return a score graph in lower precision, with a provisional calibration."""
-    lowered = lower(without_p_value(data), without_p_value_spec(spec), method, feeds)
-    return finished(lowered, spec, PROVISIONAL, both_tails=both_tails)
 
 
 def provisional_calibration(folder: Path, manifest: Manifest) -> ScoreSpec:
@@ -50,9 +40,9 @@ def provisional_calibration(folder: Path, manifest: Manifest) -> ScoreSpec:
         graph = manifest.graphs_of(precision).score
         assert graph is not None
         path, both_tails = folder / graph.file, spec.tails == "both"
-        data = with_p_value(path.read_bytes(), PROVISIONAL, both_tails=both_tails)
+        data = with_p_value(path.read_bytes(), PROVISIONAL_SCORES, both_tails=both_tails)
         path.write_bytes(data)
-        calibrations[precision] = describe(PROVISIONAL, spec.tails, data)
+        calibrations[precision] = describe(PROVISIONAL_SCORES, spec.tails, data)
     spec = replace(spec, calibrations=calibrations)
     arrays = {
         name: np.zeros(shape, dtype) for name, (dtype, shape) in arrays_of(manifest, spec).items()

@@ -35,8 +35,10 @@ from vae_export.graphs.convert import (
     muted_logging,
     one_line,
 )
+from vae_export.scoring.graph import PROVISIONAL_SCORES, finished, without_p_value_spec
 from vae_runtime.bundle.fields import GraphSpec
 from vae_runtime.errors import ExportError
+from vae_runtime.graph.p_value import without_p_value
 
 Feeds = dict[str, NDArray[Any]]
 """Inputs of a graph by name, all with the same number of rows."""
@@ -95,6 +97,14 @@ def lower(data: bytes, spec: GraphSpec, method: Method, feeds: Feeds | None = No
     result: bytes = canonical.SerializeToString(deterministic=True)
     check_onnx(result, spec)
     return result
+
+
+def lower_score(
+    data: bytes, spec: GraphSpec, method: Method, feeds: Feeds, *, both_tails: bool
+) -> bytes:
+    """Return a score graph in lower precision, with a provisional calibration."""
+    lowered = lower(without_p_value(data), without_p_value_spec(spec), method, feeds)
+    return finished(lowered, spec, PROVISIONAL_SCORES, both_tails=both_tails)
 
 
 def weighted_nodes(model: ModelProto, method: Method) -> list[str]:

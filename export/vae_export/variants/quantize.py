@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from vae_export.card.readme import with_variants
 from vae_export.scoring.plan import divide
-from vae_export.scoring.write import lower_score, provisional_calibration
+from vae_export.scoring.write import provisional_calibration
 from vae_export.variants.budgets import BUDGETS, WORTHWHILE_RATIO, variant_tolerances, verdict
-from vae_export.variants.lowering import METHODS, Feeds, Method, batches, lower
+from vae_export.variants.lowering import METHODS, Feeds, Method, batches, lower, lower_score
 from vae_export.variants.measure import drift, latencies
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import Graphs, GraphSpec, Manifest, Variant

@@ -26,6 +26,7 @@ from vae_runtime.cli.bundles import inspect_command, pack_command, sign_command
 from vae_runtime.cli.calibrate import calibrate_command
 from vae_runtime.cli.evaluate import evaluate_command
 from vae_runtime.cli.extensions import COMMANDS, command_names, has_tensorflow, load_extension
+from vae_runtime.cli.monitor import monitor_command
 from vae_runtime.cli.samples import reconstruct_command, sample_command
 from vae_runtime.cli.score import score_command
 from vae_runtime.cli.verify import verify_command
@@ -80,6 +81,7 @@ for command in (
     calibrate_command,
     reconstruct_command,
     sample_command,
+    monitor_command,
     inspect_command,
     pack_command,
     sign_command,

@@ -143,6 +143,8 @@ def _without_defaults(value: Any, tree: Any) -> Any:
     """Remove the optional fields that have their default from `asdict(value)`."""
     if isinstance(value, tuple):
         return [_without_defaults(*pair) for pair in zip(value, tree, strict=True)]
+    if isinstance(value, dict):
+        return {key: _without_defaults(own, tree[key]) for key, own in value.items()}
     if not dataclasses.is_dataclass(value):
         return tree
     left_out = _left_out(value)

@@ -10,7 +10,10 @@ import pytest
 import vae_runtime
 from vae_runtime import Bundle, BundleError, ExportError, OptionError
 
-KEPT = ["encoder.onnx", "decoder.onnx", "loss.onnx", "parity.npz"]
+KEPT = [
+    *("encoder.onnx", "decoder.onnx", "loss.onnx", "score.onnx"),
+    *("parity.npz", "calibration.npz"),
+]
 
 
 @pytest.fixture

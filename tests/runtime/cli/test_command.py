@@ -12,6 +12,7 @@ COMMANDS = (
     "evaluate",
     "export",
     "inspect",
+    "monitor",
     "pack",
     "quantize",
     "reconstruct",

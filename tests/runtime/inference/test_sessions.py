@@ -52,7 +52,7 @@ def test_a_model_is_not_kept_for_providers_with_one_session_per_graph(exported, 
 
 def test_an_unknown_graph_is_refused(vae):
     with pytest.raises(
-        OptionError, match=r"^graph is 'los', expected one of encoder, decoder, loss$"
+        OptionError, match=r"^graph is 'los', expected one of encoder, decoder, loss, score$"
     ):
         vae.run("los", {"x": samples(1)})
 

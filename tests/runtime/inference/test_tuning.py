@@ -177,9 +177,12 @@ def loaded(path, monkeypatch, **options):
     sessions = vae._chunks.sessions
     run = sessions.run
     monkeypatch.setattr(sessions, "thread_pool", BatchThreadPool(1))  # do not split the batch
-    monkeypatch.setattr(
-        sessions, "run", lambda graph, inputs: sizes.append(len(inputs["x"])) or run(graph, inputs)
-    )
+
+    def counted(graph, inputs, **options):
+        sizes.append(len(inputs["x"]))
+        return run(graph, inputs, **options)
+
+    monkeypatch.setattr(sessions, "run", counted)
     vae.loss(np.zeros((300, 8, 8, 1)))
     threads = sessions.session("loss").get_session_options().intra_op_num_threads
     return threads, sizes[0]

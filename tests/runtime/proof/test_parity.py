@@ -28,8 +28,10 @@ ROWS = {
     "encoder": ["z_mean", "z_log_var"],
     "decoder": ["logits", "reconstruction"],
     "loss": ["reconstruction_loss", "kl_loss", "loss"],
-    "numpy": ["z", "reconstruction_loss", "kl_loss", "loss"],
+    "score": ["reconstruction_loss", "kl_loss", "loss", "score"],
+    "numpy": ["z", "reconstruction_loss", "kl_loss", "loss", "score"],
 }
+P_VALUE = ("score", "p_value")
 
 
 @pytest.fixture(params=MODELS)
@@ -69,9 +71,10 @@ def test_an_intact_bundle_passes(exported, arguments):
     logits = arguments[1:2] != ("mse",)
     rows = ROWS if logits else ROWS | {"decoder": ["reconstruction"]}
     expected = [(graph, name) for graph, names in rows.items() for name in names]
-    assert [(d.graph, d.output) for d in report.differences] == expected
+    assert [(d.graph, d.output) for d in report.differences] == [*expected, P_VALUE]
     assert (report.samples, report.provider, report.name) == (13, "cpu", "small-vae")
-    assert [(d.graph, d.agrees) for d in report.batch_independence] == [(g, True) for g in GRAPHS]
+    every = [(graph, True) for graph in (*GRAPHS, "score")]
+    assert [(d.graph, d.agrees) for d in report.batch_independence] == every
     assert report.reference.startswith("TensorFlow 2.")
     assert str(report).endswith("13 samples on cpu: PASSED")
     assert "DIFFERS" not in str(report)
@@ -140,7 +143,8 @@ def test_swapped_z_mean_and_z_log_var_in_the_encoder_are_found(model):
     report = verify_with_fault(model, "encoder", swap("z_mean", "z_log_var"))
     assert not report.passed
     swapped = {("encoder", "z_mean"), ("encoder", "z_log_var")}
-    assert differing(report) == swapped | {("numpy", n) for n in ("z", "kl_loss", "loss")}
+    affected = ("z", "kl_loss", "loss", "score")
+    assert differing(report) == swapped | {("numpy", name) for name in affected}
 
 
 def swap_heads(graph):

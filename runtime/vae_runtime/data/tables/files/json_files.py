@@ -12,7 +12,7 @@ from vae_runtime.data.read_errors import wrap_read_errors
 from vae_runtime.data.tables.cells import Decimal
 from vae_runtime.data.tables.files.chunks import Chunk, chunk_rows, require_rows
 from vae_runtime.data.tables.files.streams import find_encoding, format_extension, open_text
-from vae_runtime.data.tables.names import unique_names
+from vae_runtime.data.tables.names import position_name, unique_names
 from vae_runtime.errors import InputError
 
 LINES_EXTENSIONS = (".jsonl", ".ndjson")
@@ -61,7 +61,7 @@ class JsonFile:
             found = self._read()
             while part := [*islice(found, size)]:
                 places, records = [*zip(*part, strict=True)]
-                texts = [[_text(record.get(key)) for record in records] for key in keys]
+                texts = [[cell_text(record.get(key)) for record in records] for key in keys]
                 yield Chunk([*texts], first, len(part), places.__getitem__)
                 first += len(part)
 
@@ -110,11 +110,10 @@ class JsonFile:
         return lists[0] if len(lists) == 1 else None
 
     def _as_record(self, value: Any, where: str) -> _Record:
-        if isinstance(value, dict):
-            return value
-        if isinstance(value, list):
-            return {f"column_{i + 1}": cell for i, cell in enumerate(value)}
-        raise self._no_table(f"{where} is {json.dumps(value)[:40]}")
+        record = as_record(value)
+        if record is None:
+            raise self._no_table(f"{where} is {json.dumps(value)[:40]}")
+        return record
 
     def _no_table(self, found: str = "it holds other JSON") -> InputError:
         return InputError(
@@ -123,7 +122,17 @@ class JsonFile:
         )
 
 
-def _text(value: Any) -> str:
+def as_record(value: Any) -> dict[str, Any] | None:
+    """Return a JSON value as a record; a list gets names by position. None if it is neither."""
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, list):
+        return {position_name(i): cell for i, cell in enumerate(value)}
+    return None
+
+
+def cell_text(value: Any) -> str:
+    """Return a value of a record as the text of a cell; null is an empty cell."""
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value)
