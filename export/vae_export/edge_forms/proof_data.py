@@ -88,8 +88,12 @@ def _p_values(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the p-value of each score, and how far those within the tolerance differ from it."""
     p_value = calibration.p_values(score.astype(np.float32))
-    ends = ((score + sign * tolerance).astype(np.float32) for sign in (-1, 1))
-    lowest, highest = p_value_interval(*ends, calibration.scores, calibration.tails)
+    lowest, highest = p_value_interval(
+        (score - tolerance).astype(np.float32),
+        (score + tolerance).astype(np.float32),
+        calibration.scores,
+        calibration.tails,
+    )
     return p_value, np.maximum(highest - p_value, p_value - lowest)
 
 
