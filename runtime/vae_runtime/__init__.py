@@ -26,6 +26,7 @@ from vae_runtime.errors import (
     ProviderError,
     TrainingError,
 )
+from vae_runtime.explanation.explanation import Explanation
 from vae_runtime.inference.loading import load
 from vae_runtime.inference.runtime import Encoding, VAERuntime
 from vae_runtime.latents import Latents
@@ -65,6 +66,7 @@ __all__ = [
     "DriftReport",
     "Encoding",
     "Evaluation",
+    "Explanation",
     "ExportError",
     "InputError",
     "InputWarning",

@@ -25,6 +25,7 @@ from vae_runtime.cli.bench import bench_command
 from vae_runtime.cli.bundles import inspect_command, pack_command, sign_command
 from vae_runtime.cli.calibrate import calibrate_command
 from vae_runtime.cli.evaluate import evaluate_command
+from vae_runtime.cli.explain import explain_command
 from vae_runtime.cli.extensions import COMMANDS, command_names, has_tensorflow, load_extension
 from vae_runtime.cli.monitor import monitor_command
 from vae_runtime.cli.samples import reconstruct_command, sample_command
@@ -77,6 +78,7 @@ def build_vae() -> None:
 for command in (
     verify_command,
     score_command,
+    explain_command,
     evaluate_command,
     calibrate_command,
     reconstruct_command,

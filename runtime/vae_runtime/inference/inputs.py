@@ -32,6 +32,10 @@ class GraphInputs:
         rows = as_condition(self.manifest.condition, condition, count)
         return lambda part: {} if rows is None else {"condition": rows[part]}
 
+    def rows(self, condition: ArrayLike | None, count: int) -> dict[str, Float32]:
+        """Return the graphs' input `condition` with a row for each sample; empty without it."""
+        return self.given(condition, count)(slice(0, count))
+
     def chunk(
         self, samples: NDArray[np.generic], part: slice, *, first: int = 0, check: bool = True
     ) -> Array:

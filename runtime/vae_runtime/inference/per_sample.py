@@ -25,6 +25,19 @@ from vae_runtime.loss import LOSS_NAMES, Losses
 OnProgress = Callable[[int], None] | None
 
 
+@dataclass(frozen=True, eq=False)
+class Reconstructed:
+    """Samples that were encoded and decoded, at z = z_mean.
+
+    Attributes:
+        reconstruction: shape `(batch, *input_shape)`, float32, in the units of the samples.
+        terms: what each element adds to the score, same shape, float64.
+    """
+
+    reconstruction: Float32
+    terms: NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class PerSample:
     """Computes losses and scores of samples that may be a part of a larger whole.
@@ -113,16 +126,32 @@ class PerSample:
 
     def element_terms(self, x: ArrayLike, condition: ArrayLike | None) -> NDArray[np.float64]:
         """Return what each element adds to the score, see `vae_runtime.decision.elements`."""
-        samples, m = self.inputs.samples(x), self.manifest
-        given = self.inputs.given(condition, len(samples))
-        encode = strictly(lambda part: {"x": self.inputs.chunk(samples, part), **given(part)})
-        z_mean = self.chunks.run("encoder", len(samples), encode)["z_mean"]
-        decode = strictly(lambda part: {"z": z_mean[part], **given(part)})
-        outputs = self.chunks.run("decoder", len(samples), decode)
-        values = to_scaled_float32(self.inputs.chunk(samples, slice(0, len(samples))))
+        samples = self.inputs.samples(x)
+        values = self.inputs.chunk(samples, slice(0, len(samples)))
+        return self.reconstructed(values, self.inputs.rows(condition, len(samples))).terms
+
+    def reconstructed(self, values: Array, given: dict[str, Float32]) -> Reconstructed:
+        """Encode samples and decode their means.
+
+        Args:
+            values: samples as the graphs take them, shape `(batch, *input_shape)`.
+            given: the input `condition`, a row for each sample; empty without a condition.
+        """
+        m = self.manifest
+        inputs = {"x": values, **given}
+        encode = strictly(lambda part: {name: rows[part] for name, rows in inputs.items()})
+        z_mean = self.chunks.run("encoder", len(values), encode)["z_mean"]
+        outputs = self.decoded(z_mean, given)
+        x = standardize(np, m.input.standardization, to_scaled_float32(values))
         name = m.score.name if m.score else "loss"
-        standardized = standardize(np, m.input.standardization, values)
-        return element_terms(name, m.loss, standardized, loss_input(m.input, m.loss, outputs))
+        terms = element_terms(name, m.loss, x, loss_input(m.input, m.loss, outputs))
+        return Reconstructed(outputs["reconstruction"], terms)
+
+    def decoded(self, z: Float32, given: dict[str, Float32]) -> dict[str, Float32]:
+        """Return all outputs of the decoder for z, shape `(batch, *latent_shape)`."""
+        inputs = {"z": z, **given}
+        decode = strictly(lambda part: {name: rows[part] for name, rows in inputs.items()})
+        return self.chunks.run("decoder", len(z), decode)
 
     def one_by_one(self) -> PerSample:
         """Return the same with one sample in each run."""

@@ -30,7 +30,9 @@ from vae_runtime.decision.calibration import Calibration, read_calibration
 from vae_runtime.decision.scorer import read_scorer
 from vae_runtime.decision.scores import Scores
 from vae_runtime.errors import OptionError
+from vae_runtime.explanation.explanation import Explanation
 from vae_runtime.inference.chunks import Chunks, Float32, latent_chunk, strictly
+from vae_runtime.inference.explaining import Explainer, read_explainer
 from vae_runtime.inference.inputs import GraphInputs
 from vae_runtime.inference.memory import memory_errors
 from vae_runtime.inference.per_sample import PerSample
@@ -70,6 +72,7 @@ class VAERuntime:
         self._inputs = GraphInputs(bundle.manifest)
         self._chunks = Chunks(sessions, bundle.manifest.graphs, batch_size)
         self._calibration: Calibration | None = None
+        self._explainer: Explainer | None = None
 
     def __repr__(self) -> str:
         m, providers = self.manifest, ", ".join(map(short_name, self._chunks.sessions.providers))
@@ -257,6 +260,29 @@ class VAERuntime:
         if unscorable:
             unscorable.warn(len(scores))
         return scores
+
+    def explain(self, x: ArrayLike, *, condition: ArrayLike | None = None) -> Explanation:
+        """Explain why samples are as unusual as they are, at z = z_mean.
+
+        Of a table's row every column is repaired by itself, to see which one is to blame: one row
+        takes as long as scoring a few hundred. Explain those that matter, such as the alarms.
+
+        Args:
+            x: samples, as for `encode`.
+            condition: as for `encode`.
+
+        Returns:
+            The scores; what each element and each part of the score adds; the nearest training
+            sample.
+
+        Raises:
+            OptionError: the bundle has no score.
+            InputError, ProviderError, BundleError: as for `score`. A sample that cannot be scored
+                cannot be explained.
+        """
+        if self._explainer is None:
+            self._explainer = read_explainer(self.bundle, self.calibration)
+        return self._explainer.explain(self.per_sample, x, condition)
 
     @property
     def calibration(self) -> Calibration:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.fields import Manifest
+from vae_runtime.bundle.fields import Manifest, Variant
 from vae_runtime.bundle.manifest import MANIFEST_FILE
 from vae_runtime.bundle.packing import pack
 from vae_runtime.bundle.publishing import copy_files, file_entries, publishing
@@ -215,7 +215,8 @@ def recalibrate(
         data_sha256=_digest(normal.x[normal.calibration]),
         calibrations=calibrations,
     )
-    return _write_manifest(folder, replace(manifest, score=score))
+    variants = _measured(folder, manifest)
+    return _write_manifest(folder, replace(manifest, score=score, variants=variants))
 
 
 def _write_manifest(folder: Path, manifest: Manifest) -> Manifest:
@@ -223,6 +224,17 @@ def _write_manifest(folder: Path, manifest: Manifest) -> Manifest:
     manifest = replace(manifest, files=file_entries(folder))
     (folder / MANIFEST_FILE).write_bytes(strict_json.encode(manifest))
     return manifest
+
+
+def _measured(folder: Path, manifest: Manifest) -> dict[str, Variant]:
+    """Return the variants with the sizes of their graphs, which hold the calibration scores."""
+    return {
+        name: replace(
+            variant,
+            size=sum((folder / graph.file).stat().st_size for _, graph in variant.graphs.items()),
+        )
+        for name, variant in manifest.variants.items()
+    }
 
 
 def _renew_card(folder: Path) -> None:
