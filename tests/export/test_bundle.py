@@ -48,11 +48,15 @@ def test_files_are_exactly_those_of_the_manifest(exported):
         "encoder.onnx",
         "decoder.onnx",
         "loss.onnx",
+        "score.onnx",
         "parity.npz",
+        "calibration.npz",
         "figures/reconstructions.png",
         "figures/samples.png",
         "figures/latent_plane.png",
         "figures/latent_kl.png",
+        "figures/calibration.png",
+        "figures/anomaly.png",
     }
     assert {name for name in found if not name.startswith("saved_model/")} == {
         "manifest.json",
