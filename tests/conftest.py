@@ -55,6 +55,8 @@ def exported(small_models, tmp_path_factory):
     """Return a function that exports a small model with random weights, once per configuration.
 
     `exported("conv", "mse", (9, 7, 3))` returns the path of its bundle. Tests must not change it.
+    With a name as `score` the bundle has that anomaly score, with training and more held-out
+    samples; by default it has a squared error that 5 samples calibrate.
     """
     known: dict[tuple, Path] = {}
 
@@ -65,20 +67,27 @@ def exported(small_models, tmp_path_factory):
         latent_dim=3,
         kl_weight=1.0,
         variance=None,
+        score=None,
+        tails="upper",
         **options,
     ):
-        key = (preset, reconstruction, shape, latent_dim, kl_weight, variance, *options.items())
+        sizes = (preset, reconstruction, shape, latent_dim, kl_weight, variance)
+        key = (*sizes, score, tails, *options.items())
         if key not in known:
-            from vae_export import export
+            from vae_export import ScorePlan, export
             from vae_runtime import LossSpec
 
             encoder, decoder = small_models(preset, shape, latent_dim)
-            samples = np.random.default_rng(2).random((10, *shape), dtype=np.float32)
+            rng, count = np.random.default_rng(2), 60 if score else 10
+            samples, training = (rng.random((n, *shape), dtype=np.float32) for n in (count, 100))
             if options.get("input_dtype") == "uint8":
-                samples = np.round(255 * samples).astype(np.uint8)
+                samples, training = (
+                    np.round(255 * x).astype(np.uint8) for x in (samples, training)
+                )
+            plan = ScorePlan(score, training if score else None, tails=tails)
             loss = LossSpec(reconstruction, kl_weight, variance=variance)
             path = tmp_path_factory.mktemp("bundle") / "small-vae"
-            export(encoder, decoder, samples, path, loss=loss, **options)
+            export(encoder, decoder, samples, path, loss=loss, scoring=plan, **options)
             known[key] = path
         return known[key]
 

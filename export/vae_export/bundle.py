@@ -32,7 +32,7 @@ from vae_export.reference import parity_conditions, parity_inputs, reference_val
 from vae_export.saved_models import SIGNATURE, Endpoint, weights_sha256, write_saved_model
 from vae_export.scoring.activations import Activations
 from vae_export.scoring.fit import FittedScore, fit_score
-from vae_export.scoring.plan import MIN_HELD_OUT_SAMPLES, ScorePlan
+from vae_export.scoring.plan import ScorePlan
 from vae_export.scoring.write import provisional_calibration, write_score
 from vae_export.tolerances import (
     TOLERANCES,
@@ -209,7 +209,7 @@ def export(
     held_out = to_graph_input(samples, input_spec.dtype, input_spec.range)
     say = on_step or (lambda step: None)
     models, score = {"encoder": encoder, "decoder": decoder}, None
-    if scoring.normal_count(len(samples)) >= MIN_HELD_OUT_SAMPLES:
+    if scoring.check_samples(len(samples)):
         say("anomaly score")
         score = fit_score(models, loss, input_spec, scoring, held_out, conditions)
     job = _Job(models, loss, input_spec, conditions, provenance or Provenance(), opset, score)

@@ -184,7 +184,7 @@ def test_a_bundle_that_mixes_samples_fails_on_the_device(tmp_path, monkeypatch, 
     assert told["passed"] is False
     assert all(row["agrees"] for row in told["differences"])
     agree = {row["graph"]: row["agrees"] for row in told["batch_independence"]}
-    assert agree == {"encoder": True, "decoder": False, "loss": False}
+    assert agree == {"encoder": True, "decoder": False, "loss": False, "score": False}
     text = str(vae.verify())
     assert re.search(r"^decoder  in other batches .* DEPENDS$", text, re.MULTILINE)
     assert "FAILED: an output depends on the samples beside it" in text

@@ -17,6 +17,17 @@ def seal(path, name, data, change=lambda manifest: None):
     (path / "manifest.json").write_text(json.dumps(manifest))
 
 
+def without_score(bundle):
+    """Make of a bundle one that was exported without an anomaly score."""
+    path = bundle / "manifest.json"
+    manifest = json.loads(path.read_bytes())
+    for name in (manifest["score"]["file"], "score.onnx", "novelty.npz"):
+        manifest["files"].pop(name, None)
+        (bundle / name).unlink(missing_ok=True)
+    del manifest["score"], manifest["graphs"]["score"]
+    path.write_text(json.dumps(manifest))
+
+
 def tamper(bundle):
     """Add 0.01 to the weights in the decoder's largest initializer."""
     model = onnx.load(bundle / "decoder.onnx")

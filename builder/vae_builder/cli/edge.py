@@ -35,5 +35,5 @@ def edge_command(bundle: Path, output: Path, batch: int, precision: str) -> None
 
     forms = edge(bundle, output, batch=batch, precision=precision)
     click.echo(
-        f"wrote {output}: batch {forms.batch}, {forms.sets} sets of test data for each graph"
+        f"wrote {output}: batch {forms.batch}, up to {forms.sets} sets of test data for each graph"
     )

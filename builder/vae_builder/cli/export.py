@@ -22,11 +22,18 @@ from vae_builder.cli.choices import (
     refuse_options,
     suited_config,
 )
-from vae_builder.cli.options import allow_drift_option, data_options, force_option, model_options
+from vae_builder.cli.options import (
+    allow_drift_option,
+    data_options,
+    force_option,
+    model_options,
+    score_options,
+)
 from vae_builder.cli.progress import step_progress, training_progress
 from vae_builder.cli.tensorflow import import_tensorflow
 from vae_builder.config import TrainConfig
 from vae_builder.data import Dataset
+from vae_runtime.bundle.scores import ScoreName, Tails
 from vae_runtime.cli.options import debug_option, file_option, names, quiet_option, sizes
 from vae_runtime.errors import OptionError
 
@@ -91,6 +98,7 @@ SCALES = ("log_var", "log_std", "std", "var")
     help="Variants to add to the float32 graphs: float16, int8.",
 )
 @allow_drift_option
+@score_options
 @click.option("--name", help="Name of the model [default: the name of OUTPUT].")
 @click.option(
     "--opset",
@@ -118,6 +126,8 @@ def export_command(
     input_dtype: str,
     precisions: tuple[str, ...],
     allow_drift: tuple[str, ...],
+    score: ScoreName | None,
+    tails: Tails,
     name: str | None,
     opset: int,
     force: bool,
@@ -132,6 +142,7 @@ def export_command(
         build-vae export faces-vae --data faces/ --image-size 64x64 --preset conv --loss mse
         build-vae export digits-vae --run digits-run --force
         build-vae export digits-vae --precision float16,int8
+        build-vae export digits-vae --score squared_error --tails both
         build-vae export my-vae --encoder enc.keras --decoder dec.keras --data x.npy
         build-vae export my-vae --model vae.keras --data x.npy
     """
@@ -156,14 +167,17 @@ def export_command(
     if encoder or decoder or model:
         _check_own_models(ctx, options, encoder, decoder, model)
     import_tensorflow()
+    from vae_builder.data.score_samples import score_samples
     from vae_builder.own_models.export import export_models
     from vae_builder.run.runs import load_run
     from vae_builder.trained_models import export_trained, plan_variants
+    from vae_export import ScorePlan
     from vae_export.bundle import check_name
     from vae_runtime.bundle.publishing import check_target
 
     check_target(output, force=force)
     check_name(output, name)
+    scoring = ScorePlan(score, tails=tails)
     write: Callable[..., Exported]
     plan = None
     if run_folder:
@@ -172,6 +186,8 @@ def export_command(
         # Wrong options are refused before the data is read.
         choices = None if own else parse_choices(options)[1]
         dataset = _load(data_source(options), quiet=quiet)
+        if score:  # refused before the training
+            scoring.with_samples(score_samples(dataset)).check_samples(len(dataset.held_out()))
         if precisions or allow_drift:
             plan = plan_variants(dataset, precisions, allow_drift=allow_drift)
         if choices is not None:
@@ -199,6 +215,7 @@ def export_command(
         exported = write(
             input_dtype=input_dtype,
             variants=plan,
+            scoring=scoring,
             name=name,
             opset=opset,
             force=force,

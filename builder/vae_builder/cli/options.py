@@ -11,6 +11,7 @@ import click
 from vae_builder.config import PRESETS, Schedule, TrainConfig
 from vae_builder.data.samples import Layout
 from vae_builder.data.splits import TEST_FRACTION, VALIDATION_FRACTION
+from vae_runtime.bundle.scores import SCORE_NAMES, Tails
 from vae_runtime.cli.options import combined, names, sizes, source_options
 from vae_runtime.data.tables.encoding import Missing, UnknownCategory
 from vae_runtime.loss import Reconstruction
@@ -240,6 +241,21 @@ model_options = combined(
         default=DEFAULTS.seed,
         show_default=True,
         help="Seed of the weights, the noise and the order of samples.",
+    ),
+)
+
+score_options = combined(
+    click.option(
+        "--score",
+        type=click.Choice(SCORE_NAMES),
+        help="Anomaly score of the bundle [default: chosen from the data, without labels].",
+    ),
+    click.option(
+        "--tails",
+        type=click.Choice(get_args(Tails)),
+        default="upper",
+        show_default=True,
+        help="Which scores are unusual: high ones, or high and low ones.",
     ),
 )
 

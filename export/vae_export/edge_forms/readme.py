@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from vae_export.edge_forms.proof_data import ProofData
 from vae_runtime.bundle.fields import Manifest, TensorSpec
+from vae_runtime.bundle.scores import SCORE
 from vae_runtime.bundle.variants import FLOAT32
 
 AXES = {
@@ -27,11 +31,20 @@ _MEANING = {
     "reconstruction_loss": "summed over the elements of a sample",
     "kl_loss": "KL divergence from N(0, I), in nats",
     "loss": "reconstruction_loss + kl_weight * kl_loss",
+    "score": "anomaly score; larger is more unusual",
+    "p_value": "share of normal samples that are at least as unusual",
+    "activations": "hidden activations of the encoder, from which the score is computed",
 }
+_SCORE_NOTE = (
+    "The losses are those at z = z_mean. A sample is an alarm if its `p_value` is at most the rate "
+    "of false alarms that you allow."
+)
 
 
-def edge_readme(manifest: Manifest, precision: str, batch: int, sets: int) -> str:
-    """Return the text as Markdown, for graphs with `sets` sets of test data each."""
+def edge_readme(
+    manifest: Manifest, precision: str, batch: int, data: Mapping[str, ProofData]
+) -> str:
+    """Return the text as Markdown; `data` holds the test data of each graph."""
     m, plural = manifest, "s" if batch > 1 else ""
     parts = [
         f"""# {m.name}: edge forms
@@ -42,8 +55,8 @@ per run. Each folder holds:
 - `model.onnx`: the graph.
 - `model.ort`: the same graph in ONNX Runtime's format, optimized for the CPU.
 - `required_operators.config`: the operators that a minimal build of ONNX Runtime needs for it.
-- {sets} `test_data_set_*`: inputs, and the values that TensorFlow computed from them, in the order
-  of the tables below.
+- `test_data_set_*`: inputs, and the values that TensorFlow computed from them, in the order of the
+  tables below.
 
 ## Preprocessing
 
@@ -51,11 +64,12 @@ per run. Each folder holds:
 """
     ]
     for name, graph in m.graphs_of(precision).items():
-        rows = [f"## {name}\n", "| tensor | dtype | shape | meaning |", "|---|---|---|---|"]
+        about = [f"{_SCORE_NOTE}\n"] if name == SCORE else []
+        rows = [f"## {name}\n", *about, "| tensor | dtype | shape | meaning |", "|---|---|---|---|"]
         for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):
             rows += [_row(f"{kind}_{i}", tensor, batch) for i, tensor in enumerate(tensors)]
         parts.append("\n".join([*rows, ""]))
-    parts.append(f"## Parity\n\n{_parity(m, precision)}\n")
+    parts.append(f"## Parity\n\n{_parity(m, precision, data)}\n")
     return "\n".join(parts)
 
 
@@ -80,7 +94,7 @@ def _preprocessing(m: Manifest) -> str:
     return f"`x`: {axes}; {m.input.dtype}; {values}.{scaled} Nothing else is needed."
 
 
-def _parity(m: Manifest, precision: str) -> str:
+def _parity(m: Manifest, precision: str, data: Mapping[str, ProofData]) -> str:
     if precision == FLOAT32:
         t = m.tolerances
         allowed = (
@@ -94,17 +108,34 @@ def _parity(m: Manifest, precision: str) -> str:
                 " the standardization in the manifest."
             )
     else:
-        v = m.variants[precision]
+        v, ones = m.variants[precision], "losses and score" if SCORE in data else "losses"
         fractions = ", ".join(f"{name} {value:g}" for name, value in v.tolerances.items())
         allowed = (
             "outputs differ by at most the following fractions of the output's largest value over "
-            f"all samples in the bundle's `{m.parity.file}` (losses: of the value or the median, "
+            f"all samples in the bundle's `{m.parity.file}` ({ones}: of the value or the median, "
             f"whichever is larger): {fractions}."
         )
         if v.method == "dynamic":
             allowed += " They hold for one sample per run, because ranges depend on the batch."
+    if SCORE in data:
+        allowed += " " + _score_parity(m, precision, data[SCORE].p_value_difference)
     return (
         f"A runtime agrees with TensorFlow if {allowed}\n\nThe folders have the layout of ONNX's "
         "own model tests. Give one to `onnx_test_runner`, to `onnx.backend.test`, or to your "
         "runtime's tool for such tests, with these tolerances."
+    )
+
+
+def _score_parity(m: Manifest, precision: str, p_value_difference: float) -> str:
+    text = ""
+    if precision == FLOAT32 and m.score:
+        text = f"The score differs by at most {m.score.tolerance:g} * (1 + |value|). "
+    if p_value_difference == 0:
+        return (
+            f"{text}p-values are equal: the test data of `{SCORE}` hold samples whose scores are "
+            "further from each calibration score than this."
+        )
+    return (
+        f"{text}p-values differ by at most {p_value_difference:.3g}, because the score may pass "
+        "calibration scores."
     )

@@ -4,7 +4,7 @@
     GRAPH/model.ort                      the same graph in ONNX Runtime's own format
     GRAPH/required_operators.config      the operators that a minimal ONNX Runtime needs for it
     GRAPH/test_data_set_N/input_I.pb     inputs from `parity.npz`, in the order of the graph
-    GRAPH/test_data_set_N/output_I.pb    TensorFlow's values for them
+    GRAPH/test_data_set_N/output_I.pb    TensorFlow's values for them; p-values of its scores
     README.md                            inputs, outputs and preprocessing of each graph
 
 A graph's folder has the layout of ONNX's own model tests. ONNX's backend tests and
@@ -18,27 +18,19 @@ import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import numpy_helper
 from onnxruntime.tools import convert_onnx_models_to_ort as ort_tool
 
+from vae_export.edge_forms.proof_data import read_proof_data
 from vae_export.edge_forms.readme import edge_readme
 from vae_export.graphs.convert import muted_logging, one_line
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.fields import GraphSpec
 from vae_runtime.bundle.publishing import publishing_new_folder
 from vae_runtime.bundle.variants import FLOAT32
 from vae_runtime.errors import ExportError, OptionError
 from vae_runtime.files.paths import absolute
 from vae_runtime.inference.loading import check_precision
-from vae_runtime.proof.reference import read_reference
-
-MAX_SETS = 8
-"""Largest number of test data sets per graph. They include the last samples, the outliers."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +40,7 @@ class EdgeForms:
     Attributes:
         path: the folder, an absolute path.
         batch: number of samples in one run.
-        sets: number of test data sets for each graph.
+        sets: number of test data sets of a graph; the score graph may have fewer.
     """
 
     path: Path
@@ -80,18 +72,17 @@ def edge(
     source, output = Bundle(bundle), absolute(output)
     check_precision(source, precision)
     source.check_files()
-    reference = read_reference(source)
-    sets = _choose_samples(source.manifest.parity.samples, batch)
+    data = read_proof_data(source, precision, batch)
     with publishing_new_folder(output) as folder:
         for name, spec in source.manifest.graphs_of(precision).items():
             (folder / name).mkdir()
             model = fix_batch(source.read(spec.file), batch, spec.file)
             (folder / name / "model.onnx").write_bytes(model)
-            _write_test_data(folder / name, spec, reference, sets)
+            data[name].write(folder / name, spec)
             _write_ort_format(folder / name, spec.file)
-        text = edge_readme(source.manifest, precision, batch, len(sets))
+        text = edge_readme(source.manifest, precision, batch, data)
         (folder / "README.md").write_text(text, "utf-8")
-    return EdgeForms(output, batch, len(sets))
+    return EdgeForms(output, batch, max(len(graph.sets) for graph in data.values()))
 
 
 def fix_batch(data: bytes, batch: int, where: str) -> bytes:
@@ -108,26 +99,6 @@ def fix_batch(data: bytes, batch: int, where: str) -> bytes:
         raise ExportError(f"{where} cannot have a batch of {batch}: {one_line(error)}") from error
     result: bytes = model.SerializeToString(deterministic=True)
     return result
-
-
-def _choose_samples(samples: int, batch: int) -> list[NDArray[np.int64]]:
-    """Return the indices of the samples in each set: whole batches from both ends."""
-    sets = max(1, samples // batch)
-    chosen = sorted({*range(sets)} if sets <= MAX_SETS else {*range(5), *range(sets - 3, sets)})
-    return [np.arange(i * batch, (i + 1) * batch) % samples for i in chosen]
-
-
-def _write_test_data(
-    folder: Path, spec: GraphSpec, reference: dict[str, Any], sets: list[NDArray[np.int64]]
-) -> None:
-    for i, samples in enumerate(sets):
-        target = folder / f"test_data_set_{i}"
-        target.mkdir()
-        for kind, tensors in (("input", spec.inputs), ("output", spec.outputs)):
-            for j, tensor in enumerate(tensors):
-                array = np.ascontiguousarray(reference[tensor.name][samples])
-                proto = numpy_helper.from_array(array, tensor.name)
-                onnx.save_tensor(proto, target / f"{kind}_{j}.pb")
 
 
 def _write_ort_format(folder: Path, where: str) -> None:

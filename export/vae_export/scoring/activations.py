@@ -61,6 +61,7 @@ class Activations:
         part: the encoder's operators from its inputs to z_mean, z_log_var and the tensors. They
             use the encoder's own variables.
         variables: these variables. TensorFlow makes constants of those only that a graph watches.
+        given: shape and dtype of the encoder's inputs.
     """
 
     names: tuple[str, ...]
@@ -68,6 +69,7 @@ class Activations:
     unit_length: bool
     part: Subgraph
     variables: tuple[Any, ...]
+    given: tuple[Any, ...]
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -80,7 +82,7 @@ class Activations:
         x is standardized, as the encoder takes it; `given` is the condition, if there is one.
         """
         compute = self._compute if tf.executing_eagerly() else self._nodes
-        z_mean, z_log_var, *tensors = compute(x, *given)
+        z_mean, z_log_var, *tensors = compute(*map(tf.convert_to_tensor, (x, *given)))
         rows = [
             _rows(tensor, shape, self.unit_length)
             for tensor, shape in zip(tensors, self.shapes, strict=True)
@@ -98,7 +100,8 @@ class Activations:
 
     @cached_property
     def _compute(self) -> Any:
-        return tf.function(self._nodes, autograph=False)
+        traced = tf.function(self._nodes, input_signature=self.given, autograph=False)
+        return traced.get_concrete_function()
 
     def function(self, input_spec: InputSpec, inputs: tuple[TensorSpec, ...]) -> Any:
         """Return a `tf.function` from the graphs' inputs to a dict of the activations."""
@@ -123,7 +126,7 @@ def hidden_activations(encoder: keras.Model, *, unit_length: bool) -> Activation
         code = call_model(encoder, *inputs)
         return [code["z_mean"], code["z_log_var"]]
 
-    given = [tf.TensorSpec((None, *x.shape[1:]), input_dtype(x)) for x in encoder.inputs]
+    given = tuple(tf.TensorSpec((None, *x.shape[1:]), input_dtype(x)) for x in encoder.inputs)
     part = subgraph(call, given, loops=False)
     chosen = list(_hidden(part))[-MAX_TENSORS:]
     if not chosen:
@@ -131,7 +134,7 @@ def hidden_activations(encoder: keras.Model, *, unit_length: bool) -> Activation
     part = part.between(part.inputs, [*part.outputs, *chosen])
     zeros = [tf.zeros((1, *x.shape[1:]), input_dtype(x)) for x in encoder.inputs]
     variables = tuple(weight.value for weight in encoder.weights)
-    computed = Activations((), (), unit_length, part, variables)._compute(*zeros)
+    computed = Activations((), (), unit_length, part, variables, given)._compute(*zeros)
     layers = [layer.name for layer in encoder._flatten_layers(include_self=False)]
     return Activations(
         names=tuple(
@@ -142,6 +145,7 @@ def hidden_activations(encoder: keras.Model, *, unit_length: bool) -> Activation
         unit_length=unit_length,
         part=part,
         variables=variables,
+        given=given,
     )
 
 

@@ -9,14 +9,12 @@ from numpy.typing import NDArray
 
 from vae_runtime.bundle.scores import SCORE_NAMES, ScoreName, Tails
 from vae_runtime.data.samples.conditions import Conditions
+from vae_runtime.decision.calibration import MIN_HELD_OUT_SAMPLES
 from vae_runtime.errors import OptionError
 
 MAX_TRAINING_SAMPLES = 5000
 MIN_TRAINING_SAMPLES = 20
 """Fewer training samples than this say nothing about what is novel."""
-
-MIN_HELD_OUT_SAMPLES = 8
-"""Fewer held-out samples than this calibrate nothing."""
 
 PART_SAMPLES, MIN_PART_SAMPLES = 200, 10
 """Number of held-out samples that the parts' means and deviations come from, if there are many; if
@@ -59,6 +57,21 @@ class ScorePlan:
     def normal_count(self, held_out: int) -> int:
         """Return how many of so many held-out samples are normal."""
         return held_out if self.normal is None else int(self.normal.sum())
+
+    def check_samples(self, held_out: int) -> bool:
+        """Return whether so many held-out samples are enough to calibrate a score.
+
+        Raises:
+            OptionError: they are not, and this plan names a score.
+        """
+        if (normal := self.normal_count(held_out)) >= MIN_HELD_OUT_SAMPLES:
+            return True
+        if self.name is None:
+            return False
+        raise OptionError(
+            f"score is {self.name}, but {normal} held-out samples are normal, expected "
+            f"{MIN_HELD_OUT_SAMPLES} or more to calibrate it: give more samples, or no score"
+        )
 
     def check(self) -> None:
         """Check the names.

@@ -30,6 +30,7 @@ from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import Graphs, GraphSpec, Manifest, Variant
 from vae_runtime.bundle.manifest import INPUTS, MANIFEST_FILE, proof_name
 from vae_runtime.bundle.publishing import copy_files, file_entries, publishing
+from vae_runtime.bundle.score_section import with_score_section
 from vae_runtime.bundle.scores import SCORE
 from vae_runtime.bundle.variants import MAX_RELATIVE_TOLERANCE, PRECISIONS, Drift, Latency
 from vae_runtime.data.samples.conditions import Conditions, as_condition
@@ -176,22 +177,28 @@ def add_variants(
     for precision in asked:
         say(f"{precision} variant")
         outcomes.append(builder.build(precision, allow_drift=precision in plan.allow_drift))
-    if base.manifest.score and Bundle(folder).manifest.variants:
+    if base.manifest.score:
         say("calibration of the anomaly score")
-        _calibrate(folder, base.manifest, plan)
+        variants = _calibrate(folder, base.manifest, plan).variants
+        outcomes = [replace(o, variant=variants.get(o.precision)) for o in outcomes]
     return tuple(outcomes)
 
 
-def _calibrate(folder: Path, base: Manifest, plan: VariantPlan) -> None:
-    """Calibrate every precision with the held-out samples that `export` calibrates with."""
+def _calibrate(folder: Path, base: Manifest, plan: VariantPlan) -> Manifest:
+    """Calibrate every precision with the held-out samples that `export` calibrates with.
+
+    The new manifest and the model card state the new sizes and thresholds.
+    """
     assert base.score is not None
-    x = plan.held_out[:MAX_HELD_OUT_SAMPLES]
-    normal = np.ones(len(x), bool) if plan.normal is None else plan.normal[: len(x)]
+    x = plan.held_out
+    normal = np.ones(len(x), bool) if plan.normal is None else plan.normal
     conditions = plan.held_out_conditions
     rows = divide(np.flatnonzero(normal), with_parts=bool(base.score.parts), limit=MAX_SCORES)
-    given = None if conditions is None else conditions.values[: len(x)]
+    given = None if conditions is None else conditions.values
     source = base.score.data
-    recalibrate(folder, NormalSamples(x, given, rows.calibration, rows.check, source))
+    manifest = recalibrate(folder, NormalSamples(x, given, rows.calibration, rows.check, source))
+    _write_card(folder, manifest)
+    return _write_manifest(folder, manifest)
 
 
 @dataclass(frozen=True)
@@ -380,7 +387,17 @@ def _update_manifest(folder: Path, changes: dict[str, Variant | None]) -> None:
     manifest = replace(manifest, variants=variants)
     if manifest.score:
         manifest = replace(manifest, score=provisional_calibration(folder, manifest))
+    _write_card(folder, manifest)
+    _write_manifest(folder, manifest)
+
+
+def _write_card(folder: Path, manifest: Manifest) -> None:
     card = folder / "README.md"
-    card.write_text(with_variants(card.read_text("utf-8"), manifest), "utf-8")
+    text = with_score_section(card.read_text("utf-8"), manifest)
+    card.write_text(with_variants(text, manifest), "utf-8")
+
+
+def _write_manifest(folder: Path, manifest: Manifest) -> Manifest:
     manifest = replace(manifest, files=file_entries(folder))
     (folder / MANIFEST_FILE).write_bytes(strict_json.encode(manifest))
+    return manifest

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vae_runtime.bundle.fields import GraphSpec, Manifest, OptionValue, Variant
+from vae_runtime.bundle.score_section import source_text, threshold_text
+from vae_runtime.bundle.scores import ScoreSpec
 from vae_runtime.data.tables.encoding import TableEncoding
 
 MAX_SHOWN_COLUMNS = 12
@@ -33,6 +35,8 @@ def describe(manifest: Manifest, *, sha256: str) -> str:
         "loss graph": _graph(m.graphs.loss),
         "parity": f"{m.parity.samples} samples, mean loss {m.parity.mean.loss:.4f} by TensorFlow",
     }
+    if m.score:
+        facts |= _score(m.score)
     facts |= {name: _variant(variant) for name, variant in m.variants.items()}
     if m.data:
         facts["data"] = (
@@ -60,6 +64,19 @@ def describe(manifest: Manifest, *, sha256: str) -> str:
     facts["files"] = f"{len(m.files)}, {sum(f.size for f in m.files.values()) / 1e6:.1f} MB"
     lines = [f"{name:12}{fact}" for name, fact in facts.items()]
     return "\n".join([*lines, *(f"  {f.size:>10,}  {name}" for name, f in m.files.items())])
+
+
+def _score(spec: ScoreSpec) -> dict[str, str]:
+    unusual = "high scores are" if spec.tails == "upper" else "high and low scores are"
+    facts = {"score": f"{spec.name}; {unusual} unusual"}
+    for precision, calibration in spec.calibrations.items():
+        name = "calibrated" if precision == "float32" else f"  as {precision}"
+        levels = ", ".join(f"{v.alpha:g} {threshold_text(v)}" for v in calibration.levels)
+        facts[name] = (
+            f"with {source_text(spec, calibration)}; smallest p-value "
+            f"{calibration.smallest_p_value:.3g}" + (f"; alarms at {levels}" if levels else "")
+        )
+    return facts
 
 
 def options_as_text(options: Mapping[str, OptionValue]) -> dict[str, str]:

@@ -10,6 +10,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_runtime.cli.labels import read_labels
 from vae_runtime.data.samples.conditions import ConditionSpec
 from vae_runtime.data.sources import load_array
 from vae_runtime.errors import InputError, OptionError
@@ -70,12 +71,4 @@ def read_condition(
 def _read_file(spec: ConditionSpec, path: Path) -> Any:
     if spec.categories is None:
         return load_array(path)
-    try:
-        if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
-        return np.array(path.read_text("utf-8").splitlines())
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read as labels ({' '.join(str(error).split()):.150}): give an .npy "
-            "file, or text with a label on each line"
-        ) from None
+    return read_labels(path)

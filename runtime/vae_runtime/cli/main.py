@@ -23,14 +23,12 @@ import click
 
 from vae_runtime.cli.bench import bench_command
 from vae_runtime.cli.bundles import inspect_command, pack_command, sign_command
+from vae_runtime.cli.calibrate import calibrate_command
+from vae_runtime.cli.evaluate import evaluate_command
 from vae_runtime.cli.explain import explain_command
 from vae_runtime.cli.extensions import COMMANDS, command_names, has_tensorflow, load_extension
 from vae_runtime.cli.monitor import monitor_command
-from vae_runtime.cli.samples import (
-    evaluate_command,
-    reconstruct_command,
-    sample_command,
-)
+from vae_runtime.cli.samples import reconstruct_command, sample_command
 from vae_runtime.cli.score import score_command
 from vae_runtime.cli.verify import verify_command
 from vae_runtime.data.numbers.rounding import InputWarning
@@ -82,6 +80,7 @@ for command in (
     score_command,
     explain_command,
     evaluate_command,
+    calibrate_command,
     reconstruct_command,
     sample_command,
     monitor_command,

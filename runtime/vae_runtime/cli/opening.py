@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_runtime.cli.conditions import read_condition
+from vae_runtime.cli.labels import read_labels
 from vae_runtime.data.loaded import LoadedSamples
 from vae_runtime.data.numbers.rounding import InputWarning
 from vae_runtime.data.sources import is_pictures, is_table, load_samples, open_source_table
@@ -43,22 +44,36 @@ class Opened:
     condition: Any
 
 
-def open_samples(bundle: Path, source: str, options: dict[str, Any]) -> Opened:
-    """Load the bundle, and all samples of a source as the model takes them."""
+def open_samples(
+    bundle: Path, source: str, options: dict[str, Any], *, labels: str | None = None
+) -> Opened:
+    """Load the bundle, and all samples of a source as the model takes them.
+
+    `labels` is a column of the source or a file; None for the labels that the source has.
+    """
     vae, reading, given = _open_bundle(bundle, source, options)
-    loaded = _read(vae, source, reading)
+    loaded = _read(vae, source, reading, labels)
     return Opened(vae, loaded, read_condition(vae.manifest.condition, given, loaded.labels))
 
 
 def open_parts(
-    bundle: Path, source: str, options: dict[str, Any], *, strict: bool, id_column: str | None
+    bundle: Path,
+    source: str,
+    options: dict[str, Any],
+    *,
+    strict: bool,
+    id_column: str | None,
+    check: Callable[[VAERuntime], None] = lambda vae: None,
 ) -> tuple[VAERuntime, Iterator[SamplePart], int | None]:
     """Load the bundle, and the samples of a source in parts, so that a table is never in memory.
+
+    `check` is called with the bundle before samples are read.
 
     Returns:
         The bundle, the parts, and the number of samples; None if it is not known before the end.
     """
     vae, reading, given = _open_bundle(bundle, source, options)
+    check(vae)
     if is_table(source):
         return vae, _table_parts(vae, source, reading, given, strict, id_column), None
     if id_column is not None:
@@ -87,11 +102,22 @@ def _open_bundle(
     return vae, reading, given
 
 
-def _read(vae: VAERuntime, source: str, reading: dict[str, Any]) -> LoadedSamples:
+def _read(
+    vae: VAERuntime, source: str, reading: dict[str, Any], labels: str | None = None
+) -> LoadedSamples:
     shape = vae.manifest.input.shape
     if is_table(source):
-        reading = {**reading, "columns": vae.manifest.table or shape[0], "label": _label(vae)}
+        label = labels or _label(vae)
+        reading = {**reading, "columns": vae.manifest.table or shape[0], "label": label}
     loaded = load_samples(source, **reading)
+    if labels is not None and not (is_table(source) and loaded.labels is not None):
+        if not Path(labels).is_file():
+            column = f"no column of {source} and " if is_table(source) else ""
+            raise InputError(
+                f"--labels is {labels!r}, which is {column}no file: give a file with one label "
+                "for each sample, or a column of a table"
+            )
+        loaded = replace(loaded, labels=read_labels(Path(labels)), normal=frozenset())
     for note in loaded.notes:
         warnings.warn(f"{source}: {note}", InputWarning, stacklevel=2)
     if len(shape) in (2, 3) and is_pictures(source) and loaded.x.shape[1:3] != shape[:2]:

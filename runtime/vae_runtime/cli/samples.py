@@ -1,74 +1,23 @@
-"""Commands that run a bundle's model on samples: evaluate, reconstruct, sample."""
+"""Commands that run a bundle's model on samples: reconstruct, sample."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
 from vae_runtime.cli.conditions import condition_option, read_condition
-from vae_runtime.cli.opening import open_samples, progress_bar
+from vae_runtime.cli.opening import open_samples
 from vae_runtime.cli.options import (
     bundle_argument,
     debug_option,
-    json_option,
     output_option,
-    quiet_option,
     runtime_options,
     source_options,
 )
 from vae_runtime.cli.outputs import check_output, described, write_samples
 from vae_runtime.inference.loading import load
-from vae_runtime.quality.evaluation import evaluate
-
-
-@click.command("evaluate", short_help="Print mean loss, log-likelihood bound and active units.")
-@bundle_argument
-@click.argument("data")
-@click.option(
-    "-k",
-    "--draws",
-    type=click.IntRange(1),
-    default=50,
-    show_default=True,
-    help="Number of z drawn for each sample, for the importance-weighted bound.",
-)
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of these draws."
-)
-@json_option("evaluation")
-@source_options
-@condition_option(of_data=True)
-@runtime_options
-@quiet_option
-@debug_option
-def evaluate_command(
-    bundle: Path, data: str, draws: int, seed: int, as_json: bool, quiet: bool, **options: Any
-) -> None:
-    """Evaluate BUNDLE on DATA: mean loss, importance-weighted bound, active units.
-
-    If the data has labels (subfolders of pictures, y beside X, the table's --label of training),
-    the mean loss of each label is shown as well.
-
-    \b
-    Example:
-        build-vae evaluate digits-vae digits
-        build-vae evaluate mnist-vae mnist.npz --draws 500 --json
-    """
-    opened = open_samples(bundle, data, options)
-    with progress_bar("evaluating", draws, quiet=quiet) as bar:
-        evaluation = evaluate(
-            opened.vae,
-            opened.loaded.x,
-            condition=opened.condition,
-            labels=opened.loaded.labels,
-            draws=draws,
-            seed=seed,
-            on_progress=lambda _: bar.update(1),
-        )
-    click.echo(json.dumps(evaluation.to_dict(), indent=2) if as_json else str(evaluation))
 
 
 @click.command("reconstruct", short_help="Write reconstructions of samples.")

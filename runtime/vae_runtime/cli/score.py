@@ -22,6 +22,7 @@ from vae_runtime.cli.options import (
 )
 from vae_runtime.cli.outputs import check_output
 from vae_runtime.cli.score_files import score_writer
+from vae_runtime.inference.decisions import ALARM, DISCOVERY, Decisions
 from vae_runtime.inference.scoring import ScoredPart, score_parts
 from vae_runtime.loss import LOSS_NAMES, Losses
 
@@ -29,7 +30,7 @@ PROGRESS_SAMPLES = 1 << 14
 """Fewer samples than this are scored without a progress bar."""
 
 
-@click.command("score", short_help="Compute the loss of each sample.")
+@click.command("score", short_help="Compute loss, anomaly score and p-value of each sample.")
 @bundle_argument
 @click.argument("data")
 @file_option("-o", "--output", help="A .csv, .jsonl or .npz file [default: standard output].")
@@ -39,6 +40,20 @@ PROGRESS_SAMPLES = 1 << 14
     "id_column",
     metavar="COLUMN",
     help="Column of a table that names its rows; the scores carry it.",
+)
+@click.option(
+    "--alpha",
+    type=float,
+    metavar="RATE",
+    help="Add the column alarm: p_value is at most RATE. Of normal samples, at most this share "
+    "raises an alarm.",
+)
+@click.option(
+    "--fdr",
+    type=float,
+    metavar="RATE",
+    help="Add the column discovery (Benjamini-Hochberg): of all discoveries, at most this share is "
+    "expected to be normal. Keeps all scores in memory, 20 bytes a sample.",
 )
 @click.option(
     "--strict",
@@ -58,41 +73,51 @@ def score_command(
     output: Path | None,
     as_json: bool,
     id_column: str | None,
+    alpha: float | None,
+    fdr: float | None,
     strict: bool,
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Compute the loss of each sample of DATA, in its parts, at z = z_mean.
+    """Compute loss, anomaly score and p-value of each sample of DATA, at z = z_mean.
 
     Each line has the number of the sample (from 0), and the path of a picture in a folder or the
-    cell of the column --id. A sample with values that the model cannot take has the loss inf (null
-    in JSON). Tables are read and scored in parts, so they may be larger than memory.
+    cell of the column --id. The p-value is the share of normal samples that are at least as
+    unusual. A sample with values that the model cannot take has the loss inf (null in JSON) and the
+    smallest p-value. Tables are read and scored in parts, so they may be larger than memory.
 
     \b
     Example:
         build-vae score digits-vae digits -o scores.csv
+        build-vae score digits-vae digits --alpha 0.05 -o scores.csv
         build-vae score sensors-vae sensors.csv --id machine --json
     """
     check_output(output, ".csv", ".jsonl", ".npz")
-    vae, parts, count = open_parts(bundle, data, options, strict=strict, id_column=id_column)
+    decisions = Decisions(alpha, fdr)
+    vae, parts, count = open_parts(
+        bundle, data, options, strict=strict, id_column=id_column, check=decisions.check
+    )
     hidden = quiet or count is None or count < PROGRESS_SAMPLES
-    totals = _Totals()
+    totals = _Totals(decisions)
     with (
         score_writer(output, id_column or "file", as_json=as_json, strict=strict) as write,
         progress_bar("scoring", count or 0, quiet=hidden) as bar,
     ):
-        for part in totals.added(score_parts(vae, parts, strict=strict, on_progress=bar.update)):
+        scored = score_parts(vae, parts, strict=strict, on_progress=bar.update)
+        for part in totals.added(decisions.added(scored)):
             write(part)
     if not quiet:
         click.echo(str(totals), err=True)
 
 
 class _Totals:
-    """Sums of the losses that are finite."""
+    """Sums of the losses that are finite, and numbers of alarms and discoveries."""
 
-    def __init__(self) -> None:
+    def __init__(self, decisions: Decisions) -> None:
         self._count = self._scored = 0
         self._sums = Losses(0.0, 0.0, 0.0)
+        self._decisions = decisions
+        self._decided = dict.fromkeys(decisions.names, 0)
 
     def added(self, parts: Iterator[ScoredPart]) -> Iterator[ScoredPart]:
         """Yield the parts, and add each to the sums."""
@@ -106,10 +131,28 @@ class _Totals:
                 for name in LOSS_NAMES
             )
             self._sums = Losses(*sums)
+            for name, decided in part.decisions.items():
+                self._decided[name] += int(decided.sum())
             yield part
 
     def __str__(self) -> str:
-        """Return a line with the mean loss of the samples that could be scored."""
+        """Return a line with the mean loss of the samples that could be scored, then decisions."""
+        return "\n".join([self._mean(), *self._decision_lines()])
+
+    def _decision_lines(self) -> Iterator[str]:
+        alpha, fdr = self._decisions.alpha, self._decisions.fdr
+        if alpha is not None:
+            alarms = _counted(self._decided[ALARM], "alarm")
+            most = alpha * self._count
+            yield f"{alarms} of {self._count:,} (expected at most {most:,.1f} if all are normal)"
+        if fdr is not None:
+            found = _counted(self._decided[DISCOVERY], "discovery", "discoveries")
+            yield (
+                f"{found} of {self._count:,} (at most {100 * fdr:.4g} % of them "
+                "are expected to be normal)"
+            )
+
+    def _mean(self) -> str:
         all_scored = self._scored == self._count
         count = str(self._count) if all_scored else f"{self._scored} of {self._count}"
         if not self._scored:
@@ -119,3 +162,7 @@ class _Totals:
             f"{count} samples: mean loss {mean.loss:.4f} = "
             f"{mean.reconstruction_loss:.4f} reconstruction + {mean.kl_loss:.4f} KL"
         )
+
+
+def _counted(count: int, one: str, many: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"

@@ -14,12 +14,17 @@ from typing import IO, Any
 
 import numpy as np
 
+from vae_runtime.bundle.scores import P_VALUE, SCORE
 from vae_runtime.files.atomic_files import replacing
+from vae_runtime.inference.decisions import ALARM, DISCOVERY
 from vae_runtime.inference.scoring import ScoredPart
 from vae_runtime.loss import LOSS_NAMES
 
 INDEX = "index"
 """Name of the column that numbers the samples, from 0."""
+
+OWN_NAMES = (INDEX, *LOSS_NAMES, SCORE, P_VALUE, ALARM, DISCOVERY)
+"""Names that the names of the samples cannot have."""
 
 Write = Callable[[ScoredPart], None]
 
@@ -37,7 +42,7 @@ def score_writer(
         as_json: write JSON lines to standard output instead of CSV.
         strict: write nothing to standard output before the block ends.
     """
-    if name_column in (INDEX, *LOSS_NAMES):
+    if name_column in OWN_NAMES:
         name_column = f"id_{name_column}"
     if output is None:
         to_text = _json_lines(name_column) if as_json else _csv_lines(name_column)
@@ -57,14 +62,14 @@ def score_writer(
 
 
 def _rows(part: ScoredPart) -> Iterator[list[Any]]:
-    """Yield number, name if there are names, and losses of each sample."""
+    """Yield number, name if there are names, losses, scores and decisions of each sample."""
     numbers = range(part.first, part.first + len(part.losses.loss))
     names: Sequence[Sequence[str]] = [] if part.names is None else [part.names]
-    yield from map(list, zip(numbers, *names, *part.losses, strict=True))
+    yield from map(list, zip(numbers, *names, *part.columns.values(), strict=True))
 
 
 def _header(name_column: str, part: ScoredPart) -> list[str]:
-    return [INDEX, *([] if part.names is None else [name_column]), *LOSS_NAMES]
+    return [INDEX, *([] if part.names is None else [name_column]), *part.columns]
 
 
 def _csv_lines(name_column: str) -> Callable[[ScoredPart], Iterator[str]]:
@@ -73,7 +78,8 @@ def _csv_lines(name_column: str) -> Callable[[ScoredPart], Iterator[str]]:
         writer = csv.writer(text, lineterminator="\n")
         if part.first == 0:
             writer.writerow(_header(name_column, part))
-        writer.writerows(_rows(part))
+        for row in _rows(part):
+            writer.writerow(int(v) if isinstance(v, np.bool_) else v for v in row)
         yield text.getvalue()
 
     return lines
@@ -83,7 +89,7 @@ def _json_lines(name_column: str) -> Callable[[ScoredPart], Iterator[str]]:
     def lines(part: ScoredPart) -> Iterator[str]:
         names = _header(name_column, part)
         for row in _rows(part):
-            values = (float(v) if isinstance(v, np.floating) else v for v in row)
+            values = (v.item() if isinstance(v, np.generic) else v for v in row)
             finite = (None if isinstance(v, float) and not math.isfinite(v) else v for v in values)
             yield json.dumps(dict(zip(names, finite, strict=True)), ensure_ascii=False) + "\n"
 
@@ -92,8 +98,8 @@ def _json_lines(name_column: str) -> Callable[[ScoredPart], Iterator[str]]:
 
 def _write_npz(file: IO[bytes], name_column: str, parts: list[ScoredPart]) -> None:
     arrays: dict[str, Any] = {
-        name: np.concatenate([getattr(part.losses, name) for part in parts] or [np.empty(0)])
-        for name in LOSS_NAMES
+        name: np.concatenate([part.columns[name] for part in parts] or [np.empty(0)])
+        for name in (parts[0].columns if parts else LOSS_NAMES)
     }
     if parts and parts[0].names is not None:
         arrays[name_column] = np.array([name for part in parts for name in part.names or ()], str)

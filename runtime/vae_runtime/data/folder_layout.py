@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +72,10 @@ class FolderLayout:
         splits = {file.split for file in self.files}
         split = "test" if "test" in splits else "train"
         return [file for file in self.files if file.split == split]
+
+    def normal_among(self, labels: Iterable[str]) -> frozenset[str]:
+        """Return those of the labels that training has, if others are held back; else none."""
+        return frozenset(labels) - self.held_back if self.held_back else frozenset()
 
     @property
     def held_back_note(self) -> tuple[str, ...]:

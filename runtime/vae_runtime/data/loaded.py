@@ -23,6 +23,8 @@ class LoadedSamples:
         columns: names of the elements of a vector; None if they have none.
         is_series: whether samples are series, shape `(n, time, channels)`, and not pictures.
         notes: what the reader left out or turned round, for people; a line each.
+        normal: labels of the only class that training has, if the source also has others, which are
+            anomalies; empty if that is not known.
     """
 
     x: NDArray[Any]
@@ -31,6 +33,7 @@ class LoadedSamples:
     columns: tuple[str, ...] | None = None
     is_series: bool = False
     notes: tuple[str, ...] = ()
+    normal: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

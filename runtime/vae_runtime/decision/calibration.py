@@ -9,7 +9,7 @@ refused.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from vae_runtime.bundle.fields import Manifest
 from vae_runtime.bundle.scores import CalibrationSpec, LevelSpec, ScoreSpec, Tails
 from vae_runtime.decision.conformal import (
     ALPHAS,
+    MIN_ALPHA,
     Bounds,
     alarms,
     p_values,
@@ -37,6 +38,12 @@ Float32 = NDArray[np.float32]
 CALIBRATION_FILE = "calibration.npz"
 MAX_SCORES = 2000
 """Largest number of calibration scores: the graph compares every sample with each of them."""
+
+MIN_HELD_OUT_SAMPLES = 8
+"""Fewer held-out samples than this calibrate nothing: the export leaves the score out."""
+
+MAX_LEVELS = 20
+"""Largest number of false-alarm rates whose thresholds a manifest states."""
 
 REMEDY = "the bundle was edited; export or calibrate it again"
 
@@ -83,7 +90,11 @@ class Calibration:
 
 
 def describe(
-    scores: Float32, tails: Tails, graph: bytes, held_out: Float32 | None = None
+    scores: Float32,
+    tails: Tails,
+    graph: bytes,
+    held_out: Float32 | None = None,
+    alphas: Iterable[float] = (),
 ) -> CalibrationSpec:
     """Return what the manifest says of a calibration.
 
@@ -92,6 +103,7 @@ def describe(
         tails: as for `Calibration`.
         graph: the score graph, an ONNX file, with or without a p-value.
         held_out: scores of other normal samples, on which the promised rates are checked.
+        alphas: false-alarm rates beside `ALPHAS`, each from `MIN_ALPHA` to below 1.
     """
     found = p_values(held_out, scores, tails) if held_out is not None and len(held_out) else None
     return CalibrationSpec(
@@ -101,7 +113,7 @@ def describe(
         checked=0 if found is None else len(found),
         levels=tuple(
             _level(alpha, scores, tails, found)
-            for alpha in ALPHAS
+            for alpha in sorted({*ALPHAS, *alphas}, reverse=True)
             if len(scores) >= required_samples(alpha, tails)
         ),
     )
@@ -113,6 +125,14 @@ def _level(alpha: float, scores: Float32, tails: Tails, found: Float32 | None) -
     rate = None if found is None else float(alarms(found, alpha).mean())
     bounds = rate_bounds(alpha, len(scores), tails)
     return LevelSpec(alpha, upper, lower, (bounds.lower, bounds.upper), rate)
+
+
+def no_score(bundle: Bundle) -> OptionError:
+    """Return the error that a bundle has no score."""
+    return OptionError(
+        f"{bundle.path} has no anomaly score: export the model again with this build-vae and at "
+        f"least {MIN_HELD_OUT_SAMPLES} held-out samples"
+    )
 
 
 def arrays_of(manifest: Manifest, spec: ScoreSpec) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -135,9 +155,7 @@ def read_calibration(bundle: Bundle, precision: str) -> Calibration:
     spec = bundle.manifest.score
     graph = bundle.manifest.graphs_of(precision).score
     if spec is None or graph is None:
-        raise OptionError(
-            f"{bundle.path} has no anomaly score: export the model again with this build-vae"
-        )
+        raise no_score(bundle)
     where = bundle.path / spec.file
     try:
         arrays = read_npz(bundle.read(spec.file), arrays_of(bundle.manifest, spec))
@@ -159,7 +177,11 @@ def _faults(scores: Float32, tails: Tails, graph: bytes, stated: CalibrationSpec
     if len(scores) == 0 or (np.diff(scores) < 0).any():
         yield "its scores are not sorted"
         return
-    made = describe(scores, tails, graph)
+    alphas = [level.alpha for level in stated.levels]
+    if len(alphas) > MAX_LEVELS or not all(a >= MIN_ALPHA and np.float32(a) < 1 for a in alphas):
+        yield "the manifest states false-alarm rates that no calibration gives"
+        return
+    made = describe(scores, tails, graph, alphas=alphas)
     if made.graph_sha256 != stated.graph_sha256:
         yield "its scores belong to another score graph"
     if graph != with_p_value(graph, scores, both_tails=tails == "both"):

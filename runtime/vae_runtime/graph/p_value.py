@@ -39,7 +39,7 @@ def with_p_value(data: bytes, scores: NDArray[np.float32], *, both_tails: bool) 
         both_tails: whether low scores are unusual as well.
 
     Returns:
-        The ONNX file. `p_value` is its last output but `features`, if there are features.
+        The ONNX file. `p_value` is its last output, or stands before `activations`.
     """
     model = _read(without_p_value(data))
     graph = model["graph"]

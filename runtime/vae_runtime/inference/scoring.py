@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,11 +31,24 @@ class SamplePart:
 
 @dataclass(frozen=True, eq=False)
 class ScoredPart:
-    """Losses or scores of consecutive samples; the first one is number `first` of its source."""
+    """Losses or scores of consecutive samples.
+
+    Attributes:
+        first: number of the first sample in its source.
+        names: as of `SamplePart`.
+        losses: losses, or scores if the bundle has a score.
+        decisions: by name, what follows from the p-values, each of shape `(batch,)`.
+    """
 
     first: int
     names: Sequence[str] | None
     losses: Losses[NDArray[np.float32]] | Scores
+    decisions: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Losses, scores and decisions by name, each of shape `(batch,)`."""
+        return {**vars(self.losses), **self.decisions}
 
 
 def score_parts(
@@ -47,7 +60,7 @@ def score_parts(
 ) -> Iterator[ScoredPart]:
     """Score parts one after the other, at z = z_mean.
 
-    The result of each part are `Scores`, or `Losses` if the bundle has no anomaly score.
+    The result of each part is `Scores`, or `Losses` if the bundle has no anomaly score.
 
     Args:
         vae: the loaded bundle.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,26 +15,32 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.fields import Manifest
+from vae_runtime.bundle.fields import Manifest, Variant
 from vae_runtime.bundle.manifest import MANIFEST_FILE
 from vae_runtime.bundle.packing import pack
 from vae_runtime.bundle.publishing import copy_files, file_entries, publishing
+from vae_runtime.bundle.score_section import calibration_table, with_score_section
 from vae_runtime.bundle.scores import CalibrationSpec, Tails
 from vae_runtime.data.samples.conditions import as_condition
 from vae_runtime.data.samples.inputs import as_batch
-from vae_runtime.decision.calibration import MAX_SCORES, describe
+from vae_runtime.decision.calibration import MAX_SCORES, describe, no_score
+from vae_runtime.decision.conformal import rank
 from vae_runtime.errors import BundleError, InputError, OptionError
 from vae_runtime.files import strict_json
 from vae_runtime.files.npz import npz_bytes
 from vae_runtime.files.paths import absolute
 from vae_runtime.graph.p_value import with_p_value
+from vae_runtime.inference.inputs import GraphInputs
 from vae_runtime.inference.loading import load
 from vae_runtime.inference.per_sample import PerSample
+from vae_runtime.quality.normal import normal_samples
 
 Float32 = NDArray[np.float32]
 
 SEED = 20260502
 """Seed of the choice of calibration samples, if there are more than are used."""
+
+MODEL_CARD = "README.md"
 
 CHUNK = 256
 """Samples whose elements are compared at a time."""
@@ -75,15 +83,22 @@ class Calibrated:
     manifest: Manifest
     sha256: str
 
+    def __str__(self) -> str:
+        """Return the thresholds of each precision as a table."""
+        return calibration_table(self.manifest)
+
 
 def calibrate(
     bundle: str | os.PathLike[str],
     x: ArrayLike,
     *,
     condition: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
+    normal: Collection[str] = (),
     output: str | os.PathLike[str] | None = None,
     tails: Tails | None = None,
     samples: int = MAX_SCORES,
+    alphas: Sequence[float] = (),
     source: str = "given samples",
 ) -> Calibrated:
     """Calibrate the anomaly score anew, in every precision of the bundle.
@@ -95,19 +110,24 @@ def calibrate(
         bundle: the bundle, a folder or a single file.
         x: normal samples that took no part in training, as for `VAERuntime.encode`.
         condition: their condition, as for `VAERuntime.encode`.
+        labels: label of each sample, shape `(batch,)`, for `normal`.
+        normal: labels of the normal samples; others are left out. By default all are normal.
         output: path of the new bundle, of the same kind; by default the bundle is replaced.
         tails: "upper" if high scores are unusual, "both" if low ones are as well; by default as
             before.
         samples: largest number of calibration samples. The graph compares every sample with each
             of them, so more take more time. Of more samples, some are drawn at random, and the
             rest checks the calibration.
+        alphas: false-alarm rates that the calibration must allow. The manifest states their
+            thresholds beside those of 0.1, 0.05, 0.01 and 0.001.
         source: where the samples come from, for the manifest.
 
     Returns:
         The new bundle. A signature of the old one does not fit it.
 
     Raises:
-        OptionError: the bundle has no score, or an option is out of range.
+        OptionError: the bundle has no score, an option is out of range, or there are too few
+            samples for one of the `alphas`.
         InputError: there are no samples, or as for `VAERuntime.encode`.
         BundleError: the bundle is damaged.
         ExportError: the output cannot be written. The old bundle is still there.
@@ -119,15 +139,20 @@ def calibrate(
     found, target = Bundle(bundle), absolute(output or bundle)
     manifest = found.manifest
     if manifest.score is None:
-        raise OptionError(
-            f"{found.path} has no anomaly score: export the model again with this build-vae"
-        )
+        raise no_score(found)
     found.check_files()
     array = as_batch(x, manifest.input.shape, columns=manifest.table)
     if len(array) == 0:
         raise InputError("x has no samples: give at least one normal sample")
-    order = np.random.default_rng(SEED).permutation(len(array))
-    normal = NormalSamples(
+    rows = np.arange(len(array))
+    if normal:
+        rows = np.flatnonzero(normal_samples(labels, normal, len(array)))
+    for alpha in alphas:
+        rank(alpha, min(samples, len(rows)), tails or manifest.score.tails)
+    order = np.random.default_rng(SEED).permutation(rows)
+    for row in np.sort(order[: 2 * samples]).tolist():  # errors name the sample as x numbers it
+        GraphInputs(manifest).chunk(array, slice(row, row + 1))
+    given = NormalSamples(
         array,
         as_condition(manifest.condition, condition, len(array)),
         order[:samples],
@@ -137,20 +162,26 @@ def calibrate(
     if found.path.is_dir():
         with publishing(target, force=True) as folder:
             copy_files(found, folder)
-            recalibrate(folder, normal, tails)
+            recalibrate(folder, given, tails, alphas)
+            _renew_card(folder)
     else:
         with tempfile.TemporaryDirectory() as temporary:
             copy_files(found, Path(temporary))
-            recalibrate(Path(temporary), normal, tails)
+            recalibrate(Path(temporary), given, tails, alphas)
             pack(temporary, target, saved_models=manifest.saved_models is not None)
     written = Bundle(target)
     return Calibrated(written.path, written.manifest, written.sha256)
 
 
-def recalibrate(folder: Path, normal: NormalSamples, tails: Tails | None = None) -> Manifest:
+def recalibrate(
+    folder: Path,
+    normal: NormalSamples,
+    tails: Tails | None = None,
+    alphas: Sequence[float] = (),
+) -> Manifest:
     """Calibrate the bundle in a private folder, in place; return its new manifest.
 
-    The model card is not changed.
+    The model card is not changed. `alphas` must be allowed by the number of samples.
     """
     manifest = Bundle(folder).manifest
     if manifest.score is None:
@@ -175,7 +206,7 @@ def recalibrate(folder: Path, normal: NormalSamples, tails: Tails | None = None)
         path = folder / graph.file
         data = with_p_value(path.read_bytes(), scores, both_tails=tails == "both")
         path.write_bytes(data)
-        calibrations[precision] = describe(scores, tails, data, held_out)
+        calibrations[precision] = describe(scores, tails, data, held_out, alphas)
     (folder / manifest.score.file).write_bytes(npz_bytes(arrays))
     score = replace(
         manifest.score,
@@ -184,9 +215,43 @@ def recalibrate(folder: Path, normal: NormalSamples, tails: Tails | None = None)
         data_sha256=_digest(normal.x[normal.calibration]),
         calibrations=calibrations,
     )
-    manifest = replace(manifest, score=score, files=file_entries(folder))
+    variants = _measured(folder, manifest)
+    return _write_manifest(folder, replace(manifest, score=score, variants=variants))
+
+
+def _write_manifest(folder: Path, manifest: Manifest) -> Manifest:
+    """Write a manifest that lists the folder's files, and return it."""
+    manifest = replace(manifest, files=file_entries(folder))
     (folder / MANIFEST_FILE).write_bytes(strict_json.encode(manifest))
     return manifest
+
+
+def _measured(folder: Path, manifest: Manifest) -> dict[str, Variant]:
+    """Return the variants with the sizes of their graphs, which hold the calibration scores."""
+    return {
+        name: replace(
+            variant,
+            size=sum((folder / graph.file).stat().st_size for _, graph in variant.graphs.items()),
+        )
+        for name, variant in manifest.variants.items()
+    }
+
+
+def _renew_card(folder: Path) -> None:
+    """Write the card's section on the score anew, without the old calibration's figures."""
+    path, manifest = folder / MODEL_CARD, Bundle(folder).manifest
+    if not path.is_file():
+        return
+    old = path.read_text("utf-8")
+    new = with_score_section(old, manifest)
+    path.write_text(new, "utf-8")
+    for figure in _figures(old) - _figures(new):
+        (folder / figure).unlink(missing_ok=True)
+    _write_manifest(folder, manifest)
+
+
+def _figures(card: str) -> set[str]:
+    return {*re.findall(r"\]\((figures/[\w-]+\.png)\)", card)}
 
 
 def _element_statistics(per_sample: PerSample, normal: NormalSamples) -> tuple[Float32, Float32]:

@@ -13,20 +13,21 @@ error, which is not a normalized log-likelihood, and the bound has the same unit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vae_runtime.data.samples.conditions import label_texts
 from vae_runtime.data.samples.inputs import as_batch, to_scaled_float32
 from vae_runtime.errors import InputError, OptionError
 from vae_runtime.explained import Explained, mean_sample, measure_explained
 from vae_runtime.inference.runtime import VAERuntime
 from vae_runtime.latents import Latents, measure_latents
 from vae_runtime.loss import Losses, reparameterize
+from vae_runtime.quality.detection import Detection, measure_detection
+from vae_runtime.quality.normal import normal_samples, texts_of
 
 MAX_SHOWN_DIMENSIONS = 100
 """Number of latent dimensions whose KL divergence is printed, the largest first."""
@@ -64,6 +65,8 @@ class Evaluation:
             samples.
         by_label: number of samples and mean losses at z = z_mean of each label; None if the samples
             have no labels, or more than `MAX_LABELS` different ones.
+        detection: how well the anomaly score tells anomalous samples from normal ones; None if it
+            is not known which samples are normal.
     """
 
     samples: int
@@ -76,6 +79,7 @@ class Evaluation:
     seed: int
     explained: Explained
     by_label: dict[str, LabelLoss] | None = None
+    detection: Detection | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the evaluation as plain JSON types."""
@@ -111,7 +115,7 @@ class Evaluation:
                 f"label {label:16.16} {losses.reconstruction_loss:14.3f} {losses.kl_loss:10.3f} "
                 f"{losses.loss:10.3f}  of {own.samples} samples"
             )
-        return "\n".join(rows)
+        return "\n".join([*rows, *_detection_rows(self.detection)])
 
 
 def evaluate(
@@ -120,6 +124,7 @@ def evaluate(
     *,
     condition: ArrayLike | None = None,
     labels: ArrayLike | None = None,
+    normal: Collection[str] = (),
     draws: int = 50,
     seed: int = 0,
     on_progress: Callable[[int], None] | None = None,
@@ -131,6 +136,7 @@ def evaluate(
         x: samples, as for `VAERuntime.encode`; at least one.
         condition: condition of a conditional model, as for `VAERuntime.encode`.
         labels: label of each sample, shape `(batch,)`, for `Evaluation.by_label`.
+        normal: labels of the normal samples, for `Evaluation.detection`; all others are anomalous.
         draws: number of draws of z for each sample.
         seed: seed of the draws.
         on_progress: called after each draw with the number of finished draws.
@@ -140,7 +146,8 @@ def evaluate(
 
     Raises:
         InputError: there are no samples, not one label for each, or as for `VAERuntime.encode`.
-        OptionError: `draws` is less than 1, or `seed` is negative.
+        OptionError: `draws` is less than 1, or `seed` is negative. With `normal`: the bundle has no
+            anomaly score, or no sample has one of these labels.
         ProviderError, BundleError: as for `VAERuntime.encode`.
     """
     if draws < 1 or seed < 0:
@@ -148,11 +155,11 @@ def evaluate(
     samples = as_batch(x, vae.manifest.input.shape, columns=vae.manifest.table)
     if len(samples) == 0:
         raise InputError("x has no samples: give at least one")
-    texts = None if labels is None else np.array(label_texts(np.asarray(labels)))
-    if texts is not None and len(texts) != len(samples):
-        raise InputError(
-            f"labels has {len(texts)} entries for {len(samples)} samples: give one for each"
-        )
+    texts = None if labels is None else texts_of(labels, len(samples))
+    detection = None
+    if normal:
+        is_normal = normal_samples(labels, normal, len(samples))
+        detection = measure_detection(vae, samples, is_normal, condition)
     code = vae.encode(samples, condition=condition)
     rng = np.random.default_rng(seed)
     # The sum of exp(log_weight) over the draws, relative to the largest so that none overflows.
@@ -185,7 +192,23 @@ def evaluate(
         seed=seed,
         explained=_explain(vae, samples, first_losses.reconstruction_loss),
         by_label=None if texts is None else _by_label(at_mean, texts),
+        detection=detection,
     )
+
+
+def _detection_rows(detection: Detection | None) -> Iterator[str]:
+    if detection is None:
+        return
+    yield (
+        f"anomaly score          {detection.score}: AUROC {detection.auroc:.4f}, average precision "
+        f"{detection.average_precision:.4f}; {detection.anomalous:,} anomalous and "
+        f"{detection.normal:,} normal samples"
+    )
+    for rates in detection.alarms:
+        yield (
+            f"alarms at {rates.alpha:<12g} {100 * rates.detection_rate:.2f} % of the anomalous, "
+            f"{100 * rates.false_alarm_rate:.2f} % of the normal samples"
+        )
 
 
 def _by_label(

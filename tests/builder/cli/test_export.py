@@ -423,3 +423,23 @@ def test_collapse_is_warned_of(data, tmp_path, call):
     status, out, err = call("train", tmp_path / "a", "--data", data, *words, "--batch-size", "4")
     assert status == 0 and "active units " in out
     assert "Warning: the posterior has collapsed: " in err
+
+
+def test_score_and_tails(tmp_path, images, call):
+    np.save(tmp_path / "many.npy", np.tile(images, (3, 1, 1, 1)))  # 12 test samples
+    words = ("export", tmp_path / "vae", "--data", tmp_path / "many.npy", "-q", *FAST)
+    status, _, err = call(*words, "--score", "squared_error", "--tails", "both")
+    assert status == 0, err
+    score = load(tmp_path / "vae").manifest.score
+    assert (score.name, score.tails) == ("squared_error", "both")
+    assert call("export", "a", "--score", "novel")[0] == 2
+
+
+def test_a_score_that_cannot_be_calibrated(tmp_path, data, no_training, call):
+    words = ("export", tmp_path / "vae", "--data", data, "-q", *FAST)
+    status, _, err = call(*words, "--score", "loss")
+    assert status == 3 and not (tmp_path / "vae").exists()
+    assert one_line(err) == (
+        "Error: score is loss, but 4 held-out samples are normal, expected 8 or more to calibrate "
+        "it: give more samples, or no score"
+    )

@@ -8,6 +8,7 @@ from vae_runtime.cli.main import build_vae
 
 COMMANDS = (
     "bench",
+    "calibrate",
     "edge",
     "evaluate",
     "export",

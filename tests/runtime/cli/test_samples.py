@@ -1,6 +1,4 @@
-"""`score`, `evaluate`, `reconstruct` and `sample`: what they write and what they refuse."""
-
-import json
+"""`score`, `reconstruct` and `sample`: what they write and what they refuse."""
 
 import numpy as np
 import pytest
@@ -11,19 +9,6 @@ from vae_runtime import load
 from vae_runtime.cli.outputs import MAX_TILES, write_samples
 from vae_runtime.data.pictures import picture_grid
 from vae_runtime.errors import OptionError
-
-
-def test_evaluate(exported, tmp_path, call):
-    from vae_runtime import evaluate
-
-    x = np.random.default_rng(0).random((5, 8, 8), dtype=np.float32)
-    np.save(tmp_path / "x.npy", x)
-    expected = evaluate(load(exported()), x, draws=4, seed=2)
-    words = ("evaluate", exported(), tmp_path / "x.npy", "-k", "4", "--seed", "2")
-    assert call(*words) == (0, f"{expected}\n", "")
-    status, out, _ = call(*words, "--json")
-    assert status == 0
-    assert json.loads(out)["importance_weighted_loss"] == expected.importance_weighted_loss
 
 
 @pytest.mark.parametrize(

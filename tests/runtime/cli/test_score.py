@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from messages import one_line
+from sealing import without_score
 from vae_runtime import load
+from vae_runtime.decision.discoveries import benjamini_hochberg
+from vae_runtime.quality.calibrate import calibrate
 
 
 @pytest.fixture
 def expected(exported, images):
-    losses = load(exported()).loss(images)
-    names = ("reconstruction_loss", "kl_loss", "loss")
-    return {name: getattr(losses, name) for name in names}
+    return vars(load(exported()).score(images))
 
 
 def summary(expected):
@@ -108,7 +109,8 @@ def test_absurd_readings_cost_no_other_row_its_score(table, tmp_path, call):
     assert warning.startswith("Warning: samples 4, 6 of 9 cannot be scored, loss inf: sample 4 has")
     found = read_scores(out)
     for name, values in expected.items():
-        assert np.isposinf(found[name][[4, 6]]).all()
+        bad = 1 / 6 if name == "p_value" else np.inf  # the smallest of 5 calibration samples
+        np.testing.assert_allclose(found[name][[4, 6]], bad)
         np.testing.assert_array_equal(np.delete(found[name], [4, 6]), np.delete(values, [4, 6]))
     mean = np.delete(expected["loss"], [4, 6]).astype(float).mean()
     assert summary.startswith(f"7 of 9 samples: mean loss {mean:.4f} = ")
@@ -125,7 +127,7 @@ def test_strict_refuses_absurd_readings(table, tmp_path, call):
 def test_a_single_absurd_row_is_scored(table, tmp_path, call):
     (tmp_path / "one.csv").write_text(",".join(["1e300"] * 12) + "\n")
     status, out, err = call("score", table[0], tmp_path / "one.csv")
-    assert (status, out.splitlines()[1]) == (0, "0,inf,inf,inf")
+    assert (status, out.splitlines()[1]) == (0, "0,inf,inf,inf,inf,0.16666667")
     assert err.splitlines()[-1] == "0 of 1 samples have a loss"
 
 
@@ -194,5 +196,123 @@ def test_an_id_column_needs_a_table_that_has_it(exported, table, data, call):
 
 def test_losses_add_up_in_the_summary(exported, data, call):
     _, out, err = call("score", exported(), data)
-    mean = np.mean([float(line.split(",")[-1]) for line in out.splitlines()[1:]])
+    mean = read_scores(out)["loss"].astype(float).mean()
     assert math.isclose(float(err.split("mean loss ")[1].split()[0]), mean, abs_tol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """40 usual rows of 12 columns, and 3 that are far outside of their range."""
+    rng = np.random.default_rng(8)
+    return np.concatenate([rng.random((20, 12)), 9 + rng.random((3, 12)), rng.random((20, 12))])
+
+
+@pytest.fixture(scope="module")
+def calibrated(exported, tmp_path_factory):
+    """A bundle for 12 columns, calibrated with 99 rows."""
+    path = tmp_path_factory.mktemp("calibrated") / "rows-vae"
+    normal = np.random.default_rng(7).random((99, 12), dtype=np.float32)
+    calibrate(exported("dense", "mse", (12,)), normal, output=path)
+    return path
+
+
+@pytest.fixture
+def rows_file(rows, tmp_path):
+    np.savetxt(tmp_path / "rows.csv", rows, delimiter=",")
+    return tmp_path / "rows.csv"
+
+
+def test_alarms_and_discoveries(calibrated, rows, rows_file, tmp_path, call, monkeypatch):
+    """They are those of all p-values together, in every format, however the rows are read."""
+    scores = load(calibrated).score(rows.astype(np.float32))
+    alarms = scores.p_value <= np.float32(0.05)
+    found = benjamini_hochberg(scores.p_value, 0.2)
+    by_twos = [benjamini_hochberg(scores.p_value[i : i + 2], 0.2) for i in range(0, 43, 2)]
+    assert alarms[20:23].all() and found.sum() == 3
+    assert np.concatenate(by_twos).sum() != found.sum()  # a chunk alone decides otherwise
+    words = ("score", calibrated, rows_file, "--alpha", "0.05", "--fdr", "0.2")
+    whole = call(*words)
+    assert whole[0] == 0
+    assert whole[2].splitlines()[1:] == [
+        f"{alarms.sum()} alarms of 43 (expected at most 2.1 if all are normal)",
+        "3 discoveries of 43 (at most 20 % of them are expected to be normal)",
+    ]
+    monkeypatch.setattr("vae_runtime.data.tables.files.chunks.CHUNK_ROWS", 2)
+    assert call(*words) == whole
+    as_csv = read_scores(whole[1])
+    assert [*as_csv] == [*vars(scores), "alarm", "discovery"]
+    assert {*whole[1].splitlines()[1][-4:]} <= {*",01"}
+    as_json = [json.loads(line) for line in call(*words, "--json")[1].splitlines()]
+    assert call(*words, "-o", tmp_path / "s.npz")[0] == 0
+    with np.load(tmp_path / "s.npz") as arrays:
+        for name, expected in (("alarm", alarms), ("discovery", found)):
+            np.testing.assert_array_equal(as_csv[name], expected)
+            assert [row[name] for row in as_json] == expected.tolist()
+            assert arrays[name].dtype == bool
+            np.testing.assert_array_equal(arrays[name], expected)
+        np.testing.assert_array_equal(arrays["p_value"], scores.p_value)
+
+
+def test_only_what_is_asked_for_is_decided(calibrated, rows_file, call):
+    _, out, err = call("score", calibrated, rows_file, "--fdr", "0.2", "-q")
+    assert out.splitlines()[0].endswith(",p_value,discovery") and err == ""
+    assert call("score", calibrated, rows_file)[1].splitlines()[0].endswith(",score,p_value")
+
+
+def test_a_sample_that_cannot_be_scored_is_an_alarm(calibrated, rows, tmp_path, call):
+    lines = [",".join(map(str, row)) for row in rows]
+    lines[30] = ",".join(["1e300"] * 12)
+    (tmp_path / "bad.csv").write_text("\n".join(lines))
+    words = ("score", calibrated, tmp_path / "bad.csv", "--alpha", "0.01", "--fdr", "0.2")
+    status, out, err = call(*words, "--json")
+    assert status == 0 and "sample 30 of 43 cannot be scored" in err
+    row = json.loads(out.splitlines()[30])
+    assert (row["score"], row["loss"]) == (None, None)
+    assert row["p_value"] == np.float32(0.01) and row["alarm"] is row["discovery"] is True
+    assert call(*words)[1].splitlines()[31] == "30,inf,inf,inf,inf,0.01,1,1"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("--alpha", "0.001"),
+            "alpha is 0.001, but 99 calibration samples give no p-value below 0.01: calibrate with "
+            "at least 999 samples, or choose a larger alpha",
+        ),
+        (("--alpha", "1.5"), "alpha is 1.5, expected a number from 1.2e-07 to below 1"),
+        (("--fdr", "0"), "fdr is 0.0, expected a number from 1.2e-07 to below 1"),
+    ],
+)
+def test_rates_are_checked_before_anything_is_scored(
+    words, message, calibrated, rows_file, tmp_path, call, monkeypatch
+):
+    monkeypatch.setattr("vae_runtime.inference.chunks.Chunks.run", None)
+    monkeypatch.setattr("vae_runtime.cli.opening.open_source_table", None)
+    status, out, err = call("score", calibrated, rows_file, *words, "-o", tmp_path / "s.csv")
+    assert (status, out) == (3, "")
+    assert one_line(err) == f"Error: {message}"
+    assert not (tmp_path / "s.csv").exists()
+
+
+def test_a_bundle_without_a_score(bundle, data, call):
+    expected = call("score", bundle, data)[1].splitlines()
+    without_score(bundle)
+    status, out, _ = call("score", bundle, data)
+    assert status == 0
+    assert out.splitlines() == [line.rpartition(",")[0].rpartition(",")[0] for line in expected]
+    for words in (("--alpha", "0.1"), ("--fdr", "0.1")):
+        status, out, err = call("score", bundle, data, *words)
+        assert (status, out) == (3, "")
+        assert one_line(err) == (
+            f"Error: {bundle} has no anomaly score: export the model again with this build-vae and "
+            "at least 8 held-out samples"
+        )
+
+
+def test_an_id_column_named_like_a_result(calibrated, rows, tmp_path, call):
+    header = ",".join(["p_value", *(f"c{i}" for i in range(12))])
+    lines = [f"m{i},{','.join(map(str, row))}" for i, row in enumerate(rows)]
+    (tmp_path / "named.csv").write_text("\n".join([header, *lines]))
+    _, out, _ = call("score", calibrated, tmp_path / "named.csv", "--id", "p_value")
+    assert out.splitlines()[0].startswith("index,id_p_value,reconstruction_loss,")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -47,7 +48,12 @@ def numpy_folder_reader(folder: Path, key: str | None = None) -> Reader:
         parts = layout.of_splits()
         return {s: read(files, notes if s == "train" else ()) for s, files in parts.items()}
 
-    return Reader(splits, lambda: read(layout.scored(), layout.notes))
+    def scored() -> LoadedSamples:
+        files = layout.scored()
+        normal = layout.normal_among(file.label for file in files)
+        return replace(read(files, layout.notes), normal=normal)
+
+    return Reader(splits, scored)
 
 
 def _are_samples(infos: dict[str, ArrayInfo]) -> bool:

@@ -57,7 +57,8 @@ def _read_scored(folder: Path, read: _Read) -> LoadedSamples:
     pictures = read(folder, [file.path for file in files])
     labels = _labels(layout, [files[i] for i in pictures.file_of])
     notes = layout.notes + pictures.notes
-    return LoadedSamples(pictures.pixels, pictures.names, labels, notes=notes)
+    normal = layout.normal_among([] if labels is None else labels.tolist())
+    return LoadedSamples(pictures.pixels, pictures.names, labels, notes=notes, normal=normal)
 
 
 def _read_splits(folder: Path, read: _Read) -> dict[str, LoadedSamples]:
