@@ -64,6 +64,7 @@ from vae_runtime.bundle.scores import ACTIVATIONS, SCORE
 from vae_runtime.data.numbers.standardization import Standardization
 from vae_runtime.data.samples.conditions import Conditions
 from vae_runtime.data.samples.inputs import as_batch, to_float32, to_graph_input
+from vae_runtime.decision.calibration import MIN_HELD_OUT_SAMPLES
 from vae_runtime.errors import ExportError, OptionError
 from vae_runtime.explained import Explained
 from vae_runtime.files import strict_json
