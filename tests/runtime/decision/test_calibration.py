@@ -1,7 +1,6 @@
 """Calibrations: what the manifest says of them, and the refusal of any that was edited."""
 
 import hashlib
-import io
 import json
 import shutil
 from pathlib import Path
@@ -15,6 +14,7 @@ import vae_runtime
 from sealing import seal
 from vae_runtime import Bundle, BundleError, OptionError
 from vae_runtime.decision.calibration import describe, read_calibration
+from vae_runtime.files.npz import npz_bytes
 from vae_runtime.graph.p_value import with_p_value, without_p_value
 from vae_runtime.quality.calibrate import calibrate
 
@@ -43,9 +43,7 @@ def change_arrays(path, change):
     """Change the arrays of `calibration.npz`; size and digest are made right again."""
     arrays = dict(np.load(path / "calibration.npz"))
     change(arrays)
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    seal(path, "calibration.npz", buffer.getvalue())
+    seal(path, "calibration.npz", npz_bytes(arrays))
 
 
 def change_calibration(path, change, precision="float32"):
@@ -177,8 +175,6 @@ def test_another_p_value_in_the_graph_is_refused(edited, both_tails):
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_an_edited_manifest_is_refused(edited, precision, change, message):
     change_calibration(edited, change, precision)
-    if message == "states other thresholds" and precision == "float32":
-        assert json.loads((edited / "manifest.json").read_bytes())["score"]["calibrations"]
     refuse(edited, message, precision)
 
 
