@@ -34,9 +34,16 @@ def made(kind):
     return x, values, np.float64(values), None
 
 
+def part_of(kind, name):
+    """Return the part of a score that the decoder gives."""
+    if name == "combined":
+        return "squared_error" if kind in ("logits", "probabilities") else "excess_loss"
+    return "squared_error" if name == "novelty" else name
+
+
 def expected(kind, name, x, r, log_var):
     """Return the terms, element by element."""
-    x = np.float64(x)
+    x, name = np.float64(x), part_of(kind, name)
     if name not in ("loss", "excess_loss") or kind == "mse":
         return (x - r) ** 2
     if kind in ("logits", "probabilities"):
@@ -67,9 +74,10 @@ def test_terms_add_up_to_the_part_of_the_decoder(kind, name):
     x, output, *_ = made(kind)
     z = np.zeros((len(x), 2), np.float32)  # no KL loss: what is left comes from the decoder
     parts = losses(np, SPECS[kind], x, output, z, z)
-    if name == "loss":
+    part = part_of(kind, name)
+    if part == "loss":
         total = parts.reconstruction_loss
-    elif name == "excess_loss":
+    elif part == "excess_loss":
         total = excess_loss(np, SPECS[kind], x, output, parts)
     else:
         total = squared_error(np, SPECS[kind], x, output)
