@@ -12,7 +12,14 @@ from vae_runtime.bundle.score_section import (
     score_section,
     with_score_section,
 )
-from vae_runtime.bundle.scores import SCORE_NAMES, CalibrationSpec, LevelSpec
+from vae_runtime.bundle.scores import (
+    SCORE_NAMES,
+    ActivationSpec,
+    CalibrationSpec,
+    LevelSpec,
+    NoveltySpec,
+    PartSpec,
+)
 
 UPPER = LevelSpec(0.05, 12.34567891, None, (0.0376, 0.0643), 0.048)
 BOTH = LevelSpec(0.05, 12.34567891, 0.25, (0.0376, 0.0643), None)
@@ -39,10 +46,23 @@ def test_every_score_is_explained():
 def test_a_section(manifest):
     text = score_section(manifest_with(manifest, UPPER))
     assert text.startswith(f"{HEADING}\n\n`{manifest.score.name}` is a number for each sample;")
-    assert f"It is {MEANINGS['squared_error']}; and {MEANINGS['novelty']}. All is" in text
+    assert f"It is {MEANINGS[manifest.score.name]}. All is computed at z = z_mean." in text
     assert "Calibration: 1,000 samples (line 3), checked on 900 others." in text
     assert "The smallest p-value is 0.000999.\n" in text
     assert text.endswith("|---|---|---|---|\n| 0.05 | above 12.3457 | 3.76 % to 6.43 % | 4.8 % |\n")
+
+
+def test_a_sum_of_parts(manifest):
+    part = PartSpec(1.0, 0.5)
+    novelty = NoveltySpec((ActivationSpec("hidden_2", 256, 64),), True, 5000, 500, "novelty.npz")
+    parts = {"excess_loss": part, "novelty_1": part}
+    for part_samples, words in ((0, "training samples"), (200, "200 held-out samples of their")):
+        changes = {"parts": parts, "part_samples": part_samples, "novelty": novelty}
+        text = score_section(manifest_with(manifest, UPPER, name="combined", **changes))
+        assert f"It is {MEANINGS['excess_loss']}; and {MEANINGS['novelty']}. All is" in text
+        assert "principal axes: `hidden_2` (256, 64), scaled to length 1.\n" in text
+        assert "Each part (`excess_loss`, `novelty_1`) counts as `softplus(2 (log(part) -" in text
+        assert f"`mean` and `std` come from {words}" in text
 
 
 def test_both_tails_without_a_check(manifest):
