@@ -45,7 +45,7 @@ def test_picture_and_csv(exported, data, tmp_path, call):
     assert out == f"wrote {tmp_path / 'why.png'}: the 3 most unusual of 40 samples\n"
     assert read_png(tmp_path / "why.png").shape[0] > 3 * 128
     assert call(*words, "-o", tmp_path / "why.csv")[0] == 0
-    rows = list(csv.DictReader((tmp_path / "why.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "why.csv").read_text().splitlines()))
     found = json.loads(call(*words, "--json")[1])
     assert [int(row["index"]) for row in rows] == [finding["index"] for finding in found]
     assert rows[0]["box"] == " ".join(f"{a}:{b}" for a, b in found[0]["box"])
@@ -105,7 +105,7 @@ def test_columns_of_a_table(table, tmp_path, call):
     assert kinds["kind"]["value"] in ("big", "small") and kinds["kind"]["usual"] is None
     assert kinds["weight"]["value"] == 500.0 and "box" not in found
     assert call(*words, "-o", tmp_path / "why.csv")[0] == 0
-    rows = list(csv.DictReader((tmp_path / "why.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "why.csv").read_text().splitlines()))
     assert [(row["index"], row["rank"]) for row in rows[:3]] == [
         ("17", "1"),
         ("17", "2"),
