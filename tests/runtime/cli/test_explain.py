@@ -64,11 +64,12 @@ def test_text_for_pictures_in_a_folder(exported, images, tmp_path, call):
     assert place.startswith("  most unusual: row ") and ", column " in place
 
 
-@pytest.fixture
-def table(tmp_path):
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
     """A trained bundle of a table with a category, and its file with one odd row."""
     from vae_builder import LossSpec, TrainConfig, export_trained, load_dataset, train
 
+    tmp_path = tmp_path_factory.mktemp("table")
     rng = np.random.default_rng(0)
     size = rng.normal(100, 20, 300)
     rows = [
@@ -114,8 +115,10 @@ def test_columns_of_a_table(table, tmp_path, call):
     assert rows[0]["column"] == "weight" and len(rows) == 6
 
 
-def test_refusals(exported, data, table, tmp_path, call):
-    status, _, err = call("explain", *table, "-o", tmp_path / "why.png")
+def test_refusals(exported, data, tmp_path, call):
+    np.save(tmp_path / "rows.npy", np.zeros((3, 12), np.float32))
+    words = ("explain", exported("dense", "mse", (12,)), tmp_path / "rows.npy")
+    status, _, err = call(*words, "-o", tmp_path / "why.png")
     assert status == 3 and "are not images: write a .csv file instead" in one_line(err)
     status, _, err = call("explain", exported(), data, "-o", tmp_path / "why.gif")
     assert status == 3 and "expected one of .png, .csv" in one_line(err)
