@@ -72,10 +72,9 @@ def table(tmp_path_factory):
     tmp_path = tmp_path_factory.mktemp("table")
     rng = np.random.default_rng(0)
     size = rng.normal(100, 20, 300)
-    rows = [
-        [f"{s:.2f}", f"{0.5 * s + rng.normal():.2f}", "big" if s > 100 else "small"] for s in size
-    ]
-    header = ["size", "weight", "kind"]
+    numbers = np.outer(size, [1, 0.5, 0.3]) + rng.normal(size=(300, 3))
+    rows = [[*map("{:.2f}".format, row), "big" if row[0] > 100 else "small"] for row in numbers]
+    header = ["size", "weight", "length", "kind"]
     with (tmp_path / "things.csv").open("w", newline="") as file:
         csv.writer(file).writerows([header, *rows])
     rows[17][1] = "500"
@@ -112,7 +111,7 @@ def test_columns_of_a_table(table, tmp_path, call):
         ("17", "2"),
         ("17", "3"),
     ]
-    assert rows[0]["column"] == "weight" and len(rows) == 6
+    assert rows[0]["column"] == "weight" and len(rows) == 8
 
 
 def test_refusals(exported, data, tmp_path, call):
