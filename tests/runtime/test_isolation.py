@@ -60,6 +60,7 @@ for words in (
     "inspect bundle",
     "inspect --schema",
     "score bundle x.npy -o scores.csv",
+    "explain bundle x.npy -o why.csv",
     "sample bundle -n 2 -o samples.npy",
     "reconstruct bundle x.npy -o out.npz",
     "--help",

@@ -11,6 +11,7 @@ COMMANDS = (
     "calibrate",
     "edge",
     "evaluate",
+    "explain",
     "export",
     "inspect",
     "monitor",
