@@ -164,7 +164,7 @@ def _training_samples(plan: ScorePlan, input_spec: InputSpec) -> NDArray[Any] | 
 
 def _part_specs(model: ScoreModel, x: NDArray[Any], given: Float32 | None) -> dict[str, PartSpec]:
     """Return mean and standard deviation of each part's logarithm, over some samples."""
-    pieces = model.pieces(x, *([] if given is None else [given]))
+    pieces = model.pieces(x, *([] if given is None else [keras.ops.convert_to_tensor(given)]))
     parts = model.scorer.part_values(keras.ops, pieces.get(FIT), pieces[ACTIVATIONS])
     return {part: _part_spec(np.asarray(found)) for part, found in parts.items()}
 
