@@ -17,9 +17,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_export.card.figures import draw_figures
+from vae_export.card.figures import CardFigure, draw_figures
 from vae_export.card.plots import Curve
 from vae_export.card.readme import model_card
+from vae_export.card.score_figures import draw_score_figures
 from vae_export.decoder_values import check_decoder_values
 from vae_export.graphs.convert import OPSETS, convert
 from vae_export.graphs.functions import exported_functions, latent_shape
@@ -63,6 +64,7 @@ from vae_runtime.bundle.scores import ACTIVATIONS, SCORE
 from vae_runtime.data.numbers.standardization import Standardization
 from vae_runtime.data.samples.conditions import Conditions
 from vae_runtime.data.samples.inputs import as_batch, to_float32, to_graph_input
+from vae_runtime.decision.calibration import MIN_HELD_OUT_SAMPLES
 from vae_runtime.errors import ExportError, OptionError
 from vae_runtime.explained import Explained
 from vae_runtime.files import strict_json
@@ -212,6 +214,11 @@ def export(
     if scoring.check_samples(len(samples)):
         say("anomaly score")
         score = fit_score(models, loss, input_spec, scoring, held_out, conditions)
+    else:
+        say(
+            f"no anomaly score: {scoring.normal_count(len(samples))} normal held-out samples, "
+            f"expected {MIN_HELD_OUT_SAMPLES} or more"
+        )
     job = _Job(models, loss, input_spec, conditions, provenance or Provenance(), opset, score)
     with publishing(path, force=force) as folder:
         say("SavedModels")
@@ -394,12 +401,14 @@ class _Job:
     def write_card(
         self, folder: Path, manifest: Manifest, samples: NDArray[np.generic]
     ) -> Manifest:
+        of_score: tuple[CardFigure, ...] = ()
+        if self.score:
+            of_score = draw_score_figures(folder, manifest, self.normal_samples(samples))
         drawn = draw_figures(
             folder, self.functions, manifest, samples, self.provenance.curve, self.conditions
         )
-        (folder / "README.md").write_text(
-            model_card(manifest, drawn, self.provenance.explained), "utf-8"
-        )
+        card = model_card(manifest, drawn, self.provenance.explained, of_score)
+        (folder / "README.md").write_text(card, "utf-8")
         manifest = replace(manifest, files=file_entries(folder))
         (folder / MANIFEST_FILE).write_bytes(strict_json.encode(manifest))
         return manifest

@@ -12,8 +12,8 @@ import pytest
 
 import vae_export.bundle
 from vae_builder import build_models
-from vae_export import Curve, Provenance, export
-from vae_runtime import Bundle, Losses, LossSpec, manifest_schema
+from vae_export import Curve, Provenance, ScorePlan, export
+from vae_runtime import Bundle, Losses, LossSpec, load, manifest_schema
 from vae_runtime.errors import ExportError, InputError, OptionError
 from vae_runtime.proof.reference import read_reference
 
@@ -48,11 +48,15 @@ def test_files_are_exactly_those_of_the_manifest(exported):
         "encoder.onnx",
         "decoder.onnx",
         "loss.onnx",
+        "score.onnx",
         "parity.npz",
+        "calibration.npz",
         "figures/reconstructions.png",
         "figures/samples.png",
         "figures/latent_plane.png",
         "figures/latent_kl.png",
+        "figures/calibration.png",
+        "figures/anomaly.png",
     }
     assert {name for name in found if not name.startswith("saved_model/")} == {
         "manifest.json",
@@ -130,6 +134,52 @@ def test_vectors_have_no_figure_of_samples(tmp_path):
         "figures/latent_kl.png",
     }
     assert result.manifest.input.range is None
+
+
+@pytest.mark.parametrize(("samples", "normal"), [(7, 7), (12, 7), (8, 8)])
+def test_few_held_out_samples_give_no_score(models, tmp_path, samples, normal):
+    x = np.random.default_rng(0).random((samples, 4, 3, 1), dtype=np.float32)
+    steps = []
+    plan = ScorePlan(normal=np.arange(samples) < normal)
+    result = export(*models, x, tmp_path / "vae", scoring=plan, on_step=steps.append)
+    has_score = normal >= 8
+    assert (result.manifest.score is not None) == has_score
+    assert (result.path / "score.onnx").exists() == has_score
+    line = "no anomaly score: 7 normal held-out samples, expected 8 or more"
+    assert steps.count(line) == (not has_score)
+
+
+def test_anomalies_of_a_labelled_test_split_do_not_calibrate(models, tmp_path):
+    """Every third sample is white: its squared error is far above that of noise."""
+    x = np.random.default_rng(0).uniform(0.4, 0.6, (60, 4, 3, 1)).astype(np.float32)
+    normal = np.arange(60) % 3 > 0
+    x[~normal] = 1
+    found = {}
+    for name, plan in (("known", ScorePlan(normal=normal)), ("unknown", None)):
+        path = export(*models, x, tmp_path / name, scoring=plan).path
+        found[name] = np.load(path / "calibration.npz")["float32_scores"]
+    vae = load(tmp_path / "known")
+    assert found["known"].max() < vae.score(x[~normal]).score.min() <= found["unknown"].max()
+    spec = vae.manifest.score.calibrations["float32"]
+    assert (spec.samples, spec.checked) == (20, 20)
+    own = vae.score(x[normal]).score
+    assert np.isin(found["known"], own).all() or np.allclose(
+        np.abs(found["known"][:, None] - own).min(axis=1), 0, atol=1e-5
+    )
+    assert vae.score(x[~normal]).alarms(0.1).all()
+
+
+def test_exports_are_the_same_twice(models, tmp_path):
+    x = np.random.default_rng(0).random((60, 4, 3, 1), dtype=np.float32)
+    plan = ScorePlan("combined", x[30:])
+    paths = [export(*models, x[:30], tmp_path / n / "vae", scoring=plan).path for n in ("a", "b")]
+    files = [p.relative_to(paths[0]) for p in paths[0].rglob("*") if p.is_file()]
+    compared = [f for f in files if f.suffix in (".onnx", ".npz", ".png", ".md")]
+    assert len(compared) >= 12
+    for file in compared:
+        assert (paths[0] / file).read_bytes() == (paths[1] / file).read_bytes(), file
+    first, second = (Bundle(path).manifest for path in paths)
+    assert first.score == second.score
 
 
 def damage(monkeypatch, graph="decoder"):

@@ -19,9 +19,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from kills import load_publish
 
 import vae_runtime
+from vae_runtime.bundle import publishing as publish
 
 THREADS = 16
 BATCHES = (*range(1, 13), 150, 300)
@@ -88,7 +88,7 @@ def while_republished(
     bundles: list[Path], processes: int, loads: int
 ) -> tuple[int, list[str], int, int]:
     """Return wrong answers, failed loads, bundles seen, and the number of publications."""
-    publish, expected = load_publish(), dict(score(bundle) for bundle in bundles)
+    expected = dict(score(bundle) for bundle in bundles)
     context = multiprocessing.get_context("spawn")
     results, published = context.Queue(), 0
     with tempfile.TemporaryDirectory() as folder:

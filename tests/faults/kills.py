@@ -14,7 +14,6 @@ The exit status is 1 if a promise was broken. Linux and macOS.
 
 import argparse
 import contextlib
-import importlib.util
 import os
 import random
 import signal
@@ -26,22 +25,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from vae_runtime.bundle import publishing as publish
 from vae_runtime.files import archive, atomic_files
 
-ROOT = Path(__file__).parents[2]
 FILE_SIZES = {"manifest.json": 4, "deep/file": 200_000, "graph.onnx": 50_000}
 FILE_EVENTS = ("open", "os.", "shutil.", "tempfile.")
-
-
-def load_publish():
-    """Import `vae_runtime.bundle.publishing` without its package, which imports TensorFlow."""
-    spec = importlib.util.spec_from_file_location("publish", ROOT / "export/vae_export/publish.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-publish = load_publish()
 
 
 def write_folder(target: Path, content: bytes) -> None:

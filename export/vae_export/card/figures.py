@@ -58,7 +58,7 @@ def draw_figures(
     `(n, *input_shape)`, and `conditions` theirs. If none has finite codes, only
     the training curve is drawn.
     """
-    (folder / FOLDER).mkdir()
+    (folder / FOLDER).mkdir(exist_ok=True)
     drawn = [_training(folder, manifest, curve)] if curve else []
     if len(samples) == 0:
         return tuple(drawn)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from vae_export.card.figures import TRAINING, CardFigure
 from vae_runtime.bundle.describe import options_as_text
 from vae_runtime.bundle.fields import Manifest
+from vae_runtime.bundle.score_section import score_section
 from vae_runtime.explained import Explained
 from vae_runtime.loss import CLIP_EPSILON
 
@@ -14,8 +15,15 @@ VARIANTS_HEADING = "## Variants"
 """Heading of the last section of a card."""
 
 
+SCORE_FIGURES_HEADING = "## The anomaly score at export"
+"""Heading of the figures of a score. They stay when a device writes the section before anew."""
+
+
 def model_card(
-    manifest: Manifest, figures: Sequence[CardFigure], explained: Explained | None = None
+    manifest: Manifest,
+    figures: Sequence[CardFigure],
+    explained: Explained | None = None,
+    score_figures: Sequence[CardFigure] = (),
 ) -> str:
     """Return the card as Markdown, with the figures in their order, without the variants."""
     curve = [figure for figure in figures if figure.path == TRAINING]
@@ -25,6 +33,8 @@ def model_card(
         _loss(manifest),
         *_section("## Training", _training(manifest, explained) + _shown(curve)),
         *_section("## What it does", _shown(others)),
+        *([score_section(manifest)] if manifest.score else []),
+        *_section(SCORE_FIGURES_HEADING, _shown(score_figures)),
         _usage(manifest),
         _files(manifest),
     ]

@@ -111,7 +111,9 @@ class ScoreSpec:
     ]
     tolerance: Annotated[
         float,
-        meta("largest allowed |a - ref| / (1 + |ref|) from TensorFlow's scores", ge=0, le=1e-2),
+        meta(
+            "allowed difference from TensorFlow's, relative to 1 + the score's size", ge=0, le=1e-2
+        ),
     ]
     tails: Annotated[Tails, meta("upper: high scores are unusual; both: low ones as well")]
     data: Annotated[Text, meta("where the calibration samples come from")]

@@ -5,9 +5,6 @@ from __future__ import annotations
 import importlib
 from importlib import resources
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vae_runtime.data.arrays.numpy_files import read_npz_array
 from vae_runtime.data.loaded import LoadedSamples, as_labels
 from vae_runtime.errors import InputError, MissingExtraError
@@ -18,14 +15,15 @@ DATASET_NAMES = (EMBEDDED_DATASET, *KERAS_DATASETS)
 """All names that a source may have."""
 
 
-def read_digits(split: str) -> NDArray[np.generic]:
+def read_digits(split: str) -> LoadedSamples:
     """Read MNIST images from the package: 10,000 for "train", 2,000 for "test".
 
-    Returns pixels, uint8, shape `(n, 28, 28)`.
+    Pixels are uint8, shape `(n, 28, 28)`, labels the digits, uint8.
     """
     resource = resources.files("vae_runtime.data") / "digits" / "digits.npz"
     with resources.as_file(resource) as path:
-        return read_npz_array(path, f"x_{split}")
+        x, labels = (read_npz_array(path, f"{array}_{split}") for array in "xy")
+    return LoadedSamples(x, labels=labels)
 
 
 def read_keras_dataset(name: str) -> dict[str, LoadedSamples]:

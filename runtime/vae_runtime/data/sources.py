@@ -341,9 +341,5 @@ def _read_model_table(
 
 def _named_reader(name: str) -> Reader:
     if name == EMBEDDED_DATASET:
-        read = {
-            split: partial(lambda split: LoadedSamples(read_digits(split)), split)
-            for split in ("train", "test")
-        }
-        return reader_of_splits(read)
+        return reader_of_splits({split: partial(read_digits, split) for split in ("train", "test")})
     return Reader(lambda: read_keras_dataset(name), lambda: read_keras_dataset(name)["test"])

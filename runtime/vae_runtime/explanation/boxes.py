@@ -6,6 +6,7 @@ volumes. Of a series it has one channel, of a vector one element.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +51,7 @@ def most_unusual_boxes(values: NDArray[np.floating]) -> Boxes:
     sums = values.astype(np.float64)
     for axis, length in enumerate(size, 1):
         sums = _moving_sums(sums, axis, length)
-    flat = sums.reshape(len(sums), -1)
+    flat = sums.reshape(len(sums), math.prod(sums.shape[1:]))
     found = flat.argmax(axis=1)
     start = np.stack(np.unravel_index(found, sums.shape[1:]), axis=1).astype(np.int64)
     return Boxes(start, start + np.array(size), flat[np.arange(len(flat)), found])

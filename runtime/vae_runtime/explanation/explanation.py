@@ -13,13 +13,16 @@ from vae_runtime.explanation.boxes import Boxes, most_unusual_boxes
 
 Float32 = NDArray[np.float32]
 
+NOVELTY = "novelty_"
+"""Start of the names of the parts that are distances of activations."""
+
 
 @dataclass(frozen=True, eq=False)
 class PartShare:
     """One of the parts that a score adds up, see `vae_runtime.decision.score`.
 
     Attributes:
-        value: the squared error or the distance itself, shape `(batch,)`, float32.
+        value: the error, the excess loss or the distance itself, shape `(batch,)`, float32.
         u: standard deviations of its logarithm above the mean over held-out samples, same shape.
         share: its share of the score, from 0 to 1, same shape; the shares of a sample add up to 1.
     """
@@ -39,8 +42,9 @@ class Explanation:
             float32, in the units of the samples.
         elements: what each element adds to the part of the score that the decoder gives, shape
             `(batch, *input_shape)`, float32: its squared error, or its term of the reconstruction
-            loss for the scores `loss` and `excess_loss` (for that, less its floor). The score
-            `novelty` has no such part; here it has the squared errors too.
+            loss, for `excess_loss` less its floor. With `kl_weight * kl_loss`, which belongs to no
+            element, they add up to a loss. The score `novelty` has no such part; here it has the
+            squared errors too. See `vae_runtime.decision.elements`.
         unusual_elements: the same in standard deviations of normal samples, same shape; see
             `vae_runtime.explanation.unusual` and, for vectors, `vae_runtime.explanation.repairs`.
         parts: the parts that are added up, by name; empty if the score is a loss or an error.
@@ -66,7 +70,7 @@ class Explanation:
         """Share of the score that is novelty, shape `(batch,)`; None without novelty."""
         if self.nearest is None:
             return None
-        shares = [part.share for name, part in self.parts.items() if name != "squared_error"]
+        shares = [part.share for name, part in self.parts.items() if name.startswith(NOVELTY)]
         return np.asarray(np.sum(shares, axis=0), np.float32)
 
     def boxes(self) -> Boxes:

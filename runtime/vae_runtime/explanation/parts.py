@@ -17,7 +17,7 @@ def part_shares(scorer: Scorer, fit: Float32 | None, activations: Float32) -> di
 
     Args:
         scorer: a score that adds up parts.
-        fit: squared error of each sample, shape `(batch,)`; None for `novelty`.
+        fit: the part that the decoder gives, shape `(batch,)`; None for `novelty`.
         activations: hidden activations, shape `(batch, size)`.
     """
     values = scorer.part_values(np, fit, activations)

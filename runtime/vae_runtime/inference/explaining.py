@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.scores import ACTIVATIONS, SCORE
 from vae_runtime.decision.calibration import Calibration
+from vae_runtime.decision.score import fit_part
 from vae_runtime.decision.scorer import Novelty, Scorer, read_novelty, read_scorer
 from vae_runtime.decision.scores import Scores
 from vae_runtime.explanation.explanation import Explanation
@@ -52,9 +54,7 @@ class Explainer:
         parts, nearest, prototypes = {}, None, None
         if self.novelty:
             activations = outputs[ACTIVATIONS]
-            squares = found.terms.reshape(len(samples), -1).sum(axis=1).astype(np.float32)
-            fit = None if self.scorer.name == "novelty" else squares
-            parts = part_shares(self.scorer, fit, activations)
+            parts = part_shares(self.scorer, self._fit(found.terms, scores), activations)
             nearest = nearest_prototypes(self.novelty, activations)
             prototypes = self._decoded(per_sample, nearest)
         return Explanation(
@@ -66,6 +66,16 @@ class Explainer:
             nearest=nearest,
             nearest_prototype=prototypes,
         )
+
+    def _fit(self, terms: Float64, scores: Scores) -> Float32 | None:
+        """Return the part of the score that the decoder gives, shape `(batch,)`."""
+        part = fit_part(self.scorer.name, self.scorer.loss)
+        if part is None:
+            return None
+        total = terms.reshape(len(terms), math.prod(terms.shape[1:])).sum(axis=1)
+        if part != "squared_error":
+            total = total + self.scorer.loss.kl_weight * scores.kl_loss
+        return np.asarray(total, np.float32)
 
     def _unusual(
         self,

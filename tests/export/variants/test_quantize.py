@@ -94,6 +94,31 @@ def test_stated_drift_and_size_equal_those_of_the_files(lowered):
         assert outcome.variant.size == sum(file.stat().st_size for file in files)
 
 
+def test_each_precision_is_calibrated_by_itself(lowered):
+    path, _ = lowered
+    manifest, arrays = Bundle(path).manifest, np.load(path / "calibration.npz")
+    card = (path / "README.md").read_text("utf-8")
+    assert list(manifest.score.calibrations) == ["float32", "float16", "int8"]
+    for precision, spec in manifest.score.calibrations.items():
+        scores = arrays[f"{precision}_scores"]
+        assert spec.samples == len(scores) == 15  # half of the held-out samples
+        own = vae_runtime.load(path, precision=precision, batch_size=1).score(SAMPLES[30:]).score
+        gaps = np.abs(scores[:, None] - own).min(axis=1)
+        assert (gaps <= 1e-4 * scores).all()
+        assert f"{spec.levels[0].upper:.6g}" in card
+    assert not np.array_equal(arrays["float32_scores"], arrays["int8_scores"])
+
+
+def test_a_variant_that_is_not_published_leaves_a_calibration(bundle, monkeypatch):
+    strict = replace(budgets.BUDGETS["int8"], mean=0.0)
+    monkeypatch.setitem(budgets.BUDGETS, "int8", strict)
+    (outcome,) = quantize(bundle, plan("int8"))
+    assert outcome.variant is None
+    score = Bundle(bundle).manifest.score
+    assert score.calibrations["float32"].samples == 15
+    assert vae_runtime.load(bundle).verify().passed
+
+
 def test_only_products_are_lowered(lowered):
     path, _ = lowered
     half = onnx.load(path / "float16" / "loss.onnx").graph

@@ -15,7 +15,11 @@ from vae_runtime.errors import InputError, MissingExtraError, OptionError
 SHA256 = {
     "x_train": "2f7182bf021ffc5c1f62db987487f14d899b5c639f421a80f3095affc09a7db2",
     "x_test": "170ff6838184f9ec6aaa1bbb5932ed59b7463585418d2da081525165ef21edae",
+    "y_train": "2f345bad07338ec537641465e169cc4b7288a44244f251211c7f842641e7d927",
+    "y_test": "949a3782a9c308bf8ca08ff720810fe1de358fe09887727264c684c785d1ec53",
 }
+DIGEST = "fe62ad826558e12aa533ae1a0275e4207923a764721ded0c4ae08ba7c1dea02c"
+"""Digest of the data set, which bundles state: labels are no part of it."""
 
 
 def test_embedded_digits_are_the_bytes_that_origin_md_states():
@@ -26,6 +30,7 @@ def test_embedded_digits_are_the_bytes_that_origin_md_states():
         found = {name: hashlib.sha256(x.tobytes()).hexdigest() for name, x in arrays.items()}
         assert arrays["x_train"].shape == (10_000, 28, 28)
         assert arrays["x_test"].shape == (2_000, 28, 28)
+        assert (arrays["y_train"].shape, arrays["y_test"].shape) == ((10_000,), (2_000,))
     assert found == SHA256
     origin = (folder / "ORIGIN.md").read_text(encoding="utf-8")
     assert all(digest in origin for digest in SHA256.values())
@@ -42,6 +47,27 @@ def test_digits():
     assert dataset.train.dtype == np.uint8
     assert hashlib.sha256(dataset.test.tobytes()).hexdigest() == SHA256["x_test"]
     assert hashlib.sha256(load_array("digits").tobytes()).hexdigest() == SHA256["x_test"]
+    assert dataset.digest == DIGEST
+
+
+def test_digits_have_labels():
+    scored = load_samples("digits")
+    assert (scored.labels.dtype, scored.labels[:6].tolist()) == (np.uint8, [7, 2, 1, 0, 4, 1])
+    dataset = load_dataset("digits")
+    assert (dataset.labels["test"] == scored.labels).all()
+    assert {split: len(own) for split, own in dataset.labels.items()} == dataset.counts
+    assert [dataset.labels["train"][i] for i in (0, 1, 2)] == [5, 0, 4]
+    assert dataset.conditions is None
+    # Labels are split as the images are: those of one digit are more like each other.
+    x, y = dataset.validation.reshape(500, -1) / 255.0, dataset.labels["validation"]
+    within = np.mean([x[y == digit].var(axis=0).sum() for digit in range(10)])
+    assert within < 0.85 * x.var(axis=0).sum()
+
+
+def test_digits_are_conditions():
+    dataset = load_dataset("digits", condition="labels")
+    assert dataset.conditions["test"].spec.categories == tuple("0123456789")
+    assert (dataset.conditions["train"].values.argmax(axis=1) == dataset.labels["train"]).all()
 
 
 def test_digits_need_numpy_only():

@@ -1,0 +1,184 @@
+"""The score of a model: which one is chosen, and what it is fitted to."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from vae_builder import build_models
+from vae_export import ScorePlan
+from vae_export.scoring.fit import fit_score, has_unit_length
+from vae_runtime import LossSpec, OptionError
+from vae_runtime.bundle.fields import InputSpec
+from vae_runtime.data.numbers.standardization import Standardization
+
+SHAPE = (5, 4, 1)
+RNG = np.random.default_rng(0)
+TRAINING = RNG.random((60, *SHAPE), dtype=np.float32)
+HELD_OUT = RNG.random((40, *SHAPE), dtype=np.float32)
+BCE = LossSpec("bce", 0.5)
+
+
+@pytest.fixture(scope="module")
+def models():
+    encoder, decoder = build_models("dense", SHAPE, 2, (8, 6), seed=1)
+    return {"encoder": encoder, "decoder": decoder}
+
+
+def fit(models, plan, loss=BCE, held_out=HELD_OUT, input_spec=None):
+    spec = input_spec or InputSpec(SHAPE, range=(0.0, 1.0))
+    return fit_score(models, loss, spec, plan, held_out, None)
+
+
+@pytest.mark.parametrize(
+    ("plan", "name"),
+    [
+        (ScorePlan(), "squared_error"),
+        (ScorePlan(training=TRAINING[:19]), "squared_error"),
+        (ScorePlan(training=TRAINING[:20]), "combined"),
+        (ScorePlan("loss", TRAINING), "loss"),
+        (ScorePlan("novelty", TRAINING, tails="both"), "novelty"),
+    ],
+)
+def test_the_score_that_is_chosen(models, plan, name):
+    found = fit(models, plan)
+    assert (found.spec.name, found.spec.tails) == (name, plan.tails)
+    assert (found.novelty is not None) == (name in ("novelty", "combined"))
+    assert found.model.scorer.name == name
+    assert list(found.spec.faults()) == []
+    assert (found.spec.part_samples > 0) == (name in ("novelty", "combined"))
+
+
+@pytest.mark.parametrize(
+    ("hidden", "training", "reason"),
+    [
+        ((8,), None, "there are fewer than 20 training samples"),
+        ((8,), TRAINING[:5], "there are fewer than 20 training samples"),
+        ((), TRAINING, "the encoder has no hidden activations"),
+    ],
+)
+@pytest.mark.parametrize("name", ["novelty", "combined"])
+def test_a_score_that_needs_what_is_not_there(hidden, training, reason, name):
+    import keras
+
+    encoder, decoder = build_models("dense", SHAPE, 2, (8,), seed=1)
+    if not hidden:
+        x = keras.Input(SHAPE)
+        h = keras.layers.Flatten()(x)
+        heads = {key: keras.layers.Dense(2)(h) for key in ("z_mean", "z_log_var")}
+        encoder = keras.Model(x, heads)
+    with pytest.raises(OptionError, match=f"score {name} .*but {reason}: choose squared_error"):
+        fit({"encoder": encoder, "decoder": decoder}, ScorePlan(name, training))
+
+
+def test_constants_come_from_training_samples_and_parts_from_their_own(models):
+    """The activations are computed by NumPy from the weights of the two layers."""
+    found = fit(models, ScorePlan(training=TRAINING))
+    weights = {
+        w.path.split("/")[-2:][0] + "/" + w.name: w.numpy() for w in models["encoder"].weights
+    }
+    kernels = [w for name, w in weights.items() if name.endswith("kernel")][:2]
+    biases = [w for name, w in weights.items() if name.endswith("bias")][:2]
+
+    def activations(x):
+        h = np.float64(x).reshape(len(x), -1)
+        for kernel, bias in zip(kernels, biases, strict=True):
+            h = np.maximum(h @ kernel + bias, 0)
+            yield h / np.maximum(np.linalg.norm(h, axis=1, keepdims=True), 1e-6)
+
+    rows = found.division.parts
+    assert found.spec.part_samples == len(rows) == 13
+    for i, (own, parts) in enumerate(
+        zip(activations(TRAINING), activations(HELD_OUT[rows]), strict=True), 1
+    ):
+        gaussian = found.novelty.gaussians[i - 1]
+        np.testing.assert_allclose(gaussian.center, own.mean(axis=0), atol=1e-5)
+        axes = np.float64(gaussian.axes)
+        middle = axes @ np.diag(np.float64(gaussian.variances)) @ axes.T
+        beside = float(gaussian.rest_variance) * (np.eye(len(axes)) - axes @ axes.T)
+        centered = parts - own.mean(axis=0)
+        inverse = np.linalg.inv(middle + beside)
+        logarithms = np.log(np.einsum("ni,ij,nj->n", centered, inverse, centered))
+        stated = found.spec.parts[f"novelty_{i}"]
+        assert stated.mean == pytest.approx(logarithms.mean(), rel=1e-3, abs=1e-3)
+        assert stated.std == pytest.approx(logarithms.std(ddof=1), rel=1e-3)
+    decoder, encoder = models["decoder"], models["encoder"]
+    logits = np.float64(decoder(encoder(HELD_OUT[rows])["z_mean"]))
+    error = (np.float64(HELD_OUT[rows]) - 1 / (1 + np.exp(-logits))) ** 2
+    logarithms = np.log(error.reshape(len(rows), -1).sum(axis=1))
+    assert found.spec.parts["squared_error"].mean == pytest.approx(logarithms.mean(), rel=1e-4)
+    assert found.spec.parts["squared_error"].std == pytest.approx(logarithms.std(ddof=1), rel=1e-3)
+
+
+def test_prototypes_are_training_samples(models):
+    found = fit(models, ScorePlan(training=TRAINING))
+    z_mean = np.asarray(models["encoder"](TRAINING)["z_mean"])
+    np.testing.assert_allclose(found.novelty.z_mean, z_mean, rtol=1e-4, atol=1e-6)
+    hidden = np.asarray(found.model.activations(tf.constant(TRAINING))[2])
+    start, expected = 0, []
+    for gaussian in found.novelty.gaussians:
+        part = hidden[:, start : start + len(gaussian.center)] - gaussian.center
+        expected.append(part @ gaussian.axes)
+        start += len(gaussian.center)
+    np.testing.assert_allclose(
+        found.novelty.coordinates, np.concatenate(expected, axis=1), rtol=1e-3, atol=1e-5
+    )
+
+
+def test_samples_that_are_not_normal_serve_nothing(models):
+    normal = np.arange(40) % 3 > 0
+    division = fit(models, ScorePlan(training=TRAINING, normal=normal)).division
+    used = np.concatenate(list(vars(division).values()))
+    assert sorted(used) == list(np.flatnonzero(normal))
+
+
+def test_equal_samples_leave_a_spread(models):
+    found = fit(models, ScorePlan(training=TRAINING), held_out=np.repeat(HELD_OUT[:1], 40, axis=0))
+    assert all(part.std == pytest.approx(1e-3) for part in found.spec.parts.values())
+
+
+def test_raw_pixels_and_floats_give_the_same_constants(models):
+    pixels = np.round(255 * TRAINING).astype(np.uint8)
+    held_out = np.round(255 * HELD_OUT).astype(np.uint8)
+    raw = fit(
+        models, ScorePlan(training=pixels), held_out=held_out, input_spec=InputSpec(SHAPE, "uint8")
+    )
+    floats = fit(
+        models,
+        ScorePlan(training=np.float32(pixels) / 255),
+        held_out=np.float32(held_out) / 255,
+    )
+    for a, b in zip(raw.novelty.gaussians, floats.novelty.gaussians, strict=True):
+        np.testing.assert_allclose(a.center, b.center, rtol=1e-5, atol=1e-6)
+    for part, stated in raw.spec.parts.items():
+        assert stated.mean == pytest.approx(floats.spec.parts[part].mean, rel=1e-3, abs=1e-3)
+
+
+def test_training_samples_are_standardized_by_the_model(models):
+    mean, scale = np.full(SHAPE, 50, np.float32), np.full(SHAPE, 20, np.float32)
+    standardization = Standardization(tuple(mean.ravel().tolist()), tuple(scale.ravel().tolist()))
+    spec = InputSpec(SHAPE, standardization=standardization)
+    loss = LossSpec("mse")
+    raw = fit(
+        models,
+        ScorePlan(training=50 + 20 * TRAINING),
+        loss,
+        50 + 20 * HELD_OUT,
+        spec,
+    )
+    plain = fit(models, ScorePlan(training=TRAINING), loss, HELD_OUT, InputSpec(SHAPE))
+    for a, b in zip(raw.novelty.gaussians, plain.novelty.gaussians, strict=True):
+        np.testing.assert_allclose(a.center, b.center, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "loss", "expected"),
+    [
+        ((8, 8, 1), LossSpec("mse"), True),
+        ((6, 3), LossSpec("gaussian"), True),
+        ((9,), LossSpec("mse"), False),
+        ((9,), LossSpec("gaussian", decoder="mean_log_var"), False),
+        ((9,), LossSpec("bce"), True),
+    ],
+)
+def test_only_activations_of_tables_keep_their_length(shape, loss, expected):
+    assert has_unit_length(loss, InputSpec(shape)) is expected
