@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -238,20 +237,12 @@ def _measured(folder: Path, manifest: Manifest) -> dict[str, Variant]:
 
 
 def _renew_card(folder: Path) -> None:
-    """Write the card's section on the score anew, without the old calibration's figures."""
+    """Write the card's section on the score anew."""
     path, manifest = folder / MODEL_CARD, Bundle(folder).manifest
     if not path.is_file():
         return
-    old = path.read_text("utf-8")
-    new = with_score_section(old, manifest)
-    path.write_text(new, "utf-8")
-    for figure in _figures(old) - _figures(new):
-        (folder / figure).unlink(missing_ok=True)
+    path.write_text(with_score_section(path.read_text("utf-8"), manifest), "utf-8")
     _write_manifest(folder, manifest)
-
-
-def _figures(card: str) -> set[str]:
-    return {*re.findall(r"\]\((figures/[\w-]+\.png)\)", card)}
 
 
 def _element_statistics(per_sample: PerSample, normal: NormalSamples) -> tuple[Float32, Float32]:
