@@ -11,7 +11,7 @@ if report.alarm:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,10 +33,6 @@ from vae_runtime.drift.state_file import StateFile
 from vae_runtime.errors import InputError, OptionError
 from vae_runtime.files.strict_json import StrictJsonError
 
-ElementErrors = Callable[..., NDArray[Any]]
-"""Function `(x, *, condition)` that returns how much each element of each sample adds to the
-reconstruction loss, shape `(batch, *input_shape)`."""
-
 
 class ScoredBundle(Protocol):
     """What a monitor needs of a loaded bundle; `VAERuntime` is one."""
@@ -57,6 +53,9 @@ class ScoredBundle(Protocol):
 
     def score(self, x: Any, *, condition: Any = None, strict: bool = True) -> Any:
         """Return an object with `score`, shape `(batch,)`."""
+
+    def element_terms(self, x: Any, *, condition: Any = None) -> NDArray[Any]:
+        """Return what each element adds, shape `(batch, *input_shape)`; NaN without a score."""
 
 
 class Samples(Protocol):
@@ -85,7 +84,6 @@ class DriftMonitor:
         state: str | os.PathLike[str],
         delta: float | None = None,
         seed: int | None = None,
-        elements: ElementErrors | None = None,
     ) -> None:
         """Begin a stream, or go on with the one in the state file.
 
@@ -95,8 +93,6 @@ class DriftMonitor:
             delta: largest share of streams without drift that ever raise an alarm, in (0, 1). By
                 default that of the state file, or 0.01 for a new one.
             seed: seed of the noise that breaks ties, by default that of the state file, or 0.
-            elements: function that computes the errors of the elements, to find those that moved;
-                None to leave this out.
 
         Raises:
             OptionError, BundleError: the bundle has no calibration, or one that was edited.
@@ -104,7 +100,7 @@ class DriftMonitor:
                 calibration.
             OptionError: also if `delta` or `seed` is out of range, or not that of the state file.
         """
-        self._vae, self._elements = vae, elements
+        self._vae = vae
         self._file = StateFile(state)
         scores = vae.calibration.scores
         data = self._file.read()
@@ -116,7 +112,7 @@ class DriftMonitor:
             scores,
             delta=DELTA if delta is None else delta,
             seed=0 if seed is None else seed,
-            reference=_reference(vae) if elements else None,
+            reference=_reference(vae),
         )
         self._owner = Owner(
             bundle=vae.bundle.sha256,
@@ -169,8 +165,8 @@ class DriftMonitor:
     def _after(self, state: DriftState, x: Any, condition: Any) -> DriftState:
         scores = self._vae.score(x, condition=condition, strict=False).score
         errors = None
-        if self._elements is not None and self._detector.reference is not None:
-            errors = self._elements(x, condition=condition)
+        if self._detector.reference is not None:
+            errors = self._vae.element_terms(x, condition=condition)
         return self._detector.after(state, scores, errors)
 
     def _save(self, state: DriftState) -> DriftReport:

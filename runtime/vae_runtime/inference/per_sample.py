@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,9 @@ from vae_runtime.inference.chunks import Array, Chunks, Compute, Float32, latent
 from vae_runtime.inference.inputs import GraphInputs
 from vae_runtime.inference.unscorable import Run, Unscorable
 from vae_runtime.loss import LOSS_NAMES, Losses
+
+TERMS_CHUNK = 256
+"""Samples whose terms are computed at a time, in float64."""
 
 OnProgress = Callable[[int], None] | None
 
@@ -129,6 +133,27 @@ class PerSample:
         samples = self.inputs.samples(x)
         values = self.inputs.chunk(samples, slice(0, len(samples)))
         return self.reconstructed(values, self.inputs.rows(condition, len(samples))).terms
+
+    def element_terms_or_nan(self, x: ArrayLike, condition: ArrayLike | None) -> Float32:
+        """Return what each element adds to the score, in float32; NaN if a sample has no score."""
+        samples = self.inputs.samples(x)
+        rows = self.inputs.rows(condition, len(samples))
+        terms = np.full(samples.shape, np.nan, np.float32)
+
+        def compute(part: slice) -> None:
+            values = self.inputs.chunk(samples, part)
+            given = {name: own[part] for name, own in rows.items()}
+            terms[part] = self.reconstructed(values, given).terms
+
+        for start in range(0, len(samples), TERMS_CHUNK):
+            stop = min(start + TERMS_CHUNK, len(samples))
+            try:
+                compute(slice(start, stop))
+            except InputError:
+                for i in range(start, stop):
+                    with contextlib.suppress(InputError):
+                        compute(slice(i, i + 1))
+        return terms
 
     def reconstructed(self, values: Array, given: dict[str, Float32]) -> Reconstructed:
         """Encode samples and decode their means.

@@ -284,6 +284,25 @@ class VAERuntime:
             self._explainer = read_explainer(self.bundle, self.calibration)
         return self._explainer.explain(self.per_sample, x, condition)
 
+    def element_terms(self, x: ArrayLike, *, condition: ArrayLike | None = None) -> Float32:
+        """Return what each element of each sample adds to the score.
+
+        `explain` says more of a few samples; this is for many.
+
+        Args:
+            x: samples, as for `encode`.
+            condition: as for `encode`.
+
+        Returns:
+            Terms, shape `(batch, *input_shape)`, see `vae_runtime.decision.elements`. They are NaN
+            for a sample that cannot be scored.
+
+        Raises:
+            InputError: x or the condition have a wrong shape or dtype.
+            ProviderError, BundleError: as for `encode`.
+        """
+        return self.per_sample.element_terms_or_nan(x, condition)
+
     @property
     def calibration(self) -> Calibration:
         """The calibration of the loaded precision: its scores, and the threshold of each alpha.

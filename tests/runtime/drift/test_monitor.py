@@ -22,7 +22,7 @@ class StandIn:
 
     def __init__(self, sha256="ab" * 32, precision="float32", seed=0, samples=400):
         normal = np.random.default_rng(seed).normal(size=(samples, 4)).astype(np.float32)
-        errors = self.errors(normal)
+        errors = self.element_terms(normal)
         self.bundle = SimpleNamespace(sha256=sha256, path="stand-in-vae")
         self.manifest = SimpleNamespace(columns=("a", "b", "c", "d"))
         self.precision = precision
@@ -33,14 +33,14 @@ class StandIn:
         )
 
     @staticmethod
-    def errors(x, *, condition=None):
+    def element_terms(x, *, condition=None):
         return np.asarray(x, np.float32) ** 2
 
     def score(self, x, *, condition=None, strict=True):
         assert not strict
         if np.ndim(x) != 2:
             raise InputError("x has a wrong shape")
-        return SimpleNamespace(score=self.errors(x).sum(axis=1))
+        return SimpleNamespace(score=self.element_terms(x).sum(axis=1))
 
 
 @dataclass
@@ -62,22 +62,19 @@ def stream():
     return x
 
 
-def monitor(path, vae=None, *, elements=True, **options):
-    vae = vae or StandIn()
-    return DriftMonitor(vae, state=path, elements=vae.errors if elements else None, **options)
+def monitor(path, vae=None, **options):
+    return DriftMonitor(vae or StandIn(), state=path, **options)
 
 
-@pytest.mark.parametrize("elements", [False, True])
-def test_a_stream_in_one_process_and_in_many(path, stream, elements, tmp_path):
-    expected = monitor(tmp_path / "other.json", elements=elements).update(stream)
+def test_a_stream_in_one_process_and_in_many(path, stream, tmp_path):
+    expected = monitor(tmp_path / "other.json").update(stream)
     assert expected.alarm and 300 <= expected.alarm_at < 350
     for x in np.split(stream, [1, 2, 100, 310, 311]):
-        report = monitor(path, elements=elements).update(x)
+        report = monitor(path).update(x)
     assert report.to_dict() == expected.to_dict()
-    assert monitor(path, elements=elements).report().to_dict() == expected.to_dict()
+    assert monitor(path).report().to_dict() == expected.to_dict()
     assert path.read_bytes() == (tmp_path / "other.json").read_bytes()
-    if elements:
-        assert expected.elements.largest(1)[0]["element"] == "b"
+    assert expected.elements.largest(1)[0]["element"] == "b"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["drift.json", "other.json"]
 
 
