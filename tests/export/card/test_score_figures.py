@@ -73,7 +73,7 @@ def test_which_anomaly_is_made(tmp_path, drawn, shape, reconstruction, kind, dty
     else:
         assert size == 1
         assert (anomaly.unusual * changed).sum() == anomaly.unusual.max()
-    assert anomaly.p_values[1] <= anomaly.p_values[0]
+        assert anomaly.p_values[1] <= anomaly.p_values[0]
     assert anomaly.p_values[0] == pytest.approx(0.5, abs=0.3)  # the median of the check samples
 
 
