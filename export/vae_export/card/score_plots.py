@@ -25,6 +25,8 @@ POINTS = 60
 """Number of false-alarm rates at which the band is computed."""
 MAX_BINS, BIN_SAMPLES = 40, 10
 """Largest number of bars of a histogram, and mean number of samples in a bar."""
+MANY = 500
+"""Of so many samples, the outermost two are left out of a histogram."""
 MAX_ROWS = 8
 """Largest number of elements of a vector that are shown."""
 
@@ -69,7 +71,7 @@ def draw_calibration(
 
 def _draw_rates(axes: Any, calibration: Calibration, check: Float32) -> None:
     n = len(calibration.scores)
-    lowest = calibration.smallest_p_value
+    lowest = min(calibration.smallest_p_value, 0.5)  # one score and two tails: it is 1
     promised = np.geomspace(lowest, 0.999, POINTS)
     inside = [a for a in promised if a * (n + 1) >= (2 if calibration.tails == "both" else 1)]
     bounds = [rate_bounds(float(a), n, calibration.tails) for a in inside]
@@ -96,7 +98,8 @@ def _draw_rates(axes: Any, calibration: Calibration, check: Float32) -> None:
 def _draw_scores(axes: Any, calibration: Calibration, levels: Sequence[LevelSpec]) -> None:
     scores = calibration.scores.astype(np.float64)
     ends = [end for v in levels for end in (v.upper, v.lower) if end is not None]
-    low, high = (f([*np.quantile(scores, (0.001, 0.999)), *ends]) for f in (min, max))
+    cut = 1 / len(scores) if len(scores) >= MANY else 0
+    low, high = (f([*np.quantile(scores, (cut, 1 - cut)), *ends]) for f in (min, max))
     width = high - low or 1.0
     bins = int(np.clip(len(scores) // BIN_SAMPLES, 5, MAX_BINS))
     counts, *_ = axes.hist(scores, bins=bins, range=(low, low + width), color=BLUE)
