@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-import vae_export.bundle
+import vae_export.bundle_writer
 from vae_builder import build_models
 from vae_export import Curve, Provenance, ScorePlan, export
 from vae_runtime import Bundle, Losses, LossSpec, load, manifest_schema
@@ -184,7 +184,7 @@ def test_exports_are_the_same_twice(models, tmp_path):
 
 def damage(monkeypatch, graph="decoder"):
     """Make the conversion of one graph change one weight."""
-    original = vae_export.bundle.convert
+    original = vae_export.bundle_writer.convert
 
     def convert(function, spec, metadata):
         data = original(function, spec, metadata)
@@ -197,7 +197,7 @@ def damage(monkeypatch, graph="decoder"):
         tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
         return model.SerializeToString()
 
-    monkeypatch.setattr(vae_export.bundle, "convert", convert)
+    monkeypatch.setattr(vae_export.bundle_writer, "convert", convert)
 
 
 @pytest.mark.parametrize("graph", ["encoder", "decoder", "loss"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-import vae_export.bundle
+import vae_export.bundle_writer
 import vae_runtime
 from vae_export import adopt, export
 from vae_export.graphs.functions import exported_functions
@@ -172,11 +172,11 @@ def test_a_bundle_that_mixes_samples_fails_on_the_device(tmp_path, monkeypatch, 
     """Such a bundle comes from elsewhere: here the checks are switched off, one after the other."""
     adopted = adopt(*models(in_decoder=MIXING["division by the maximum"]()), LOSS, (12,))
     arguments = (adopted.encoder, adopted.decoder, SAMPLES, tmp_path / "vae")
-    monkeypatch.setattr(vae_export.bundle, "require_batch_independence", lambda *_: None)
+    monkeypatch.setattr(vae_export.bundle_writer, "require_batch_independence", lambda *_: None)
     with pytest.raises(ExportError, match="decoder: layer 'function' mixes"):  # in the graph
         export(*arguments, loss=LOSS)
     assert not list(tmp_path.iterdir())
-    monkeypatch.setattr(vae_export.bundle._Job, "require_passed", lambda *_: None)
+    monkeypatch.setattr(vae_export.bundle_writer.BundleWriter, "require_passed", lambda *_: None)
     vae = vae_runtime.load(export(*arguments, loss=LOSS).path)
     status, out, _ = call("verify", tmp_path / "vae", "--json")
     assert status == 1

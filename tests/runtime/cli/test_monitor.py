@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from messages import one_line
-from vae_export import export
-from vae_export.bundle import Provenance
+from vae_export import Provenance, export
 from vae_runtime import DriftMonitor, InputWarning, LossSpec, load
 from vae_runtime.bundle.fields import DataSpec
 from vae_runtime.data.tables.encoding import ColumnEncoding, TableEncoding
