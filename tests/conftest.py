@@ -11,6 +11,8 @@ import hypothesis
 import numpy as np
 import pytest
 
+from no_figures import no_figures
+
 hypothesis.settings.register_profile("no deadline", deadline=None)  # machines may be busy
 hypothesis.settings.load_profile("no deadline")
 
@@ -87,7 +89,8 @@ def exported(small_models, tmp_path_factory):
             plan = ScorePlan(score, training if score else None, tails=tails)
             loss = LossSpec(reconstruction, kl_weight, variance=variance)
             path = tmp_path_factory.mktemp("bundle") / "small-vae"
-            export(encoder, decoder, samples, path, loss=loss, scoring=plan, **options)
+            with no_figures():
+                export(encoder, decoder, samples, path, loss=loss, scoring=plan, **options)
             known[key] = path
         return known[key]
 
