@@ -13,6 +13,8 @@ from vae_export.scoring import activations
 from vae_export.scoring.activations import hidden_activations
 from vae_runtime.bundle.fields import InputSpec, TensorSpec
 
+pytestmark = pytest.mark.usefixtures("same_weights_every_time")
+
 
 def encoder(inputs, h):
     """Return an encoder with two heads on h, with random weights in each layer."""
@@ -25,6 +27,14 @@ def dense():
     h = layers.Dense(8, activation="relu", name="first")(x)
     h = layers.Dense(7, activation="tanh", name="second")(h)
     return encoder(x, layers.Dense(6, activation="relu", name="third")(h))
+
+
+def deep():
+    """Return an encoder with more hidden layers than are used."""
+    x = h = keras.Input((10,))
+    for name, units in {"first": 8, "second": 7, "third": 6, "fourth": 5}.items():
+        h = layers.Dense(units, activation="tanh", name=name)(h)
+    return encoder(x, h)
 
 
 def convolutional():
@@ -63,10 +73,10 @@ def keras_values(model, names, x):
 @pytest.mark.parametrize(
     ("make", "names"),
     [
-        (dense, ("second", "third")),
+        (dense, ("first", "second", "third")),
+        (deep, ("second", "third", "fourth")),
         (convolutional, ("first", "second")),
         (residual, ("first", "second")),
-        (recurrent, ("first", "second")),
         (conditional, ("first", "second")),
     ],
 )
@@ -74,26 +84,49 @@ def keras_values(model, names, x):
 def test_values_are_those_of_the_layers(make, names, unit_length):
     model = make()
     hidden = hidden_activations(model, unit_length=unit_length)
+    assert hidden.unit_length == unit_length
     x = [tf.constant(samples(tensor.shape[1:])) for tensor in model.inputs]
     *expected, heads = keras_values(model, names, x)
+    check_values(hidden, x, expected, heads)
+
+
+@pytest.mark.parametrize("unit_length", [False, True])
+def test_steps_of_a_recurrent_layer_have_activations(unit_length):
+    """The last step takes the state before it, and the dense layer the state after it."""
+    model = recurrent()
+    hidden = hidden_activations(model, unit_length=unit_length)
+    assert hidden.unit_length == unit_length
+    x = [tf.constant(samples((6, 3)))]
+    states = layers.LSTM(5, return_sequences=True)
+    states.build((None, 6, 3))
+    states.set_weights(model.get_layer("first").get_weights())
+    steps = states(x[0])
+    *dense, heads = keras_values(model, ("second",), x)
+    check_values(hidden, x, [steps[:, -2], steps[:, -1], *dense], heads)
+
+
+def check_values(hidden, x, expected, heads):
+    """Check the outputs of an encoder with hidden activations, and their shapes."""
     z_mean, z_log_var, found = hidden(*x)
     np.testing.assert_allclose(z_mean, heads["z_mean"], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(z_log_var, heads["z_log_var"], rtol=1e-5, atol=1e-6)
     rows = [np.float64(value).reshape(len(value), -1) for value in expected]
     assert hidden.sizes == tuple(row.shape[1] for row in rows)
     assert hidden.shapes == tuple(tuple(value.shape[1:]) for value in expected)
-    if unit_length:
-        rows = [row / np.linalg.norm(row, axis=1, keepdims=True) for row in rows]
+    if hidden.unit_length:
+        lengths = [np.linalg.norm(row, axis=1, keepdims=True) for row in rows]
+        rows = [row / np.maximum(length, 1e-6) for row, length in zip(rows, lengths, strict=True)]
     np.testing.assert_allclose(found, np.concatenate(rows, axis=1), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("make", "names"),
     [
-        (dense, ("second", "third")),
+        (dense, ("first", "second", "third")),
+        (deep, ("second", "third", "fourth")),
         (convolutional, ("first", "second")),
         (residual, ("first", "second")),
-        (recurrent, ("lstm_cell", "second")),
+        (recurrent, ("lstm_cell", "lstm_cell", "second")),
     ],
 )
 def test_names_are_those_of_layers(make, names):
@@ -107,14 +140,16 @@ def test_attention():
     h = layers.MultiHeadAttention(2, 4, name="attention")(h, h)
     model = encoder(x, layers.GlobalAveragePooling1D(name="pool")(h))
     hidden = hidden_activations(model, unit_length=False)
-    assert (hidden.names, hidden.shapes) == (("attention", "pool"), ((6, 2, 4), (8,)))
+    assert hidden.names == ("in", "attention", "pool")
+    assert hidden.shapes == ((6, 8), (6, 2, 4), (8,))
     given = tf.constant(samples((6, 4)))
     *_, found = hidden(given)
-    attended, pooled, _ = keras_values(model, ("attention", "pool"), given)
-    context = np.asarray(found)[:, :48].reshape(-1, 6, 2, 4)
+    first, attended, pooled, _ = keras_values(model, ("in", "attention", "pool"), given)
+    np.testing.assert_allclose(found[:, :48], np.reshape(first, (-1, 48)), rtol=1e-5, atol=1e-6)
+    context = np.asarray(found)[:, 48:96].reshape(-1, 6, 2, 4)
     product = model.get_layer("attention").output_dense(context)
     np.testing.assert_allclose(product, attended, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(found[:, 48:], pooled, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found[:, 96:], pooled, rtol=1e-5, atol=1e-6)
 
 
 class Subclassed(keras.Model):
@@ -141,9 +176,19 @@ def test_a_subclassed_model_and_one_that_is_read_from_a_saved_model(tmp_path):
         np.testing.assert_allclose(hidden(tf.constant(x))[2], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_an_encoder_without_a_hidden_layer_has_none():
+@pytest.mark.parametrize("unit_length", [False, True])
+def test_without_a_hidden_layer_z_mean_stands_for_them(unit_length):
+    """It is never scaled to length 1: the length of z_mean is information."""
     x = keras.Input((4, 3, 1))
-    assert hidden_activations(encoder(x, layers.Flatten()(x)), unit_length=True) is None
+    model = encoder(x, layers.Flatten()(x))
+    hidden = hidden_activations(model, unit_length=unit_length)
+    assert (hidden.names, hidden.shapes, hidden.sizes) == (("z_mean",), ((2,),), (2,))
+    assert not hidden.unit_length
+    given = tf.constant(samples((4, 3, 1)))
+    z_mean, _, found = hidden(given)
+    expected = model(given)["z_mean"]
+    np.testing.assert_allclose(z_mean, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_large_tensor_is_averaged_over_its_positions(monkeypatch):

@@ -1,5 +1,6 @@
 """The score of a model: which one is chosen, and what it is fitted to."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,6 +10,7 @@ from vae_export import ScorePlan
 from vae_export.scoring.fit import fit_score, has_unit_length
 from vae_runtime import LossSpec, OptionError
 from vae_runtime.bundle.fields import InputSpec
+from vae_runtime.bundle.scores import ActivationSpec
 from vae_runtime.data.numbers.standardization import Standardization
 
 SHAPE = (5, 4, 1)
@@ -48,31 +50,29 @@ def test_the_score_that_is_chosen(models, plan, name):
     assert (found.spec.part_samples > 0) == (name in ("novelty", "combined"))
 
 
-@pytest.mark.parametrize(
-    ("hidden", "training", "reason"),
-    [
-        ((8,), None, "there are fewer than 20 training samples"),
-        ((8,), TRAINING[:5], "there are fewer than 20 training samples"),
-        ((), TRAINING, "the encoder has no hidden activations"),
-    ],
-)
+@pytest.mark.parametrize("training", [None, TRAINING[:19]])
 @pytest.mark.parametrize("name", ["novelty", "combined"])
-def test_a_score_that_needs_what_is_not_there(hidden, training, reason, name):
-    import keras
+def test_a_score_that_needs_training_samples_says_so(models, name, training):
+    message = f"score {name} .*there are fewer than 20: choose squared_error, excess_loss or loss"
+    with pytest.raises(OptionError, match=message):
+        fit(models, ScorePlan(name, training))
 
-    encoder, decoder = build_models("dense", SHAPE, 2, (8,), seed=1)
-    if not hidden:
-        x = keras.Input(SHAPE)
-        h = keras.layers.Flatten()(x)
-        heads = {key: keras.layers.Dense(2)(h) for key in ("z_mean", "z_log_var")}
-        encoder = keras.Model(x, heads)
-    with pytest.raises(OptionError, match=f"score {name} .*but {reason}: choose squared_error"):
-        fit({"encoder": encoder, "decoder": decoder}, ScorePlan(name, training))
+
+@pytest.mark.parametrize("name", ["novelty", "combined"])
+def test_an_encoder_without_a_hidden_layer_has_novelty_of_z_mean(name):
+    x = keras.Input(SHAPE)
+    h = keras.layers.Flatten()(x)
+    heads = {key: keras.layers.Dense(2)(h) for key in ("z_mean", "z_log_var")}
+    encoder, (_, decoder) = keras.Model(x, heads), build_models("dense", SHAPE, 2, (8,), seed=1)
+    found = fit({"encoder": encoder, "decoder": decoder}, ScorePlan(name, TRAINING))
+    assert found.spec.novelty.activations == (ActivationSpec("z_mean", 2, 2),)
+    assert not found.spec.novelty.unit_length
+    center = np.asarray(encoder(TRAINING)["z_mean"]).mean(axis=0)
+    np.testing.assert_allclose(found.novelty.gaussians[0].center, center, atol=1e-5)
+    assert list(found.spec.faults()) == []
 
 
 def test_constants_come_from_training_samples_and_parts_from_their_own(models):
-    import keras
-
     found = fit(models, ScorePlan(training=TRAINING))
     encoder = models["encoder"]
     layers = [encoder.get_layer(name).output for name in ("hidden_1", "hidden_2")]
@@ -166,14 +166,21 @@ def test_training_samples_are_standardized_by_the_model(models):
 
 
 @pytest.mark.parametrize(
-    ("shape", "loss", "expected"),
+    ("shape", "expected"),
+    [((8, 8, 1), True), ((6, 3), True), ((9,), False), ((199,), False), ((200,), True)],
+)
+def test_only_activations_of_tables_keep_their_length(shape, expected):
+    """A long vector is a picture or a series that was flattened."""
+    assert has_unit_length(InputSpec(shape)) is expected
+
+
+@pytest.mark.parametrize(
+    ("loss", "name"),
     [
-        ((8, 8, 1), LossSpec("mse"), True),
-        ((6, 3), LossSpec("gaussian"), True),
-        ((9,), LossSpec("mse"), False),
-        ((9,), LossSpec("gaussian", decoder="mean_log_var"), False),
-        ((9,), LossSpec("bce"), True),
+        (BCE, "squared_error"),
+        (LossSpec("mse"), "excess_loss"),
+        (LossSpec("gaussian", variance=0.3), "excess_loss"),
     ],
 )
-def test_only_activations_of_tables_keep_their_length(shape, loss, expected):
-    assert has_unit_length(loss, InputSpec(shape)) is expected
+def test_without_training_samples_the_loss_decides(models, loss, name):
+    assert fit(models, ScorePlan(), loss).spec.name == name

@@ -149,12 +149,12 @@ def test_surprises_are_squared_softplus_of_standardized_logarithms(xp):
     }
     columns = []
     for name, spec in specs.items():  # in the order of the specifications
-        values = np.maximum(np.float64(parts[name]), 1e-9)
-        columns.append(np.logaddexp(0, 2 * (np.log(values) - spec.mean) / spec.std) ** 2)
+        values = np.maximum(np.float64(parts[name]), 1e-6)
+        columns.append(np.logaddexp(0, 2 * (np.log(values) - spec.mean) / spec.std) ** 2 / 8)
     found = np.asarray(surprises(xp, parts, specs))
     np.testing.assert_allclose(found, np.stack(columns, axis=1), rtol=2e-5, atol=1e-9)
-    assert found[0, 0] == pytest.approx(np.log(2) ** 2, rel=1e-5)  # b is at its mean
-    assert found[1, 0] == pytest.approx(16, rel=0.02)  # two standard deviations above it
+    assert found[0, 0] == pytest.approx(np.log(2) ** 2 / 8, rel=1e-5)  # b is at its mean
+    assert found[1, 0] == pytest.approx(2, rel=0.02)  # two standard deviations above it
 
 
 @given(st.floats(1e-6, 1e6), st.floats(1.001, 100))
