@@ -69,8 +69,10 @@ def test_figures_and_captions_are_in_their_sections(manifest):
     figures = (CardFigure(TRAINING, "a curve", "It falls."), CardFigure(SAMPLES, "digits", "Ten."))
     card = model_card(trained(manifest), figures)
     curve = "\n\n![a curve](figures/training.png)\n\nIt falls.\n\n"
-    digits = "\n\n## What it does\n\n![digits](figures/samples.png)\n\nTen.\n\n## Use\n"
-    assert card.index("## Training") < card.index(curve) < card.index(digits)
+    digits = "\n\n## What it does\n\n![digits](figures/samples.png)\n\nTen.\n\n"
+    scored = card.index(f"{digits}## Anomaly score\n")
+    assert card.index("## Training") < card.index(curve) < scored < card.index("\n## Use\n")
+    assert f"{digits}## Use\n" in model_card(replace(trained(manifest), score=None), figures)
     assert "## What it does" not in model_card(manifest, figures[:1])
 
 
@@ -101,6 +103,8 @@ def test_every_figure_and_file_named_by_a_card_exists(exported):
         "figures/samples.png",
         "figures/latent_plane.png",
         "figures/latent_kl.png",
+        "figures/calibration.png",
+        "figures/anomaly.png",
     ]
     for file in (*links, *re.findall(r"`([a-z.]+\.(?:onnx|npz|json))`", card)):
         assert (path / file).is_file()

@@ -43,6 +43,16 @@ def test_normal_samples_are_counted():
     assert ScorePlan(normal=np.array([True, False, True])).normal_count(3) == 2
 
 
+@pytest.mark.parametrize("normal", [None, np.arange(20) < 7])
+def test_a_named_score_needs_samples_to_calibrate_it(normal):
+    count = 7 if normal is None else 20
+    assert not ScorePlan(normal=normal).check_samples(count)
+    assert ScorePlan("loss").check_samples(8)
+    message = "score is loss, but 7 held-out samples are normal, expected 8 or more to calibrate it"
+    with pytest.raises(OptionError, match=message):
+        ScorePlan("loss", normal=normal).check_samples(count)
+
+
 def test_samples_of_another_plan_fill_gaps():
     given_samples = ScorePlan(training=X, normal=np.ones(3, bool))
     filled = ScorePlan("loss", tails="both").with_samples(given_samples)
