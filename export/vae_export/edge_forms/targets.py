@@ -1,0 +1,256 @@
+"""The runtimes that edge forms are written for: one table of what each computes rightly.
+
+Each row was measured: the graphs of both presets, at batches of 1, 3, 32 and 64, against the values
+that TensorFlow computed. `rewrites` cure what a runtime refuses or computes wrongly, `refused` says
+what no rewrite cures. The versions that were tried stand here only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from vae_runtime.bundle.scores import SCORE
+from vae_runtime.bundle.variants import FLOAT32
+
+ENCODER, DECODER, LOSS = "encoder", "decoder", "loss"
+ALL_GRAPHS = (ENCODER, DECODER, LOSS, SCORE)
+FLOAT16, INT8_STATIC, INT8_DYNAMIC = "float16", "int8 static", "int8 dynamic"
+ALL_PRECISIONS = (FLOAT32, FLOAT16, INT8_STATIC, INT8_DYNAMIC)
+
+OPEN, FIXED, ONE = "open", "fixed", "one"
+"""Batch sizes that a runtime takes: any at each call, one size per graph, or one sample."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A runtime, and the form of a graph that it computes rightly.
+
+    Attributes:
+        name: name in `--for NAME`.
+        title: name for people, with the version that was tried.
+        opset: largest ONNX opset that it takes.
+        batch: `open`, `fixed` or `one`.
+        rewrites: names of functions in `rewriting.registry.REWRITES`, in the order of their use.
+        graphs: graphs that it computes rightly.
+        precisions: precisions that it computes rightly: `float32`, `float16`, `int8 static`,
+            `int8 dynamic`.
+        refused: what it cannot have (a graph, a precision or `open`), with the reason and what to
+            do instead.
+        packages: what `pip install` needs for `loading`.
+        loading: Python lines that compute a dict `outputs` from `path`, the path of `model.onnx`,
+            and `inputs`, a dict of arrays in the order of the graph.
+    """
+
+    name: str
+    title: str
+    opset: int
+    batch: str
+    rewrites: tuple[str, ...]
+    graphs: tuple[str, ...] = ALL_GRAPHS
+    precisions: tuple[str, ...] = ALL_PRECISIONS
+    refused: Mapping[str, str] = field(default_factory=dict)
+    packages: tuple[str, ...] = ()
+    loading: str = ""
+
+
+_PORTABLE = (
+    "sigmoid_before_reshape",
+    "logarithms_apart",
+    "sums_over_three_axes",
+    "split_with_sizes",
+    "without_value_info",
+)
+_NO_INT8 = "int8 graphs are refused there: use float32 or float16"
+
+_TARGETS = (
+    Target(
+        "portable",
+        "most runtimes",
+        opset=17,
+        batch=OPEN,
+        rewrites=(*_PORTABLE, "sigmoid_written_out"),
+        precisions=(FLOAT32, FLOAT16),
+        refused={
+            INT8_STATIC: "no form of int8 is computed rightly by most runtimes: name the runtime",
+            INT8_DYNAMIC: "no form of int8 is computed rightly by most runtimes: name the runtime",
+        },
+    ),
+    Target(
+        "opencv",
+        "OpenCV 5.0.0 and 4.14.0",
+        opset=18,
+        batch=FIXED,
+        rewrites=_PORTABLE,
+        precisions=(FLOAT32, FLOAT16, INT8_STATIC),
+        refused={
+            OPEN: "OpenCV 4 refuses the sums of an open batch: give a number",
+            INT8_DYNAMIC: "OpenCV has no DynamicQuantizeLinear: quantize statically, or use float32",
+        },
+        packages=("opencv-python-headless>=4.14",),
+    ),
+    Target(
+        "mnn",
+        "MNN 3.6.1",
+        opset=18,
+        batch=OPEN,
+        rewrites=_PORTABLE,
+        precisions=(FLOAT32, FLOAT16),
+        refused={
+            key: "MNN gives wrong or empty outputs for int8 graphs: convert the float32 form with "
+            "--weightQuantBits 8"
+            for key in (INT8_STATIC, INT8_DYNAMIC)
+        },
+        packages=("MNN==3.6.1",),
+    ),
+    Target(
+        "ncnn",
+        "ncnn 1.0.20261020 by pnnx 20261020",
+        opset=17,
+        batch=ONE,
+        rewrites=_PORTABLE,
+        precisions=(FLOAT32, FLOAT16),
+        refused={
+            OPEN: "ncnn drops the batch axis: give 1",
+            FIXED: "ncnn gives the first sample only: give a batch of 1",
+            INT8_STATIC: _NO_INT8,
+            INT8_DYNAMIC: _NO_INT8,
+        },
+        packages=("ncnn==1.0.20261020", "pnnx==20261020"),
+    ),
+    Target(
+        "tract",
+        "tract 0.23.9",
+        opset=18,
+        batch=OPEN,
+        rewrites=("sigmoid_written_out", "without_value_info"),
+        packages=("tract==0.23.9",),
+    ),
+    Target(
+        "iree",
+        "IREE 3.13",
+        opset=17,
+        batch=OPEN,
+        rewrites=("logarithms_apart", "split_with_sizes", "without_value_info"),
+        precisions=(FLOAT32, FLOAT16, INT8_STATIC),
+        refused={
+            INT8_DYNAMIC: "IREE's decoder differs by 1.4e-2 at 64 samples: quantize statically, or "
+            "use float32"
+        },
+        packages=("iree-base-compiler[onnx]>=3.13,<3.14", "iree-base-runtime>=3.13,<3.14"),
+    ),
+    Target(
+        "tvm",
+        "Apache TVM 0.27",
+        opset=18,
+        batch=OPEN,
+        rewrites=("split_with_sizes", "without_value_info"),
+        precisions=(FLOAT32, FLOAT16, INT8_STATIC),
+        refused={
+            INT8_DYNAMIC: "TVM's decoder differs by 1.4e-2 at 64 samples: quantize statically, or "
+            "use float32"
+        },
+        packages=("apache-tvm>=0.27,<0.28",),
+    ),
+    Target(
+        "torch",
+        "onnx2torch 1.5.15",
+        opset=13,
+        batch=OPEN,
+        rewrites=(*_PORTABLE, "folded_casts", "flatten_for_reshape"),
+        precisions=(FLOAT32, FLOAT16),
+        refused={INT8_STATIC: _NO_INT8, INT8_DYNAMIC: _NO_INT8},
+        packages=("onnx2torch==1.5.15",),
+    ),
+    Target(
+        "tinygrad",
+        "tinygrad 0.14",
+        opset=18,
+        batch=FIXED,
+        rewrites=("split_with_sizes", "without_value_info"),
+        refused={OPEN: "tinygrad compiles one batch size: give a number"},
+        packages=("tinygrad>=0.14,<0.15",),
+    ),
+    Target(
+        "litert",
+        "LiteRT by onnx2tf 2.6.9",
+        opset=17,
+        batch=FIXED,
+        rewrites=(*_PORTABLE, "static_shapes"),
+        precisions=(FLOAT32,),
+        refused={
+            OPEN: "onnx2tf needs a fixed batch: give a number",
+            FLOAT16: "LiteRT refuses onnx2tf's float16 file: use float32",
+            INT8_STATIC: "onnx2tf does not take int8 graphs: use float32",
+            INT8_DYNAMIC: "onnx2tf does not take int8 graphs: use float32",
+        },
+        packages=("onnx2tf==2.6.9", "ai-edge-litert"),
+    ),
+    Target(
+        "c",
+        "C code by emx-onnx-cgen 1.4.0",
+        opset=17,
+        batch=FIXED,
+        rewrites=("logarithms_apart", "split_with_sizes", "static_shapes"),
+        precisions=(FLOAT32, FLOAT16),
+        refused={
+            OPEN: "its loops need a number of samples, and ConvTranspose writes nothing without: "
+            "give a number",
+            INT8_STATIC: "int8 differs by 8e-3: use float32",
+            INT8_DYNAMIC: "int8 differs by 8e-3: use float32",
+        },
+        packages=("emx-onnx-cgen==1.4.0",),
+    ),
+    Target(
+        "coreml",
+        "Core ML by onnx2coreml 1.1 and coremltools 9",
+        opset=17,
+        batch=FIXED,
+        rewrites=(*_PORTABLE, "static_shapes"),
+        precisions=(FLOAT32,),
+        refused={
+            OPEN: "onnx2coreml needs a fixed batch: give a number",
+            FLOAT16: "Core ML converts weights itself: use float32",
+            INT8_STATIC: "int8 graphs were not tried in Core ML: use float32",
+            INT8_DYNAMIC: "int8 graphs were not tried in Core ML: use float32",
+        },
+        packages=("onnx2coreml==1.1", "coremltools>=9,<10"),
+    ),
+    Target(
+        "fpga",
+        "FPGAs by hls4ml 1.3",
+        opset=13,
+        batch=ONE,
+        rewrites=("split_as_heads", "one_output", "static_shapes"),
+        graphs=(ENCODER, DECODER),
+        precisions=(FLOAT32,),
+        refused={
+            OPEN: "hls4ml computes one sample: give 1",
+            FIXED: "hls4ml computes one sample: give 1",
+            LOSS: "hls4ml has no ReduceSum: compute the loss from the outputs",
+            SCORE: "hls4ml has no ReduceSum: compute the score elsewhere",
+            FLOAT16: "hls4ml chooses precisions itself: use float32",
+            INT8_STATIC: "hls4ml chooses precisions itself: use float32",
+            INT8_DYNAMIC: "hls4ml chooses precisions itself: use float32",
+        },
+        packages=("hls4ml[onnx]>=1.3,<1.4",),
+    ),
+    Target(
+        "zk",
+        "zero-knowledge proofs by ezkl 23.0.5",
+        opset=17,
+        batch=FIXED,
+        rewrites=(*_PORTABLE, "static_shapes"),
+        precisions=(FLOAT32,),
+        refused={
+            OPEN: "a circuit has a fixed size: give a number",
+            FLOAT16: "ezkl chooses precisions itself: use float32",
+            INT8_STATIC: "ezkl chooses precisions itself: use float32",
+            INT8_DYNAMIC: "ezkl chooses precisions itself: use float32",
+        },
+        packages=("ezkl==23.0.5",),
+    ),
+)
+
+TARGETS: dict[str, Target] = {target.name: target for target in _TARGETS}
+"""The targets by name."""
