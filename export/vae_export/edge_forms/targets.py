@@ -85,7 +85,7 @@ _TARGETS = (
         precisions=(FLOAT32, FLOAT16, INT8_STATIC),
         refused={
             OPEN: "OpenCV 4 refuses the sums of an open batch: give a number",
-            INT8_DYNAMIC: "OpenCV has no DynamicQuantizeLinear: quantize statically, or use float32",
+            INT8_DYNAMIC: "OpenCV has no DynamicQuantizeLinear: use float32, or static int8",
         },
         packages=("opencv-python-headless>=4.14",),
     ),
@@ -96,11 +96,11 @@ _TARGETS = (
         batch=OPEN,
         rewrites=_PORTABLE,
         precisions=(FLOAT32, FLOAT16),
-        refused={
-            key: "MNN gives wrong or empty outputs for int8 graphs: convert the float32 form with "
-            "--weightQuantBits 8"
-            for key in (INT8_STATIC, INT8_DYNAMIC)
-        },
+        refused=dict.fromkeys(
+            (INT8_STATIC, INT8_DYNAMIC),
+            "MNN gives wrong or empty outputs for int8 graphs: convert the float32 form with "
+            "--weightQuantBits 8",
+        ),
         packages=("MNN==3.6.1",),
     ),
     Target(
