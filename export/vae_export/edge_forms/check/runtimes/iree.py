@@ -27,7 +27,6 @@ def load(graph: Graph, folder: Path) -> Run:
         target_backends=["llvm-cpu"],
         extra_args=["--iree-llvmcpu-target-cpu=host"],
     )
-    config = iree.runtime.Config("local-task")
     module = iree.runtime.load_vm_flatbuffer(compiled, driver="local-task")
     names = module.vm_module.function_names  # __init, NAME and NAME$async
     function = module[next(n for n in names if not n.startswith("__") and "$" not in n)]
