@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from vae_export.edge_forms.form import Form
 from vae_export.edge_forms.proof_data import ProofData
-from vae_export.edge_forms.target_readme import target_head
+from vae_export.edge_forms.target_readme import target_head, target_parity
 from vae_export.edge_forms.targets import OPEN
 from vae_runtime.bundle.fields import GraphSpec, Manifest, TensorSpec
 from vae_runtime.bundle.scores import SCORE
@@ -64,7 +64,8 @@ def edge_readme(
         for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):
             rows += [_row(f"{kind}_{i}", tensor, batch) for i, tensor in enumerate(tensors)]
         parts.append("\n".join([*rows, ""]))
-    parts.append(f"## Parity\n\n{_parity(m, precision, data)}\n")
+    parity = target_parity(m, data) if form.target else _parity(m, precision, data)
+    parts.append(f"## Parity\n\n{parity}\n")
     return "\n".join(parts)
 
 

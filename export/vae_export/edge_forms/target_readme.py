@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from vae_export.edge_forms.allowed import LOSS_RTOL, SCORE_RTOL
 from vae_export.edge_forms.form import Form
+from vae_export.edge_forms.proof_data import ProofData
 from vae_export.edge_forms.rewriting.registry import REWRITES
 from vae_export.edge_forms.script import loading_code, packages
 from vae_export.edge_forms.targets import Target
 from vae_runtime.bundle.fields import Manifest
+from vae_runtime.bundle.scores import SCORE
 
 
 def target_head(m: Manifest, precision: str, form: Form) -> str:
@@ -48,6 +53,26 @@ The graphs compute the same values as the bundle's own, in other operators:
 
 {_changes(target)}
 """
+
+
+def target_parity(m: Manifest, data: Mapping[str, ProofData]) -> str:
+    """Return when a value is right, as Markdown; `data` holds the test data of each graph."""
+    text = (
+        "A value is right if it differs from `output_I.pb` by at most `allowed_I.npy`. These are "
+        f"the bundle's own tolerances. Of a float32 loss at least {LOSS_RTOL:g} of its value is "
+        "allowed, because each runtime sums in its own order."
+    )
+    if SCORE in data and m.score:
+        text += f" Of a score at least {SCORE_RTOL:g} * (1 + |value|) is allowed."
+        if data[SCORE].p_value_difference == 0:
+            text += (
+                " p-values are equal: the test data hold samples whose scores are further from "
+                "each calibration score than this."
+            )
+    return (
+        f"{text}\n\nThe folders have the layout of ONNX's own model tests, so that tools for such "
+        "tests read them too."
+    )
 
 
 def _samples(form: Form) -> str:
