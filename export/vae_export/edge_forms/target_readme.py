@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import cleandoc
 
 from vae_export.edge_forms.allowed import LOSS_RTOL, SCORE_RTOL
 from vae_export.edge_forms.form import Form
@@ -10,12 +11,12 @@ from vae_export.edge_forms.proof_data import ProofData
 from vae_export.edge_forms.rewriting.registry import REWRITES
 from vae_export.edge_forms.script import loading_code, packages
 from vae_export.edge_forms.targets import Target
-from vae_runtime.bundle.fields import Manifest
+from vae_runtime.bundle.fields import GraphSpec, Manifest, TensorSpec
 from vae_runtime.bundle.scores import SCORE
 
 
-def target_head(m: Manifest, precision: str, form: Form) -> str:
-    """Return the title, what was changed, and the code that loads a graph, as Markdown."""
+def target_head(m: Manifest, precision: str, form: Form, graphs: Mapping[str, GraphSpec]) -> str:
+    """Return the title, how to check and load a graph, and what was changed, as Markdown."""
     target = form.target
     assert target
     opset = min(target.opset, m.graphs.loss.opset)
@@ -44,8 +45,11 @@ a value is wrong.
 {loading_code(target)}
 ```
 
-`graph.path` is the path of `model.onnx`. `graph.inputs` and `graph.outputs` map the names of the
-tensors to their shapes. `folder` is an empty folder.
+`load.py` holds these functions, so that you can import them:
+
+```python
+{_usage(form, graphs)}
+```
 
 ## What was changed
 
@@ -75,6 +79,32 @@ def target_parity(m: Manifest, data: Mapping[str, ProofData]) -> str:
     )
 
 
+def _usage(form: Form, graphs: Mapping[str, GraphSpec]) -> str:
+    """Return lines that run the graph with the most to tell."""
+    name, spec = list(graphs.items())[-1]
+    size = form.batch or 1
+    inputs, outputs = (
+        "{" + ", ".join(f'"{t.name}": ({size}, {_sizes(t)})' for t in tensors) + "}"
+        for tensors in (spec.inputs, spec.outputs)
+    )
+    return f"""from pathlib import Path
+from tempfile import mkdtemp
+
+import numpy as np
+
+from load import Graph, load
+
+inputs = {inputs}
+outputs = {outputs}
+run = load(Graph(Path("{name}/model.onnx").resolve(), inputs, outputs), Path(mkdtemp()))
+values = {{name: np.zeros(shape, np.{spec.inputs[0].dtype}) for name, shape in inputs.items()}}
+print(run(values)["{spec.outputs[0].name}"])"""
+
+
+def _sizes(tensor: TensorSpec) -> str:
+    return ", ".join(map(str, tensor.shape[1:]))
+
+
 def _samples(form: Form) -> str:
     if form.batch is None:
         return "any number of samples"
@@ -87,6 +117,11 @@ def _notes(target: Target) -> str:
 
 def _changes(target: Target) -> str:
     return "\n".join(
-        f"- `{name}`: {(REWRITES[name].__doc__ or '').partition('.')[0].strip()}."
-        for name in target.rewrites
+        f"- {name.replace('_', ' ')}: {_explanation(name)}" for name in target.rewrites
     )
+
+
+def _explanation(rewrite: str) -> str:
+    """Return what the docstring of a rewrite says about runtimes: its last paragraph."""
+    text = cleandoc(REWRITES[rewrite].__doc__ or "")
+    return " ".join(text.rpartition("\n\n")[2].split())
