@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from vae_export.edge_forms.form import Form
 from vae_export.edge_forms.proof_data import ProofData
-from vae_runtime.bundle.fields import Manifest, TensorSpec
+from vae_export.edge_forms.target_readme import target_head
+from vae_export.edge_forms.targets import OPEN
+from vae_runtime.bundle.fields import GraphSpec, Manifest, TensorSpec
 from vae_runtime.bundle.scores import SCORE
 from vae_runtime.bundle.variants import FLOAT32
 
@@ -42,28 +45,20 @@ _SCORE_NOTE = (
 
 
 def edge_readme(
-    manifest: Manifest, precision: str, batch: int, data: Mapping[str, ProofData]
+    manifest: Manifest,
+    precision: str,
+    form: Form,
+    graphs: Mapping[str, GraphSpec],
+    data: Mapping[str, ProofData],
 ) -> str:
-    """Return the text as Markdown; `data` holds the test data of each graph."""
-    m, plural = manifest, "s" if batch > 1 else ""
+    """Return the text as Markdown; `graphs` are what was written, `data` their test data."""
+    m = manifest
     parts = [
-        f"""# {m.name}: edge forms
-
-Graphs in {precision}, opset {m.graphs.loss.opset}, for exactly {batch} sample{plural} \
-per run. Each folder holds:
-
-- `model.onnx`: the graph.
-- `model.ort`: the same graph in ONNX Runtime's format, optimized for the CPU.
-- `required_operators.config`: the operators that a minimal build of ONNX Runtime needs for it.
-- `test_data_set_*`: inputs, and the values that TensorFlow computed from them, in the order of the
-  tables below.
-
-## Preprocessing
-
-{_preprocessing(m)}
-"""
+        _head(m, precision, form) if form.target is None else target_head(m, precision, form),
+        f"## Preprocessing\n\n{_preprocessing(m)}\n",
     ]
-    for name, graph in m.graphs_of(precision).items():
+    batch = str(form.batch or OPEN)
+    for name, graph in graphs.items():
         about = [f"{_SCORE_NOTE}\n"] if name == SCORE else []
         rows = [f"## {name}\n", *about, "| tensor | dtype | shape | meaning |", "|---|---|---|---|"]
         for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):
@@ -73,8 +68,23 @@ per run. Each folder holds:
     return "\n".join(parts)
 
 
-def _row(file: str, tensor: TensorSpec, batch: int) -> str:
-    shape = ", ".join(map(str, (batch, *tensor.shape[1:])))
+def _head(m: Manifest, precision: str, form: Form) -> str:
+    plural = "" if form.batch == 1 else "s"
+    return f"""# {m.name}: edge forms
+
+Graphs in {precision}, opset {m.graphs.loss.opset}, for exactly {form.batch} sample{plural} \
+per run. Each folder holds:
+
+- `model.onnx`: the graph.
+- `model.ort`: the same graph in ONNX Runtime's format, optimized for the CPU.
+- `required_operators.config`: the operators that a minimal build of ONNX Runtime needs for it.
+- `test_data_set_*`: inputs, and the values that TensorFlow computed from them, in the order of the
+  tables below.
+"""
+
+
+def _row(file: str, tensor: TensorSpec, batch: str) -> str:
+    shape = ", ".join((batch, *map(str, tensor.shape[1:])))
     return f"| {file}, `{tensor.name}` | {tensor.dtype} | ({shape}) | {_MEANING[tensor.name]} |"
 
 

@@ -37,9 +37,11 @@ class Target:
             `int8 dynamic`.
         refused: what it cannot have (a graph, a precision or `open`), with the reason and what to
             do instead.
-        packages: what `pip install` needs for `loading`.
-        loading: Python lines that compute a dict `outputs` from `path`, the path of `model.onnx`,
-            and `inputs`, a dict of arrays in the order of the graph.
+        packages: what `pip install` needs to run a graph there.
+        runtime: module of `check.runtimes` that runs a graph there; by default that of its name.
+        notes: what one must know there that is in no error message: sentences for the README.
+        fraction: allowed difference, as a fraction of the largest value of an output, of a runtime
+            that computes in fixed point; 0 for one that computes in float32.
     """
 
     name: str
@@ -51,7 +53,9 @@ class Target:
     precisions: tuple[str, ...] = ALL_PRECISIONS
     refused: Mapping[str, str] = field(default_factory=dict)
     packages: tuple[str, ...] = ()
-    loading: str = ""
+    runtime: str = ""
+    notes: tuple[str, ...] = ()
+    fraction: float = 0.0
 
 
 _PORTABLE = (
@@ -69,6 +73,8 @@ _TARGETS = (
         "most runtimes",
         opset=17,
         batch=OPEN,
+        packages=("onnxruntime",),
+        runtime="onnx_runtime",
         rewrites=(*_PORTABLE, "sigmoid_written_out"),
         precisions=(FLOAT32, FLOAT16),
         refused={
@@ -200,6 +206,7 @@ _TARGETS = (
             INT8_DYNAMIC: "int8 differs by 8e-3: use float32",
         },
         packages=("emx-onnx-cgen==1.4.0",),
+        runtime="c_code",
     ),
     Target(
         "coreml",
@@ -221,7 +228,7 @@ _TARGETS = (
         "FPGAs by hls4ml 1.3",
         opset=13,
         batch=ONE,
-        rewrites=("split_as_heads", "one_output", "static_shapes"),
+        rewrites=("split_as_heads", "without_reconstruction", "static_shapes"),
         graphs=(ENCODER, DECODER),
         precisions=(FLOAT32,),
         refused={
@@ -233,7 +240,8 @@ _TARGETS = (
             INT8_STATIC: "hls4ml chooses precisions itself: use float32",
             INT8_DYNAMIC: "hls4ml chooses precisions itself: use float32",
         },
-        packages=("hls4ml[onnx]>=1.3,<1.4",),
+        packages=("hls4ml==1.3.0", "qonnx"),
+        fraction=2e-2,
     ),
     Target(
         "zk",
@@ -249,6 +257,7 @@ _TARGETS = (
             INT8_DYNAMIC: "ezkl chooses precisions itself: use float32",
         },
         packages=("ezkl==23.0.5",),
+        fraction=1e-3,
     ),
 )
 

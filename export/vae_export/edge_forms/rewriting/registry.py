@@ -14,6 +14,7 @@ from vae_export.edge_forms.rewriting.activations import (
 from vae_export.edge_forms.rewriting.casts import folded_casts
 from vae_export.edge_forms.rewriting.logarithms import logarithms_apart
 from vae_export.edge_forms.rewriting.opsets import to_opset
+from vae_export.edge_forms.rewriting.outputs import without_reconstruction
 from vae_export.edge_forms.rewriting.shapes import (
     flatten_for_reshape,
     static_shapes,
@@ -40,6 +41,7 @@ REWRITES: Final[dict[str, Callable[[ModelProto], ModelProto]]] = {
         split_with_sizes,
         static_shapes,
         sums_over_three_axes,
+        without_reconstruction,
         without_value_info,
     )
 }

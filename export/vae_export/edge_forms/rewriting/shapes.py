@@ -7,7 +7,8 @@ from math import prod
 import onnx
 from onnx import ModelProto, NodeProto, helper
 
-from vae_export.edge_forms.rewriting.editing import Editor, attribute, copied
+from vae_export.edge_forms.rewriting.editing import Editor, attribute, copied, drop_unused
+from vae_export.graphs.folding import fold_constants
 
 
 def without_value_info(model: ModelProto) -> ModelProto:
@@ -25,11 +26,17 @@ def static_shapes(model: ModelProto) -> ModelProto:
     """Return a model of a fixed batch size that states every shape inside the graph as numbers.
 
     Converters to C, Core ML, LiteRT and circuits compute no shapes themselves. A Reshape says how
-    many samples there are instead of -1.
+    many samples there are instead of -1, and what is computed from shapes becomes a constant.
     """
     editor = Editor(model)
 
     def rule(node: NodeProto) -> list[NodeProto] | None:
+        if node.op_type == "Shape" and not node.attribute:
+            sizes = editor.shape(node.input[0])
+            if sizes is None or 0 in sizes:
+                return None
+            editor.integers(sizes, node.output[0])
+            return []
         if node.op_type != "Reshape" or node.input[1] not in editor.constants:
             return None
         shape = editor.shape(node.output[0])
@@ -39,7 +46,10 @@ def static_shapes(model: ModelProto) -> ModelProto:
         copy.input[1] = editor.integers(shape, f"{node.output[0]}/shape")
         return [copy]
 
-    return onnx.shape_inference.infer_shapes(editor.replace(rule), data_prop=True)
+    result = editor.replace(rule)
+    fold_constants(result)
+    drop_unused(result)
+    return onnx.shape_inference.infer_shapes(result, data_prop=True)
 
 
 def flatten_for_reshape(model: ModelProto) -> ModelProto:
