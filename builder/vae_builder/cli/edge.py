@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-
 from typing import Any
 
 import click
 
 from vae_builder.cli.tensorflow import import_tensorflow
 from vae_runtime.cli.options import bundle_argument, debug_option, output_option, precision_option
-
 
 OPEN = "open"
 

@@ -74,7 +74,8 @@ def check_edge_forms(
     calibration = read_calibration(source, precision) if manifest.score else None
     allowed = partial(allowed_elsewhere, manifest, precision, fraction=chosen.fraction)
     alone = precision != FLOAT32 and manifest.variants[precision].method == "dynamic"
-    answers, differences, sizes = [], [], set()
+    answers, differences = [], []
+    sizes: set[int] = set()
     failures: dict[str, str] = {}
     for name, spec in _taken(manifest.graphs_of(precision).items(), chosen):
         graph, batch = _read(Path(folder) / name / "model.onnx", target)
