@@ -193,6 +193,20 @@ def test_static_shapes_leave_no_shape_to_compute():
     assert not bare.graph.value_info
 
 
+@pytest.mark.parametrize("operator", ["GreaterOrEqual", "LessOrEqual"])
+def test_comparisons_by_arithmetic(operator):
+    nodes = [node(operator, "scores", "x", "c"), node("Cast", "c", "y", to=TensorProto.FLOAT)]
+    scores = np.array([0.5, 1, 2, -1, 0.25, 1e-3, 7, 1e4, -1e4, 2, 2, 3], np.float32)
+    model = model_of(nodes, constants={"scores": scores})
+    changed = REWRITES["comparisons_by_arithmetic"](model)
+    assert not {"Cast", operator} & {*operators(changed)}
+    near = [np.nextafter(scores, np.float32(side)) for side in (-1e5, 1e5)]
+    for x in (scores, *near, X[:1]):
+        found = run(changed, x.reshape(1, 12))[0]
+        np.testing.assert_array_equal(found, run(model, x.reshape(1, 12))[0])
+    assert found.dtype == np.float32
+
+
 @pytest.mark.parametrize("opset", [13, 17])
 def test_axes_of_reductions_become_attributes(opset):
     nodes = [node("ReduceMean", "x", "axes", "m"), node("Sub", "x", "m", "y")]
@@ -217,7 +231,7 @@ GONE = {
     "portable": {"ReduceProd", "Sigmoid"},
     "opencv": {"ReduceProd"},
     "mnn": {"ReduceProd"},
-    "ncnn": {"ReduceProd"},
+    "ncnn": {"ReduceProd", "GreaterOrEqual"},
     "tract": {"Sigmoid"},
     "iree": {"ReduceProd"},
     "torch": {"ReduceProd", "Sigmoid of Reshape"},
