@@ -18,6 +18,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from vae_export.edge_forms.allowed import allowed_elsewhere
+from vae_export.edge_forms.targets import Target
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import GraphSpec
 from vae_runtime.bundle.manifest import proof_name
@@ -48,7 +50,7 @@ class ProofData:
 
     values: dict[str, NDArray[Any]]
     sets: NDArray[np.intp]
-    allowed: dict[str, NDArray[np.float32]]
+    allowed: dict[str, NDArray[np.float64]]
     p_value_difference: float = 0.0
 
     def write(self, folder: Path, spec: GraphSpec, *, with_allowed: bool = False) -> None:
@@ -68,8 +70,14 @@ class ProofData:
                 np.save(target / f"allowed_{j}.npy", self.allowed[tensor.name][rows])
 
 
-def read_proof_data(bundle: Bundle, precision: str, batch: int) -> dict[str, ProofData]:
-    """Return the test data of each graph of a precision, by its name; errors are `BundleError`s."""
+def read_proof_data(
+    bundle: Bundle, precision: str, batch: int, target: Target | None = None
+) -> dict[str, ProofData]:
+    """Return the test data of each graph of a precision, by its name.
+
+    With a target, the allowed differences are those of other runtimes than ONNX Runtime. Errors are
+    `BundleError`s.
+    """
     reference = read_reference(bundle)
     rows = np.arange(bundle.manifest.parity.samples)
     data = {}
@@ -77,7 +85,7 @@ def read_proof_data(bundle: Bundle, precision: str, batch: int) -> dict[str, Pro
         tensors = [t.name for t in (*spec.inputs, *spec.outputs) if t.name != P_VALUE]
         values = {tensor: reference[proof_name(name, tensor)] for tensor in tensors}
         allowed = {
-            tensor.name: _allowed(bundle, precision, tensor.name, values[tensor.name])
+            tensor.name: _allowed(bundle, precision, tensor.name, values[tensor.name], target)
             for tensor in spec.outputs
             if tensor.name != P_VALUE
         }
@@ -89,30 +97,31 @@ def read_proof_data(bundle: Bundle, precision: str, batch: int) -> dict[str, Pro
 
 
 def _allowed(
-    bundle: Bundle, precision: str, output: str, expected: NDArray[Any]
-) -> NDArray[np.float32]:
-    found = bundle.manifest.allowed(
-        precision, output, expected.astype(np.float64), is_loss=output in LOSS_NAMES
-    )
-    return np.broadcast_to(found, expected.shape).astype(np.float32)
+    bundle: Bundle, precision: str, output: str, reference: NDArray[Any], target: Target | None
+) -> NDArray[np.float64]:
+    m, expected = bundle.manifest, reference.astype(np.float64)
+    if target:
+        found = allowed_elsewhere(m, precision, output, expected, target.fraction)
+    else:
+        found = m.allowed(precision, output, expected, is_loss=output in LOSS_NAMES)
+    return np.broadcast_to(found, expected.shape)
 
 
 def _score_data(
     bundle: Bundle,
     precision: str,
     values: dict[str, NDArray[Any]],
-    allowed: dict[str, NDArray[np.float32]],
+    allowed: dict[str, NDArray[np.float64]],
     batch: int,
 ) -> ProofData:
     calibration, expected = read_calibration(bundle, precision), values[SCORE].astype(np.float64)
-    tolerance = bundle.manifest.allowed(precision, SCORE, expected, is_loss=False)
-    p_value, differences = _p_values(calibration, expected, tolerance)
+    p_value, differences = _p_values(calibration, expected, allowed[SCORE])
     equal = np.flatnonzero(differences == 0)
     sets = _choose(equal if len(equal) else np.arange(len(p_value)), batch)
     return ProofData(
         {**values, P_VALUE: p_value},
         sets,
-        {**allowed, P_VALUE: differences + np.float32(ROUNDING)},
+        {**allowed, P_VALUE: differences.astype(np.float64) + ROUNDING},
         float(differences[sets].max()),
     )
 

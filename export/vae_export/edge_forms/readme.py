@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 from vae_export.edge_forms.form import Form
 from vae_export.edge_forms.proof_data import ProofData
-from vae_export.edge_forms.target_readme import target_head
-from vae_export.edge_forms.targets import OPEN
+from vae_export.edge_forms.target_readme import target_head, target_parity
 from vae_runtime.bundle.fields import GraphSpec, Manifest, TensorSpec
 from vae_runtime.bundle.scores import SCORE
 from vae_runtime.bundle.variants import FLOAT32
@@ -54,17 +53,18 @@ def edge_readme(
     """Return the text as Markdown; `graphs` are what was written, `data` their test data."""
     m = manifest
     parts = [
-        _head(m, precision, form) if form.target is None else target_head(m, precision, form),
+        target_head(m, precision, form, graphs) if form.target else _head(m, precision, form),
         f"## Preprocessing\n\n{_preprocessing(m)}\n",
     ]
-    batch = str(form.batch or OPEN)
+    batch = str(form.batch or "batch")
     for name, graph in graphs.items():
         about = [f"{_SCORE_NOTE}\n"] if name == SCORE else []
         rows = [f"## {name}\n", *about, "| tensor | dtype | shape | meaning |", "|---|---|---|---|"]
         for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):
             rows += [_row(f"{kind}_{i}", tensor, batch) for i, tensor in enumerate(tensors)]
         parts.append("\n".join([*rows, ""]))
-    parts.append(f"## Parity\n\n{_parity(m, precision, data)}\n")
+    parity = target_parity(m, data) if form.target else _parity(m, precision, data)
+    parts.append(f"## Parity\n\n{parity}\n")
     return "\n".join(parts)
 
 

@@ -91,7 +91,6 @@ def main():
 if __name__ == "__main__":
     sys.exit(main())
 '''
-_GIVEN_ABOVE: Final = {"__future__", "sys", "tempfile", "onnx"}
 
 
 def load_script(target: Target, graphs: Iterable[str]) -> str:
@@ -105,8 +104,8 @@ def load_script(target: Target, graphs: Iterable[str]) -> str:
 
 
 def loading_code(target: Target) -> str:
-    """Return the function that loads a graph there, for the README."""
-    return _parts(runtime_source(target), only="load")[1]
+    """Return the functions that load and run a graph there, for the README."""
+    return _parts(runtime_source(target))[1]
 
 
 def packages(target: Target) -> str:
@@ -120,7 +119,7 @@ def runtime_source(target: Target) -> str:
     return module.read_text("utf-8")
 
 
-def _parts(source: str, only: str | None = None) -> tuple[list[str], str]:
+def _parts(source: str) -> tuple[list[str], str]:
     """Return imports, and the other definitions of a module without its version."""
     imports, code = [], []
     for node in ast.parse(source).body:
@@ -129,9 +128,6 @@ def _parts(source: str, only: str | None = None) -> tuple[list[str], str]:
             continue
         if isinstance(node, ast.Import | ast.ImportFrom):
             imports.append(text)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign):
-            name = getattr(node, "name", None)
-            if name == "version" or (only and name != only):
-                continue
+        elif not isinstance(node, ast.If | ast.Expr) and getattr(node, "name", "") != "version":
             code.append(text)
     return [line for line in imports if "TYPE_CHECKING" not in line], "\n\n\n".join(code)

@@ -114,7 +114,7 @@ _TARGETS = (
         "ncnn 1.0.20261020 by pnnx 20261020",
         opset=17,
         batch=ONE,
-        rewrites=_PORTABLE,
+        rewrites=(*_PORTABLE, "comparisons_by_arithmetic"),
         precisions=(FLOAT32, FLOAT16),
         refused={
             OPEN: "ncnn drops the batch axis: give 1",

@@ -91,7 +91,7 @@ def edge(
     check_precision(source, precision)
     form = choose_form(source.manifest, target, batch, precision)
     source.check_files()
-    data = read_proof_data(source, precision, form.samples)
+    data = read_proof_data(source, precision, form.samples, form.target)
     graphs = form.graphs_of(source)
     specs = {name: graph.spec for name, graph in graphs.items()}
     with publishing_new_folder(output) as folder:

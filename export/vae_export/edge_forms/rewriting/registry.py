@@ -12,6 +12,7 @@ from vae_export.edge_forms.rewriting.activations import (
     sigmoid_written_out,
 )
 from vae_export.edge_forms.rewriting.casts import folded_casts
+from vae_export.edge_forms.rewriting.comparisons import comparisons_by_arithmetic
 from vae_export.edge_forms.rewriting.logarithms import logarithms_apart
 from vae_export.edge_forms.rewriting.opsets import to_opset
 from vae_export.edge_forms.rewriting.outputs import without_reconstruction
@@ -31,6 +32,7 @@ from vae_export.edge_forms.targets import Target
 REWRITES: Final[dict[str, Callable[[ModelProto], ModelProto]]] = {
     rewrite.__name__: rewrite
     for rewrite in (
+        comparisons_by_arithmetic,
         flatten_for_reshape,
         folded_casts,
         logarithms_apart,

@@ -1,7 +1,7 @@
 """OpenCV's dnn module.
 
 The new engine of OpenCV 5 reads a graph with an operator that it does not know as an empty net,
-without an exception.
+without an exception. OpenCV 4 has no vectors: it gives (n, 1), or (1, n).
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def load(graph: Graph, folder: Path) -> Run:
     def run(inputs: dict[str, Any]) -> dict[str, Any]:
         for name, value in inputs.items():
             net.setInput(value, name)
-        return dict(zip(outputs, net.forward(outputs), strict=True))
+        pairs = zip(graph.outputs.items(), net.forward(outputs), strict=True)
+        return {name: value.reshape(shape) for (name, shape), value in pairs}
 
     return run
 
