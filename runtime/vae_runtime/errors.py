@@ -65,12 +65,12 @@ class MissingExtraError(BuildVaeError, ImportError):
         what: the feature that needs the package.
         package: name of the package.
         extra: name of the extra, such as `cpu`.
+        remedy: what to do instead, for a package or program that no extra installs.
     """
 
-    def __init__(self, what: str, package: str, extra: str) -> None:
-        super().__init__(
-            f'{what} needs {package}, which is not installed: pip install "build-vae[{extra}]"'
-        )
+    def __init__(self, what: str, package: str, extra: str = "", *, remedy: str = "") -> None:
+        remedy = remedy or f'pip install "build-vae[{extra}]"'
+        super().__init__(f"{what} needs {package}, which is not installed: {remedy}")
 
 
 def _restore(cls: type[BuildVaeError], args: tuple[Any, ...]) -> BuildVaeError:

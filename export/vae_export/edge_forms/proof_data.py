@@ -18,13 +18,19 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from vae_export.edge_forms.allowed import allowed_elsewhere
+from vae_export.edge_forms.targets import Target
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import GraphSpec
 from vae_runtime.bundle.manifest import proof_name
 from vae_runtime.bundle.scores import P_VALUE, SCORE
 from vae_runtime.decision.calibration import Calibration, read_calibration
 from vae_runtime.decision.conformal import p_value_interval
+from vae_runtime.loss import LOSS_NAMES
 from vae_runtime.proof.reference import read_reference
+
+ROUNDING = 1e-6
+"""Allowed difference of a p-value that comes from its division alone."""
 
 MAX_SETS = 8
 """Largest number of test data sets per graph. They include the last samples, the outliers."""
@@ -37,16 +43,21 @@ class ProofData:
     Attributes:
         values: inputs, and TensorFlow's outputs, by tensor of the graph, shape `(samples, ...)`.
         sets: rows of the samples in each set, shape `(sets, batch)`.
+        allowed: largest allowed difference from each output, by tensor, in the shape of the values.
         p_value_difference: largest difference of a p-value that the tolerance of the score allows,
             among these samples.
     """
 
     values: dict[str, NDArray[Any]]
     sets: NDArray[np.intp]
+    allowed: dict[str, NDArray[np.float64]]
     p_value_difference: float = 0.0
 
-    def write(self, folder: Path, spec: GraphSpec) -> None:
-        """Write the sets into the folder of a graph."""
+    def write(self, folder: Path, spec: GraphSpec, *, with_allowed: bool = False) -> None:
+        """Write the sets into the folder of a graph.
+
+        `with_allowed` adds `allowed_I.npy`, the largest allowed difference from `output_I.pb`.
+        """
         for i, rows in enumerate(self.sets):
             target = folder / f"test_data_set_{i}"
             target.mkdir()
@@ -55,32 +66,66 @@ class ProofData:
                     array = np.ascontiguousarray(self.values[tensor.name][rows])
                     proto = numpy_helper.from_array(array, tensor.name)
                     onnx.save_tensor(proto, target / f"{kind}_{j}.pb")
+            for j, tensor in enumerate(spec.outputs if with_allowed else ()):
+                np.save(target / f"allowed_{j}.npy", self.allowed[tensor.name][rows])
 
 
-def read_proof_data(bundle: Bundle, precision: str, batch: int) -> dict[str, ProofData]:
-    """Return the test data of each graph of a precision, by its name; errors are `BundleError`s."""
+def read_proof_data(
+    bundle: Bundle, precision: str, batch: int, target: Target | None = None
+) -> dict[str, ProofData]:
+    """Return the test data of each graph of a precision, by its name.
+
+    With a target, the allowed differences are those of other runtimes than ONNX Runtime. Errors are
+    `BundleError`s.
+    """
     reference = read_reference(bundle)
     rows = np.arange(bundle.manifest.parity.samples)
     data = {}
     for name, spec in bundle.manifest.graphs_of(precision).items():
         tensors = [t.name for t in (*spec.inputs, *spec.outputs) if t.name != P_VALUE]
         values = {tensor: reference[proof_name(name, tensor)] for tensor in tensors}
+        allowed = {
+            tensor.name: _allowed(bundle, precision, tensor.name, values[tensor.name], target)
+            for tensor in spec.outputs
+            if tensor.name != P_VALUE
+        }
         if name == SCORE:
-            data[name] = _score_data(bundle, precision, values, batch)
+            data[name] = _score_data(bundle, precision, values, allowed, batch)
+            if target:
+                data[name].allowed[P_VALUE] += target.fraction
         else:
-            data[name] = ProofData(values, _choose(rows, batch))
+            data[name] = ProofData(values, _choose(rows, batch), allowed)
     return data
 
 
+def _allowed(
+    bundle: Bundle, precision: str, output: str, reference: NDArray[Any], target: Target | None
+) -> NDArray[np.float64]:
+    m, expected = bundle.manifest, reference.astype(np.float64)
+    if target:
+        found = allowed_elsewhere(m, precision, output, expected, target.fraction)
+    else:
+        found = m.allowed(precision, output, expected, is_loss=output in LOSS_NAMES)
+    return np.broadcast_to(found, expected.shape)
+
+
 def _score_data(
-    bundle: Bundle, precision: str, values: dict[str, NDArray[Any]], batch: int
+    bundle: Bundle,
+    precision: str,
+    values: dict[str, NDArray[Any]],
+    allowed: dict[str, NDArray[np.float64]],
+    batch: int,
 ) -> ProofData:
     calibration, expected = read_calibration(bundle, precision), values[SCORE].astype(np.float64)
-    tolerance = bundle.manifest.allowed(precision, SCORE, expected, is_loss=False)
-    p_value, differences = _p_values(calibration, expected, tolerance)
+    p_value, differences = _p_values(calibration, expected, allowed[SCORE])
     equal = np.flatnonzero(differences == 0)
     sets = _choose(equal if len(equal) else np.arange(len(p_value)), batch)
-    return ProofData({**values, P_VALUE: p_value}, sets, float(differences[sets].max()))
+    return ProofData(
+        {**values, P_VALUE: p_value},
+        sets,
+        {**allowed, P_VALUE: differences.astype(np.float64) + ROUNDING},
+        float(differences[sets].max()),
+    )
 
 
 def _p_values(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from vae_export.edge_forms.form import Form
 from vae_export.edge_forms.proof_data import ProofData
-from vae_runtime.bundle.fields import Manifest, TensorSpec
+from vae_export.edge_forms.target_readme import target_head, target_parity
+from vae_runtime.bundle.fields import GraphSpec, Manifest, TensorSpec
 from vae_runtime.bundle.scores import SCORE
 from vae_runtime.bundle.variants import FLOAT32
 
@@ -42,14 +44,35 @@ _SCORE_NOTE = (
 
 
 def edge_readme(
-    manifest: Manifest, precision: str, batch: int, data: Mapping[str, ProofData]
+    manifest: Manifest,
+    precision: str,
+    form: Form,
+    graphs: Mapping[str, GraphSpec],
+    data: Mapping[str, ProofData],
 ) -> str:
-    """Return the text as Markdown; `data` holds the test data of each graph."""
-    m, plural = manifest, "s" if batch > 1 else ""
+    """Return the text as Markdown; `graphs` are what was written, `data` their test data."""
+    m = manifest
     parts = [
-        f"""# {m.name}: edge forms
+        target_head(m, precision, form, graphs) if form.target else _head(m, precision, form),
+        f"## Preprocessing\n\n{_preprocessing(m)}\n",
+    ]
+    batch = str(form.batch or "batch")
+    for name, graph in graphs.items():
+        about = [f"{_SCORE_NOTE}\n"] if name == SCORE else []
+        rows = [f"## {name}\n", *about, "| tensor | dtype | shape | meaning |", "|---|---|---|---|"]
+        for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):
+            rows += [_row(f"{kind}_{i}", tensor, batch) for i, tensor in enumerate(tensors)]
+        parts.append("\n".join([*rows, ""]))
+    parity = target_parity(m, data) if form.target else _parity(m, precision, data)
+    parts.append(f"## Parity\n\n{parity}\n")
+    return "\n".join(parts)
 
-Graphs in {precision}, opset {m.graphs.loss.opset}, for exactly {batch} sample{plural} \
+
+def _head(m: Manifest, precision: str, form: Form) -> str:
+    plural = "" if form.batch == 1 else "s"
+    return f"""# {m.name}: edge forms
+
+Graphs in {precision}, opset {m.graphs.loss.opset}, for exactly {form.batch} sample{plural} \
 per run. Each folder holds:
 
 - `model.onnx`: the graph.
@@ -57,24 +80,11 @@ per run. Each folder holds:
 - `required_operators.config`: the operators that a minimal build of ONNX Runtime needs for it.
 - `test_data_set_*`: inputs, and the values that TensorFlow computed from them, in the order of the
   tables below.
-
-## Preprocessing
-
-{_preprocessing(m)}
 """
-    ]
-    for name, graph in m.graphs_of(precision).items():
-        about = [f"{_SCORE_NOTE}\n"] if name == SCORE else []
-        rows = [f"## {name}\n", *about, "| tensor | dtype | shape | meaning |", "|---|---|---|---|"]
-        for kind, tensors in (("input", graph.inputs), ("output", graph.outputs)):
-            rows += [_row(f"{kind}_{i}", tensor, batch) for i, tensor in enumerate(tensors)]
-        parts.append("\n".join([*rows, ""]))
-    parts.append(f"## Parity\n\n{_parity(m, precision, data)}\n")
-    return "\n".join(parts)
 
 
-def _row(file: str, tensor: TensorSpec, batch: int) -> str:
-    shape = ", ".join(map(str, (batch, *tensor.shape[1:])))
+def _row(file: str, tensor: TensorSpec, batch: str) -> str:
+    shape = ", ".join((batch, *map(str, tensor.shape[1:])))
     return f"| {file}, `{tensor.name}` | {tensor.dtype} | ({shape}) | {_MEANING[tensor.name]} |"
 
 

@@ -7,6 +7,12 @@
     GRAPH/test_data_set_N/output_I.pb    TensorFlow's values for them; p-values of its scores
     README.md                            inputs, outputs and preprocessing of each graph
 
+For a target, one of `TARGETS`, the graphs are rewritten into what that runtime computes rightly.
+Instead of the two files of ONNX Runtime there are
+
+    GRAPH/test_data_set_N/allowed_I.npy  the largest allowed difference from output_I
+    load.py                              runs the graphs in that runtime, and compares the values
+
 A graph's folder has the layout of ONNX's own model tests. ONNX's backend tests and
 `onnx_test_runner` can therefore check parity without build-vae.
 """
@@ -16,19 +22,21 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import onnx
 from onnxruntime.tools import convert_onnx_models_to_ort as ort_tool
 
+from vae_export.edge_forms.form import choose_form
 from vae_export.edge_forms.proof_data import read_proof_data
 from vae_export.edge_forms.readme import edge_readme
+from vae_export.edge_forms.script import load_script
 from vae_export.graphs.convert import muted_logging, one_line
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.publishing import publishing_new_folder
 from vae_runtime.bundle.variants import FLOAT32
-from vae_runtime.errors import ExportError, OptionError
+from vae_runtime.errors import ExportError
 from vae_runtime.files.paths import absolute
 from vae_runtime.inference.loading import check_precision
 
@@ -39,66 +47,66 @@ class EdgeForms:
 
     Attributes:
         path: the folder, an absolute path.
-        batch: number of samples in one run.
+        batch: number of samples in one run; None if it is open.
         sets: number of test data sets of a graph; the score graph may have fewer.
+        target: name of the runtime that they are written for, if there is one.
+        left_out: graphs that the target does not compute, with the reason.
     """
 
     path: Path
-    batch: int
+    batch: int | None
     sets: int
+    target: str | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def edge(
-    bundle: str | Path, output: str | Path, *, batch: int = 1, precision: str = FLOAT32
+    bundle: str | Path,
+    output: str | Path,
+    *,
+    batch: int | str = 1,
+    precision: str = FLOAT32,
+    target: str | None = None,
 ) -> EdgeForms:
     """Write the edge forms of a bundle's graphs.
 
     Args:
         bundle: path of the bundle, a folder or a single file.
         output: path of a new or empty folder.
-        batch: number of samples in one run.
+        batch: number of samples in one run; for most targets also `open`, any number.
         precision: `float32`, or the name of a variant of the bundle.
+        target: name of the runtime that will run the graphs, one of `TARGETS`, or `portable`, the
+            form that most of them compute rightly. By default the bundle's own graphs are written.
 
     Returns:
-        The folder, the batch size, and the number of test data sets.
+        What was written.
 
     Raises:
         BundleError: the bundle is damaged.
         ExportError: the folder is not empty or cannot be written, or a graph cannot be converted.
-        OptionError: the batch is below 1, or the bundle does not have the precision.
+        OptionError: the batch is below 1, the bundle does not have the precision, or the target
+            does not exist or cannot have the batch or the precision.
     """
-    if batch < 1:
-        raise OptionError(f"batch is {batch}, expected 1 or more")
     source, output = Bundle(bundle), absolute(output)
     check_precision(source, precision)
+    form = choose_form(source.manifest, target, batch, precision)
     source.check_files()
-    data = read_proof_data(source, precision, batch)
+    data = read_proof_data(source, precision, form.samples, form.target)
+    graphs = form.graphs_of(source)
+    specs = {name: graph.spec for name, graph in graphs.items()}
     with publishing_new_folder(output) as folder:
-        for name, spec in source.manifest.graphs_of(precision).items():
+        for name, graph in graphs.items():
             (folder / name).mkdir()
-            model = fix_batch(source.read(spec.file), batch, spec.file)
-            (folder / name / "model.onnx").write_bytes(model)
-            data[name].write(folder / name, spec)
-            _write_ort_format(folder / name, spec.file)
-        text = edge_readme(source.manifest, precision, batch, data)
+            (folder / name / "model.onnx").write_bytes(graph.data)
+            data[name].write(folder / name, graph.spec, with_allowed=form.target is not None)
+            if form.target is None:
+                _write_ort_format(folder / name, graph.spec.file)
+        text = edge_readme(source.manifest, precision, form, specs, data)
         (folder / "README.md").write_text(text, "utf-8")
-    return EdgeForms(output, batch, max(len(graph.sets) for graph in data.values()))
-
-
-def fix_batch(data: bytes, batch: int, where: str) -> bytes:
-    """Return an ONNX file with a fixed batch size, checked by ONNX's checker.
-
-    Raises `ExportError`, which names `where`, if the graph does not allow it.
-    """
-    model = onnx.load_from_string(data)
-    for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_value = batch
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except Exception as error:
-        raise ExportError(f"{where} cannot have a batch of {batch}: {one_line(error)}") from error
-    result: bytes = model.SerializeToString(deterministic=True)
-    return result
+        if form.target:
+            (folder / "load.py").write_text(load_script(form.target, graphs), "utf-8")
+    sets = max(len(data[name].sets) for name in graphs)
+    return EdgeForms(output, form.batch, sets, target, form.left_out)
 
 
 def _write_ort_format(folder: Path, where: str) -> None:

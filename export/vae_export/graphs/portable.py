@@ -14,11 +14,12 @@ from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 def make_portable(model: ModelProto) -> None:
     """Rewrite a converted model, in place."""
-    _move_sigmoids(model.graph)
-    _state_split_sizes(model)
+    move_sigmoids(model.graph)
+    state_split_sizes(model)
 
 
-def _move_sigmoids(graph: GraphProto) -> None:
+def move_sigmoids(graph: GraphProto) -> None:
+    """Put each Sigmoid before the Reshape that it follows, if the Reshape gives an output."""
     outputs = {value.name for value in graph.output}
     reshapes = {n.output[0]: n for n in graph.node if n.op_type == "Reshape"}
     nodes: list[NodeProto] = []
@@ -35,7 +36,8 @@ def _move_sigmoids(graph: GraphProto) -> None:
     graph.node.extend(nodes)
 
 
-def _state_split_sizes(model: ModelProto) -> None:
+def state_split_sizes(model: ModelProto) -> None:
+    """Give each Split its sizes as an input, where they are known."""
     graph = model.graph
     equal = [n for n in graph.node if n.op_type == "Split" and not any(n.input[1:])]
     if not equal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,17 @@ class Difference:
     def is_loss(self) -> bool:
         """Whether the tolerances for losses apply, not those for tensors."""
         return self.output in LOSS_NAMES
+
+
+def difference_table(differences: Iterable[Difference]) -> str:
+    """Return a table with a row for each output, as `verify` prints it."""
+    header = f"{'graph':8} {'output':20} {'max |diff|':>10} {'max rel.':>10} {'of allowed':>12}"
+    rows = [
+        f"{d.graph:8} {d.output:20} {d.max_absolute:10.2e} {d.max_relative:10.2e} "
+        f"{d.of_tolerance:12.1%}  {'ok' if d.agrees else 'DIFFERS'}"
+        for d in differences
+    ]
+    return "\n".join([header, *rows])
 
 
 def compare(

@@ -32,6 +32,7 @@ a range for each row would compute something else.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -50,7 +51,7 @@ from vae_runtime.decision.conformal import p_value_interval
 from vae_runtime.decision.scorer import Scorer
 from vae_runtime.loss import LOSS_NAMES, Losses, numpy_losses, reparameterize
 from vae_runtime.proof.company import batch_independence
-from vae_runtime.proof.differences import Allowed, Difference, compare
+from vae_runtime.proof.differences import Allowed, Difference, compare, difference_table
 
 Float32 = NDArray[np.float32]
 
@@ -122,12 +123,7 @@ class VerifyReport:
 
     def __str__(self) -> str:
         """Return the report as a table."""
-        header = f"{'graph':8} {'output':20} {'max |diff|':>10} {'max rel.':>10} {'of allowed':>12}"
         rows = [
-            f"{d.graph:8} {d.output:20} {d.max_absolute:10.2e} {d.max_relative:10.2e} "
-            f"{d.of_tolerance:12.1%}  {'ok' if d.agrees else 'DIFFERS'}"
-            for d in self.differences
-        ] + [
             f"{d.graph:8} {'in other batches':20} {d.max_absolute:10.2e} {d.max_relative:10.2e} "
             f"{d.of_tolerance:12.1%}  {'ok' if d.agrees else 'DEPENDS'}"
             for d in self.batch_independence
@@ -143,7 +139,7 @@ class VerifyReport:
         else:
             same = all(d.agrees for d in self.differences)
             verdict += DEPENDS_VERDICT if same else FAILED_VERDICT
-        return "\n".join([header, *rows, mean, verdict])
+        return "\n".join([difference_table(self.differences), *rows, mean, verdict])
 
 
 @dataclass(frozen=True)
@@ -180,7 +176,7 @@ def verify_runtime(
         if name != P_VALUE
     )
     if decision:
-        differences += (_compare_p_values(values[SCORE], reference, decision, allowed),)
+        differences += (compare_p_values(values[SCORE], reference, decision.calibration, allowed),)
     independence = tuple(
         batch_independence(
             graph,
@@ -229,11 +225,21 @@ def _run_graphs(
     return {**values, "numpy": numpy}
 
 
-def _compare_p_values(
-    outputs: dict[str, Float32], reference: dict[str, Float32], decision: Decision, allowed: Allowed
+def compare_p_values(
+    outputs: Mapping[str, Float32],
+    reference: Mapping[str, Float32],
+    calibration: Calibration,
+    allowed: Allowed,
 ) -> Difference:
-    """Compare p-values with those that scores within the tolerance have."""
-    calibration, expected = decision.calibration, reference[SCORE].astype(np.float64)
+    """Compare p-values with those that scores within the tolerance have.
+
+    Args:
+        outputs: `score` and `p_value` of a score graph, both of shape `(batch,)`.
+        reference: TensorFlow's scores as `score`, same shape.
+        calibration: the calibration that the graph holds.
+        allowed: returns the tolerance of the score.
+    """
+    expected = reference[SCORE].astype(np.float64)
     tolerance = allowed(SCORE, expected)
     lowest, highest = p_value_interval(
         (expected - tolerance).astype(np.float32),

@@ -1,0 +1,72 @@
+"""Shapes: stated in numbers, not stated at all, or by Flatten."""
+
+from __future__ import annotations
+
+from math import prod
+
+import onnx
+from onnx import ModelProto, NodeProto, helper
+
+from vae_export.edge_forms.rewriting.editing import Editor, attribute, copied, drop_unused
+from vae_export.graphs.folding import fold_constants
+
+
+def without_value_info(model: ModelProto) -> ModelProto:
+    """Return a model that states no shapes inside the graph.
+
+    IREE believes shapes that an earlier form of the graph left behind.
+    """
+    result = ModelProto()
+    result.CopyFrom(model)
+    result.graph.ClearField("value_info")
+    return result
+
+
+def static_shapes(model: ModelProto) -> ModelProto:
+    """Return a model of a fixed batch size that states every shape inside the graph as numbers.
+
+    Converters to C, Core ML, LiteRT and circuits compute no shapes themselves. A Reshape says how
+    many samples there are instead of -1, and what is computed from shapes becomes a constant.
+    """
+    editor = Editor(model)
+
+    def rule(node: NodeProto) -> list[NodeProto] | None:
+        if node.op_type == "Shape" and not node.attribute:
+            sizes = editor.shape(node.input[0])
+            if sizes is None or 0 in sizes:
+                return None
+            editor.integers(sizes, node.output[0])
+            return []
+        if node.op_type != "Reshape" or node.input[1] not in editor.constants:
+            return None
+        shape = editor.shape(node.output[0])
+        if not shape or 0 in shape or attribute(node, "allowzero", 0):
+            return None
+        copy = copied(node)
+        copy.input[1] = editor.integers(shape, f"{node.output[0]}/shape")
+        return [copy]
+
+    result = editor.replace(rule)
+    fold_constants(result)
+    drop_unused(result)
+    return onnx.shape_inference.infer_shapes(result, data_prop=True)
+
+
+def flatten_for_reshape(model: ModelProto) -> ModelProto:
+    """Return a model with Flatten in place of each Reshape to (batch, elements).
+
+    Importers to PyTorch trace a Reshape with the sizes of one example.
+    """
+    editor = Editor(model)
+
+    def rule(node: NodeProto) -> list[NodeProto] | None:
+        if node.op_type != "Reshape" or node.input[1] not in editor.constants:
+            return None
+        before, wanted = editor.shape(node.input[0]), editor.constants[node.input[1]].tolist()
+        if before is None or len(before) < 2 or len(wanted) != 2:
+            return None
+        if 0 in before[1:] or wanted[1] != prod(before[1:]) or wanted[0] not in (-1, before[0]):
+            return None
+        return [helper.make_node("Flatten", [node.input[0]], node.output, name=node.name, axis=1)]
+
+    return editor.replace(rule)
