@@ -4,12 +4,15 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import contextlib
 import shutil
 from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
+
+from no_figures import no_figures
 
 hypothesis.settings.register_profile("no deadline", deadline=None)  # machines may be busy
 hypothesis.settings.load_profile("no deadline")
@@ -69,10 +72,11 @@ def exported(small_models, tmp_path_factory):
         variance=None,
         score=None,
         tails="upper",
+        figures=False,
         **options,
     ):
         sizes = (preset, reconstruction, shape, latent_dim, kl_weight, variance)
-        key = (*sizes, score, tails, *options.items())
+        key = (*sizes, score, tails, figures, *options.items())
         if key not in known:
             from vae_export import ScorePlan, export
             from vae_runtime import LossSpec
@@ -87,7 +91,8 @@ def exported(small_models, tmp_path_factory):
             plan = ScorePlan(score, training if score else None, tails=tails)
             loss = LossSpec(reconstruction, kl_weight, variance=variance)
             path = tmp_path_factory.mktemp("bundle") / "small-vae"
-            export(encoder, decoder, samples, path, loss=loss, scoring=plan, **options)
+            with contextlib.nullcontext() if figures else no_figures():
+                export(encoder, decoder, samples, path, loss=loss, scoring=plan, **options)
             known[key] = path
         return known[key]
 

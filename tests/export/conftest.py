@@ -1,8 +1,11 @@
-"""Fixture for tests of adopted Keras models."""
+"""Fixtures for tests of exports, and of adopted Keras models."""
+
+import contextlib
 
 import pytest
 
 from keras_models import vectors
+from no_figures import is_about_figures, no_figures
 from vae_export import adopt
 
 
@@ -18,3 +21,10 @@ def refuse():
         assert "\n" not in str(caught.value)
 
     return refuse
+
+
+@pytest.fixture(autouse=True)
+def without_figures(request):
+    """Leave figures out of exports, except where a test is about them."""
+    with contextlib.nullcontext() if is_about_figures(request) else no_figures():
+        yield

@@ -39,7 +39,7 @@ def test_manifest_follows_the_schema(exported, preset, reconstruction, shape):
 
 
 def test_files_are_exactly_those_of_the_manifest(exported):
-    path = exported()
+    path = exported(figures=True)
     manifest = Bundle(path).manifest
     found = {p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()}
     assert found == {"manifest.json", *manifest.files}

@@ -1,0 +1,24 @@
+"""Exports without the figures of the model card, which take half of the time of a small export."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+
+@contextmanager
+def no_figures() -> Iterator[None]:
+    """Leave the figures out of every export in this block."""
+    from vae_export import bundle_writer
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("draw_figures", "draw_score_figures"):
+            patch.setattr(bundle_writer, name, lambda *_: ())
+        yield
+
+
+def is_about_figures(request: pytest.FixtureRequest) -> bool:
+    """Return whether a test looks at figures: those of the card, and of whole bundles."""
+    return "card" in request.path.parts or request.path.name == "test_bundle.py"
