@@ -200,7 +200,9 @@ def test_a_missing_condition_is_an_error_with_the_remedy(use, exported_own):
 
 def test_commands(exported_own, tmp_path, call, monkeypatch):
     path, _, x, labels = exported_own
-    expected = load(path).loss(x, condition=labels).loss
+    vae = load(path)
+    losses, scores = vae.loss(x, condition=labels), vae.score(x, condition=labels)
+    expected = {"loss": losses.loss, "score": scores.score, "p_value": scores.p_value}
     np.savez(tmp_path / "x.npz", X=x, y=labels)
     np.save(tmp_path / "y.npy", labels)
     (tmp_path / "y.txt").write_text("\n".join(labels))
@@ -208,8 +210,9 @@ def test_commands(exported_own, tmp_path, call, monkeypatch):
     for condition in ("labels", tmp_path / "y.npy", tmp_path / "y.txt"):
         status, _, err = call("score", path, source, "--condition", condition, "-o", out)
         assert status == 0, err
-        found = np.loadtxt(out, delimiter=",", skiprows=1)[:, -1]
-        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        found = np.genfromtxt(out, delimiter=",", names=True)
+        for column, values in expected.items():
+            np.testing.assert_allclose(found[column], values, rtol=1e-5)
     monkeypatch.setattr(measure, "ROUNDS", 1)
     monkeypatch.setattr(measure, "SECONDS_PER_ROUND", 0.0)
     allow = ("--allow-drift", "float16,int8", "-q")

@@ -112,6 +112,7 @@ def test_card_describes_the_training_and_shows_its_curve(trained, exported):
 
 def test_steps_are_reported(exported):
     assert exported[1] == [
+        "no anomaly score: 4 normal held-out samples, expected 8 or more",
         "SavedModels",
         "ONNX graphs",
         "reference values by TensorFlow",

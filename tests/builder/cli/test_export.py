@@ -68,6 +68,7 @@ def test_train_then_export_a_run(trained):
     assert "my model: 7 samples on cpu: PASSED" in out
     assert out.splitlines()[-1].endswith(f"next: build-vae verify {path}")
     assert err.splitlines() == [
+        "exporting: no anomaly score: 4 normal held-out samples, expected 8 or more",
         "exporting: SavedModels",
         "exporting: ONNX graphs",
         "exporting: reference values by TensorFlow",

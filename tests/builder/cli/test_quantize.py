@@ -40,7 +40,8 @@ def test_quantize_says_what_became_of_each(bundle, data, call, monkeypatch):
     status, out, err = call("quantize", bundle, "--data", data, "--precision", "float16")
     assert status == 0
     assert out.startswith("float16 (weights): 0.0") and out.count("\n") == 1
-    assert err.endswith("making: float16 variant\n")
+    steps = "making: float16 variant\nmaking: calibration of the anomaly score\n"
+    assert err.endswith(steps)
     assert list(Bundle(bundle).manifest.variants) == ["float16"]
 
 

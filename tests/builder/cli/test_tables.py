@@ -56,8 +56,8 @@ def encoded(manifest):
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def scores(text):
-    return np.array([float(line.split(",")[-1]) for line in text.splitlines()[1:]])
+def column(text, name):
+    return np.array([float(row[name]) for row in csv.DictReader(text.splitlines())])
 
 
 def test_the_manifest_keeps_how_the_table_is_read(people):
@@ -74,12 +74,14 @@ def test_the_manifest_keeps_how_the_table_is_read(people):
 def test_a_device_scores_files_and_frames_as_numpy_encodes_them(people, tmp_path, call):
     vae = load(people / "vae")
     x = encoded(vae.manifest)
-    expected = vae.loss(x).loss
+    expected, scores = vae.loss(x).loss, vae.score(x)
     turned = write(tmp_path / "t.csv", PEOPLE, ["member", "kind", "colour", "age", "id"])
     for path in (people / "people.csv", turned):
         status, out, _ = call("score", people / "vae", path)
         assert status == 0
-        np.testing.assert_allclose(scores(out), expected, rtol=1e-6)
+        np.testing.assert_allclose(column(out, "loss"), expected, rtol=1e-6)
+        np.testing.assert_allclose(column(out, "score"), scores.score, rtol=1e-5)
+        np.testing.assert_allclose(column(out, "p_value"), scores.p_value, rtol=1e-6)
     typed = {
         "colour": PEOPLE["colour"],
         "member": [member == "True" for member in PEOPLE["member"]],
@@ -97,7 +99,9 @@ def test_cells_that_the_model_does_not_know(people, tmp_path, call):
     path = write(tmp_path / "t.csv", columns)
     status, out, err = call("score", people / "vae", path)
     assert status == 0
-    assert np.flatnonzero(np.isinf(scores(out))).tolist() == [2, 3]
+    assert np.flatnonzero(np.isinf(column(out, "loss"))).tolist() == [2, 3]
+    p_values = column(out, "p_value")
+    assert np.isfinite(p_values).all() and (p_values[[2, 3]] == p_values.min()).all()
     assert "line 5, column 'age' is 'old'; line 4, column 'colour' is 'purple', expected" in err
     status, out, err = call("score", people / "vae", path, "--strict")
     assert (status, out) == (3, "")

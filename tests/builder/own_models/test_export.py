@@ -104,7 +104,8 @@ def test_models_in_memory(dataset, tmp_path):
         opset=17,
         on_step=steps.append,
     )
-    assert result.report.passed and len(steps) == 5
+    assert result.report.passed and len(steps) == 6
+    assert steps[0] == "no anomaly score: 4 normal held-out samples, expected 8 or more"
     m = result.manifest
     assert (m.training, m.name, m.graphs.loss.opset) == (None, "my own", 17)
     assert m.loss == LossSpec("bce", 0.5, decoder="logits")

@@ -78,7 +78,7 @@ def test_the_same_model_gives_the_same_bytes(draw):
 
 def test_samples_equal_those_of_the_runtime(exported):
     """The call in the caption gives the same samples with ONNX Runtime."""
-    path = exported()
+    path = exported(figures=True)
     assert "`vae.sample(50, seed=0)`" in (path / "README.md").read_text()
     expected = grid(load(path).sample(50, seed=0), columns=10, padding=0)
     image = read_png(path / "figures/samples.png")

@@ -95,7 +95,7 @@ def test_a_card_for_uint8_says_so(exported):
 
 
 def test_every_figure_and_file_named_by_a_card_exists(exported):
-    path = exported()
+    path = exported(figures=True)
     card = (path / "README.md").read_text()
     links = re.findall(r"\]\(([^)]+)\)", card)
     assert links == [

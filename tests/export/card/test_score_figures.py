@@ -108,7 +108,7 @@ def section(card, heading):
 
 
 def test_the_card_shows_the_figures_after_the_thresholds(exported, tmp_path):
-    path = exported(score="combined")
+    path = exported(score="combined", figures=True)
     card = (path / "README.md").read_text("utf-8")
     text = section(card, "## Anomaly score")
     level = Bundle(path).manifest.score.calibrations["float32"].levels[0]
@@ -120,7 +120,8 @@ def test_the_card_shows_the_figures_after_the_thresholds(exported, tmp_path):
 
 
 def test_figures_stay_if_a_device_calibrates(exported, tmp_path):
-    path, x = exported(score="combined"), np.random.default_rng(0).random((60, 8, 8, 1))
+    path = exported(score="combined", figures=True)
+    x = np.random.default_rng(0).random((60, 8, 8, 1))
     calibrate(path, x, output=tmp_path / "new")
     old, new = ((p / "README.md").read_text("utf-8") for p in (path, tmp_path / "new"))
     assert section(old, SCORE_FIGURES_HEADING) == section(new, SCORE_FIGURES_HEADING)
