@@ -15,7 +15,8 @@ the encoder, per sample, at z = z_mean; larger is more unusual:
 
 The distance is the squared Mahalanobis distance from a Gaussian that was fitted to activations of
 training samples, by probabilistic PCA: P are their F principal axes, lambda the variances along
-them, and s2 the mean variance along all others. h is scaled to length 1 first, if the manifest says
+them plus s2, and s2 a tenth of the mean variance along all directions, which keeps the distance
+finite where they do not vary. h is scaled to length 1 first, if the manifest says
 so. mean and std are those of log(part) over held-out samples of their own. The first part shows
 what the decoder cannot draw, the distance what the encoder has never seen. g(part) is about u^2 / 2
 for large u, as -log p of a normal u is, and 0 for a part that is smaller than usual: a blank
