@@ -127,7 +127,7 @@ def draw_picture_anomaly(anomaly: Anomaly, path: Path) -> None:
     with plotting(path, 2.45) as figure:
         *axes, last = figure.subplots(1, 4)
         for panel, picture, title in zip(axes, shown, titles, strict=True):
-            panel.imshow(np.squeeze(picture), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            panel.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             panel.set_title(title, loc="left")
         heat = anomaly.unusual.mean(axis=-1)
         image = last.imshow(heat, cmap="inferno", vmin=0, interpolation="nearest")
