@@ -5,6 +5,7 @@ import pytest
 import scipy.stats
 
 import vae_runtime
+from no_figures import no_figures
 from vae_builder import Dataset, TrainConfig, export_trained, load_dataset, train
 from vae_runtime import load_array
 from vae_runtime.data.sources import load_samples
@@ -26,7 +27,8 @@ def scored(tmp_path_factory):
     of_class = digits.train[digits.labels["train"] == NORMAL]
     dataset = Dataset.from_arrays("threes", of_class, test_fraction=0.2)
     trained = train(dataset, TrainConfig(hidden=(128, 64), latent_dim=10, epochs=60))
-    path = export_trained(trained, tmp_path_factory.mktemp("anomaly") / "threes-vae").path
+    with no_figures():
+        path = export_trained(trained, tmp_path_factory.mktemp("anomaly") / "threes-vae").path
     vae = vae_runtime.load(path, threads=1)
     assert vae.manifest.score.name == "combined"
     return vae.score(load_array("digits")), load_samples("digits").labels != NORMAL

@@ -162,6 +162,7 @@ def test_series_of_one_channel_need_no_channel_axis(tmp_path, call):
     assert status == 0, err
 
 
+@pytest.mark.figures
 def test_volumes(tmp_path):
     x = np.random.default_rng(0).random((30, 4, 6, 8), dtype=np.float32)
     models = volumes()

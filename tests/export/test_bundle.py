@@ -169,6 +169,7 @@ def test_anomalies_of_a_labelled_test_split_do_not_calibrate(models, tmp_path):
     assert vae.score(x[~normal]).alarms(0.1).all()
 
 
+@pytest.mark.slow
 def test_exports_are_the_same_twice(models, tmp_path):
     x = np.random.default_rng(0).random((60, 4, 3, 1), dtype=np.float32)
     plan = ScorePlan("combined", x[30:])

@@ -11,7 +11,7 @@ COMMAND = Path(__file__).parent / "concurrency.py"
 
 @pytest.mark.parametrize(
     ("calls", "processes", "loads"),
-    [(100, 3, 5), pytest.param(10_000, 8, 200, marks=pytest.mark.slow)],
+    [(100, 3, 15), pytest.param(10_000, 8, 200, marks=pytest.mark.slow)],
 )
 def test_no_wrong_answer(exported, calls, processes, loads):
     bundles = exported(), exported(kl_weight=0.5)

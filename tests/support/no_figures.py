@@ -20,5 +20,6 @@ def no_figures() -> Iterator[None]:
 
 
 def is_about_figures(request: pytest.FixtureRequest) -> bool:
-    """Return whether a test looks at figures: those of the card, and of whole bundles."""
-    return "card" in request.path.parts or request.path.name == "test_bundle.py"
+    """Return whether a test looks at figures: those of the card, of whole bundles, or marked."""
+    marked = request.node.get_closest_marker("figures") is not None
+    return marked or "card" in request.path.parts or request.path.name == "test_bundle.py"

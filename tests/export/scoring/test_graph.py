@@ -55,8 +55,12 @@ def check(path):
 
 PAIRS = [
     *(("bce", name) for name in SCORE_NAMES),
-    *((kind, "excess_loss") for kind in ("probabilities", "mse", "gaussian")),
-    *((kind, "squared_error") for kind in ("probabilities", "mse")),
+    ("gaussian", "excess_loss"),
+    *(
+        pytest.param(kind, name, marks=pytest.mark.slow)
+        for kind in ("probabilities", "mse")
+        for name in ("excess_loss", "squared_error")
+    ),
 ]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from messages import one_line
+from no_figures import no_figures
 from vae_export import Provenance, export
 from vae_runtime import DriftMonitor, InputWarning, LossSpec, load
 from vae_runtime.bundle.fields import DataSpec
@@ -28,7 +29,8 @@ def calibrated(small_models, tmp_path_factory):
                 x = (255 * x).astype(np.uint8)
             path = tmp_path_factory.mktemp("bundle") / "small-vae"
             options["provenance"] = Provenance(data)
-            export(*small_models("dense", shape), x, path, loss=LossSpec(loss), **options)
+            with no_figures():
+                export(*small_models("dense", shape), x, path, loss=LossSpec(loss), **options)
             known[shape, loss] = path
         return known[shape, loss]
 

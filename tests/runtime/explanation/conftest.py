@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from no_figures import no_figures
+
 
 @pytest.fixture(scope="session")
 def scored(small_models, tmp_path_factory):
@@ -43,10 +45,11 @@ def scored(small_models, tmp_path_factory):
                 given, training_given = Conditions(spec, rows[:40]), Conditions(spec, rows[40:])
             plan = ScorePlan(name, training=x[40:], training_conditions=training_given)
             path = tmp_path_factory.mktemp("scored") / "small-vae"
-            export(
-                *(encoder, decoder, x[:40], path),
-                **{"loss": loss, "conditions": given, "scoring": plan, **options},
-            )
+            with no_figures():
+                export(
+                    *(encoder, decoder, x[:40], path),
+                    **{"loss": loss, "conditions": given, "scoring": plan, **options},
+                )
             known[key] = path, x[40:], None if training_given is None else training_given.values
         return known[key]
 
@@ -61,7 +64,8 @@ def trained_digits(tmp_path_factory):
 
     config = TrainConfig(hidden=(128, 64), latent_dim=10, epochs=4, batch_size=64)
     path = tmp_path_factory.mktemp("trained") / "digits-vae"
-    export_trained(train(load_dataset("digits"), config), path)
+    with no_figures():
+        export_trained(train(load_dataset("digits"), config), path)
     return path, load_array("digits").astype(np.float32)[..., np.newaxis] / 255
 
 
@@ -82,5 +86,6 @@ def trained_table(tmp_path_factory):
         csv.writer(file).writerows([names, *x[:700].tolist()])
     config = TrainConfig("table", loss=LossSpec("gaussian"), latent_dim=4, standardize=True)
     trained = train(load_dataset(str(folder / "sensors.csv")), config)
-    export_trained(trained, folder / "sensors-vae")
+    with no_figures():
+        export_trained(trained, folder / "sensors-vae")
     return folder / "sensors-vae", x[700:].astype(np.float32)

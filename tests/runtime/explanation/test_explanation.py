@@ -105,7 +105,7 @@ def test_all_shapes(shape, scored):
         {"input_dtype": "uint8"},
     ],
 )
-@pytest.mark.parametrize("name", ["excess_loss", "combined"])
+@pytest.mark.parametrize("name", ["combined", pytest.param("excess_loss", marks=pytest.mark.slow)])
 def test_other_units(name, options, scored):
     path, *_ = scored(name, "gaussian", **options)
     is_uint8 = options.get("input_dtype") == "uint8"
