@@ -91,6 +91,8 @@ def read_proof_data(
         }
         if name == SCORE:
             data[name] = _score_data(bundle, precision, values, allowed, batch)
+            if target:
+                data[name].allowed[P_VALUE] += target.fraction
         else:
             data[name] = ProofData(values, _choose(rows, batch), allowed)
     return data

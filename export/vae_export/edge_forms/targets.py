@@ -94,6 +94,11 @@ _TARGETS = (
             INT8_DYNAMIC: "OpenCV has no DynamicQuantizeLinear: use float32, or static int8",
         },
         packages=("opencv-python-headless>=4.14",),
+        notes=(
+            "OpenCV 5 reads a graph with an operator that it does not know as an empty net, "
+            "without an exception. Check `net.empty()`.",
+            "OpenCV 4 has no vectors. It gives (n, 1) or (1, n) instead of (n,).",
+        ),
     ),
     Target(
         "mnn",
@@ -108,6 +113,10 @@ _TARGETS = (
             "--weightQuantBits 8",
         ),
         packages=("MNN==3.6.1",),
+        notes=(
+            "Do not start the program `mnnconvert`: it installs a package by itself. Call "
+            "its Python function.",
+        ),
     ),
     Target(
         "ncnn",
@@ -123,6 +132,11 @@ _TARGETS = (
             INT8_DYNAMIC: _NO_INT8,
         },
         packages=("ncnn==1.0.20261020", "pnnx==20261020"),
+        notes=(
+            "Both compute in float16 unless you switch it off: `fp16=0` for pnnx, and the "
+            "four options of ncnn.",
+            "A score of NaN gives no p-value there: treat it as an alarm.",
+        ),
     ),
     Target(
         "tract",
@@ -131,6 +145,10 @@ _TARGETS = (
         batch=OPEN,
         rewrites=("sigmoid_written_out", "without_value_info"),
         packages=("tract==0.23.9",),
+        notes=(
+            "tract's own Sigmoid is never below 4.5e-7. The graphs compute 1 / (1 + "
+            "Exp(-x)) instead.",
+        ),
     ),
     Target(
         "iree",
@@ -167,6 +185,7 @@ _TARGETS = (
         precisions=(FLOAT32, FLOAT16),
         refused={INT8_STATIC: _NO_INT8, INT8_DYNAMIC: _NO_INT8},
         packages=("onnx2torch==1.5.15",),
+        notes=("The module can be exported further, for example to ExecuTorch.",),
     ),
     Target(
         "tinygrad",
@@ -176,6 +195,7 @@ _TARGETS = (
         rewrites=("split_with_sizes", "without_value_info"),
         refused={OPEN: "tinygrad compiles one batch size: give a number"},
         packages=("tinygrad>=0.14,<0.15",),
+        notes=("On a processor, tinygrad starts clang.",),
     ),
     Target(
         "litert",
@@ -191,6 +211,11 @@ _TARGETS = (
             INT8_DYNAMIC: "onnx2tf does not take int8 graphs: use float32",
         },
         packages=("onnx2tf==2.6.9", "ai-edge-litert"),
+        notes=(
+            "onnx2tf takes the last axes of an input for channels first unless `-kat` names "
+            "the input, and it overwrites the file that it converts: give it a copy.",
+            "onnx2tf 2.6.9 needs Python 3.12.",
+        ),
     ),
     Target(
         "c",
@@ -206,6 +231,7 @@ _TARGETS = (
             INT8_DYNAMIC: "int8 differs by 8e-3: use float32",
         },
         packages=("emx-onnx-cgen==1.4.0",),
+        notes=("The code is C99. `load.py` compiles it with gcc.",),
         runtime="c_code",
     ),
     Target(
@@ -221,7 +247,13 @@ _TARGETS = (
             INT8_STATIC: "int8 graphs were not tried in Core ML: use float32",
             INT8_DYNAMIC: "int8 graphs were not tried in Core ML: use float32",
         },
-        packages=("onnx2coreml==1.1", "coremltools>=9,<10"),
+        packages=("onnx2coreml==1.1.0", "coremltools>=9,<10"),
+        notes=(
+            "The conversion runs on any system, the model on macOS and iOS only, and "
+            "`load.py` with it.",
+            'Keep float32 (`compute_precision="fp32"`): in float16, Core ML loses the '
+            "logarithms of the loss.",
+        ),
     ),
     Target(
         "fpga",
@@ -241,6 +273,10 @@ _TARGETS = (
             INT8_DYNAMIC: "hls4ml chooses precisions itself: use float32",
         },
         packages=("hls4ml==1.3.0", "qonnx"),
+        notes=(
+            "hls4ml computes in fixed point: values differ by up to 2 % of the largest one. "
+            "`PRECISION` sets the digits.",
+        ),
         fraction=2e-2,
     ),
     Target(
@@ -257,7 +293,11 @@ _TARGETS = (
             INT8_DYNAMIC: "ezkl chooses precisions itself: use float32",
         },
         packages=("ezkl==23.0.5",),
-        fraction=1e-3,
+        notes=(
+            "ezkl computes in fixed point: values differ by up to 0.2 % of the largest one. "
+            "`SCALE` sets the digits.",
+        ),
+        fraction=2e-3,
     ),
 )
 
