@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from vae_export import edge
 from vae_export.edge_forms.check import check, running
 from vae_export.edge_forms.check.check import check_edge_forms
-from vae_export.edge_forms.check.running import choose_batches, require
+from vae_export.edge_forms.check.running import choose_batches, require_runtime
 from vae_export.edge_forms.targets import TARGETS
 from vae_runtime import Bundle, MissingExtraError, OptionError
 from vae_runtime.proof.reference import read_reference
@@ -23,7 +23,7 @@ RUNTIMES = ("portable", "opencv", "tract", "mnn", "ncnn", "c")
 
 def require_or_skip(target):
     try:
-        require(TARGETS[target])
+        require_runtime(target)
     except MissingExtraError as error:
         pytest.skip(str(error))
 
@@ -175,7 +175,7 @@ def test_batches_cover_each_sample_once_and_in_order(batch, samples):
 
 def test_a_missing_runtime_is_one_line_with_the_command(exported, tmp_path, monkeypatch):
     monkeypatch.setitem(running.MODULES, "tract", ("no_such_package.tract",))
-    with pytest.raises(MissingExtraError, match="pip install tract==") as caught:
+    with pytest.raises(MissingExtraError, match=r"pip install .*tract==") as caught:
         check_edge_forms(tmp_path, exported(), "tract")
     assert "\n" not in str(caught.value)
     monkeypatch.setitem(running.PROGRAMS, "onnx_runtime", "no-such-compiler")
@@ -189,3 +189,33 @@ def test_a_missing_runtime_is_one_line_with_the_command(exported, tmp_path, monk
 def test_mistakes_are_one_line(target, message, exported, tmp_path):
     with pytest.raises(OptionError, match=message):
         check_edge_forms(tmp_path, exported(), target)
+
+
+@pytest.mark.parametrize(("planted", "status"), [(False, 0), (True, 1)])
+def test_the_command(planted, status, call, exported, tmp_path, monkeypatch):
+    def edge_and_plant(*arguments, **options):
+        forms = edge(*arguments, **options)
+        if planted:
+            plant(forms.path / "loss" / "model.onnx")
+        return forms
+
+    monkeypatch.setattr("vae_export.edge", edge_and_plant)
+    words = ("edge", exported(), "-o", tmp_path / "forms", "--for", "portable")
+    code, out, err = call(*words, "--check")
+    assert (code, err) == (status, "")
+    assert out.splitlines()[1].startswith("graph    output")
+    assert ("PASSED" in out, "DIFFERS" in out) == (not planted, planted)
+
+
+def test_the_command_needs_the_runtime_before_it_writes(call, exported, tmp_path, monkeypatch):
+    monkeypatch.setitem(running.MODULES, "opencv", ("no_such_package",))
+    words = ("edge", exported(), "-o", tmp_path / "forms")
+    code, _, err = call(*words, "--for", "opencv", "--check")
+    assert code == 3 and "pip install" in err and len(err.splitlines()) == 1
+    assert call(*words, "--check")[2].startswith("Error: --check needs --for NAME")
+    assert not (tmp_path / "forms").exists()
+
+
+def test_each_target_is_checked_in_a_runtime_that_has_a_module():
+    for target in TARGETS.values():
+        assert (target.runtime or target.name) in running.MODULES
