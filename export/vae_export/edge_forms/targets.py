@@ -63,6 +63,9 @@ _PORTABLE = (
     "logarithms_apart",
     "sums_over_three_axes",
     "split_with_sizes",
+    "normalization_in_order",
+    "even_pads",
+    "tile_as_concat",
     "without_value_info",
 )
 _NO_INT8 = "int8 graphs are refused there: use float32 or float16"

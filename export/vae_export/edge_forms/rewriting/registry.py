@@ -13,7 +13,9 @@ from vae_export.edge_forms.rewriting.activations import (
 )
 from vae_export.edge_forms.rewriting.casts import folded_casts
 from vae_export.edge_forms.rewriting.comparisons import comparisons_by_arithmetic
+from vae_export.edge_forms.rewriting.convolutions import even_pads, tile_as_concat
 from vae_export.edge_forms.rewriting.logarithms import logarithms_apart
+from vae_export.edge_forms.rewriting.normalization import normalization_in_order
 from vae_export.edge_forms.rewriting.opsets import to_opset
 from vae_export.edge_forms.rewriting.outputs import without_reconstruction
 from vae_export.edge_forms.rewriting.shapes import (
@@ -33,9 +35,11 @@ REWRITES: Final[dict[str, Callable[[ModelProto], ModelProto]]] = {
     rewrite.__name__: rewrite
     for rewrite in (
         comparisons_by_arithmetic,
+        even_pads,
         flatten_for_reshape,
         folded_casts,
         logarithms_apart,
+        normalization_in_order,
         sigmoid_before_reshape,
         sigmoid_written_out,
         split_as_heads,
@@ -43,6 +47,7 @@ REWRITES: Final[dict[str, Callable[[ModelProto], ModelProto]]] = {
         split_with_sizes,
         static_shapes,
         sums_over_three_axes,
+        tile_as_concat,
         without_reconstruction,
         without_value_info,
     )

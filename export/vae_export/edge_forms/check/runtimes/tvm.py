@@ -20,7 +20,8 @@ def load(graph: Graph, folder: Path) -> Run:
     machine = relax.VirtualMachine(tvm.compile(module, target="llvm"), tvm.cpu())
 
     def run(inputs: dict[str, Any]) -> dict[str, Any]:
-        outputs = machine["main"](*map(tvm.runtime.tensor, inputs.values()))
+        found = machine["main"](*map(tvm.runtime.tensor, inputs.values()))
+        outputs = found if len(graph.outputs) > 1 else [found]
         return {n: v.numpy() for n, v in zip(graph.outputs, outputs, strict=True)}
 
     return run
