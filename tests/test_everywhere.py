@@ -5,6 +5,7 @@ import json
 import sys
 import urllib.error
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ import everywhere
 import vae_runtime
 from everywhere import Difference, Row, compare, difference, table
 from peers import web
+from peers.edge import EDGE_PEERS, NAMES, edge_form
 from peers.runtime import LOSS_NAMES, NotAvailableError, Peer, batches
 from peers.runtimes import PEERS
+from vae_export.edge_forms.targets import TARGETS
 from vae_runtime import Bundle
 from vae_runtime.bundle.fields import Tolerances
 
@@ -56,6 +59,30 @@ def test_installed_runtimes_agree(exported, peer, preset):
         reconstruction, kl, loss = row.differences[0]
         assert max(reconstruction.relative, loss.relative) <= everywhere.RTOL
         assert kl.agrees and not row.failed
+
+
+@pytest.mark.parametrize("peer", EDGE_PEERS, ids=lambda peer: peer.name)
+def test_runtimes_with_a_form_of_their_own_agree(exported, peer):
+    row = compare(peer, [Bundle(exported())])
+    if row.missing:
+        assert "pip install" in row.missing or "package manager" in row.missing
+        pytest.skip(f"{peer.name}: {row.missing}")
+    assert not row.error and not row.failed
+
+
+@pytest.mark.parametrize("batch", ["open", "one"])
+def test_a_form_is_scored_together_and_alone(exported, batch, monkeypatch):
+    """ONNX Runtime stands for a runtime with an open batch, and for one that takes one sample."""
+    portable = dataclasses.replace(TARGETS["portable"], batch=batch)
+    monkeypatch.setitem(TARGETS, "portable", portable)
+    peer = Peer("portable", "none", partial(edge_form, "portable"))
+    row = compare(peer, [Bundle(exported())])
+    assert row.version.startswith("ONNX Runtime ") and not row.error and not row.failed
+
+
+def test_edge_peers_are_the_targets_with_a_loss_that_run_on_a_computer():
+    others = {name for name, target in TARGETS.items() if "loss" not in target.graphs}
+    assert set(TARGETS) - set(NAMES) == others | {"portable", "litert", "coreml", "zk"}
 
 
 def test_onnx_runtime_and_tensorflow_lite_are_not_skipped(exported):
@@ -123,6 +150,7 @@ def test_one_different_sample_is_found(exported):
 )
 def test_the_command(exported, monkeypatch, capsys, peer, status, line):
     monkeypatch.setattr(everywhere, "PEERS", (RIGHT, peer))
+    monkeypatch.setattr(everywhere, "EDGE_PEERS", ())
     monkeypatch.setattr(everywhere, "web_peers", lambda *_: ())
     assert everywhere.main([str(exported())]) == status
     assert line in capsys.readouterr().out

@@ -4,6 +4,9 @@ from vae_export.adoption.adopt import Adopted, adopt
 from vae_export.bundle import Exported, ExportOptions, export
 from vae_export.bundle_writer import Provenance
 from vae_export.card.plots import Curve
+from vae_export.edge_forms.check.check import check_edge_forms
+from vae_export.edge_forms.check.report import EdgeCheck
+from vae_export.edge_forms.check.running import require_runtime
 from vae_export.edge_forms.write import EdgeForms, edge
 from vae_export.scoring.plan import ScorePlan
 from vae_export.variants.quantize import VariantOutcome, VariantPlan, quantize
@@ -11,6 +14,7 @@ from vae_export.variants.quantize import VariantOutcome, VariantPlan, quantize
 __all__ = [
     "Adopted",
     "Curve",
+    "EdgeCheck",
     "EdgeForms",
     "ExportOptions",
     "Exported",
@@ -19,7 +23,9 @@ __all__ = [
     "VariantOutcome",
     "VariantPlan",
     "adopt",
+    "check_edge_forms",
     "edge",
     "export",
     "quantize",
+    "require_runtime",
 ]

@@ -68,7 +68,7 @@ class MissingExtraError(BuildVaeError, ImportError):
         remedy: what to do instead, for a package or program that no extra installs.
     """
 
-    def __init__(self, what: str, package: str, extra: str = "", *, remedy: str = "") -> None:
+    def __init__(self, what: str, package: str, extra: str = "", remedy: str = "") -> None:
         remedy = remedy or f'pip install "build-vae[{extra}]"'
         super().__init__(f"{what} needs {package}, which is not installed: {remedy}")
 

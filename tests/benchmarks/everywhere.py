@@ -12,6 +12,7 @@ or within the bundle's tolerance if that is wider: a kl_loss near 0 does not hav
 float32. The exit status is 1 if a runtime differs by more or fails. Runtimes that are not installed
 are named.
 
+Runtimes such as OpenCV and ncnn score graphs that `build-vae edge --for NAME` writes for them.
 LiteRT models are converted from the SavedModels, which TensorFlow opens: use bundles you trust.
 """
 
@@ -26,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
+from peers.edge import EDGE_PEERS
 from peers.runtime import LOSS_NAMES, Arrays, NotAvailableError, Peer, batches
 from peers.runtimes import PEERS
 from peers.web import peers as web_peers
@@ -179,7 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         bundles = [Bundle(path) for path in options.bundle or digits_models(Path(folder))]
-        peers = (*PEERS, *web_peers(options.node_modules, options.browser))
+        peers = (*PEERS, *EDGE_PEERS, *web_peers(options.node_modules, options.browser))
         rows = [compare(peer, bundles) for peer in peers]
     print(table(rows, [bundle.manifest.name for bundle in bundles]))
     return int(any(row.failed for row in rows))

@@ -64,6 +64,7 @@ _PORTABLE = (
     "sums_over_three_axes",
     "split_with_sizes",
     "normalization_in_order",
+    "means_in_steps",
     "even_pads",
     "tile_as_concat",
     "without_value_info",
@@ -126,7 +127,7 @@ _TARGETS = (
         "ncnn 1.0.20261020 by pnnx 20261020",
         opset=17,
         batch=ONE,
-        rewrites=(*_PORTABLE, "comparisons_by_arithmetic"),
+        rewrites=(*_PORTABLE, "comparisons_by_arithmetic", "static_shapes"),
         precisions=(FLOAT32, FLOAT16),
         refused={
             OPEN: "ncnn drops the batch axis: give 1",

@@ -19,12 +19,16 @@ from numpy.typing import NDArray
 
 from vae_export.edge_forms.check import worker
 from vae_export.edge_forms.check.worker import Graph
-from vae_export.edge_forms.targets import Target
-from vae_runtime.errors import MissingExtraError
+from vae_export.edge_forms.script import packages
+from vae_export.edge_forms.targets import TARGETS
+from vae_runtime.errors import MissingExtraError, OptionError
 
 MODULES: Final[dict[str, tuple[str, ...]]] = {
     "c_code": ("emx_onnx_cgen",),
+    "coreml": ("onnx2coreml", "coremltools"),
+    "fpga": ("hls4ml", "qonnx"),
     "iree": ("iree.compiler", "iree.runtime"),
+    "litert": ("onnx2tf", "ai_edge_litert"),
     "mnn": ("MNN",),
     "ncnn": ("ncnn", "pnnx"),
     "onnx_runtime": ("onnxruntime",),
@@ -33,11 +37,18 @@ MODULES: Final[dict[str, tuple[str, ...]]] = {
     "torch": ("torch", "onnx2torch"),
     "tract": ("tract",),
     "tvm": ("tvm",),
+    "zk": ("ezkl",),
 }
 """Modules that each runtime needs, by its module in `runtimes`."""
 
-PROGRAMS: Final = {"c_code": "gcc", "tinygrad": "clang"}
+PROGRAMS: Final = {"c_code": "gcc", "fpga": "g++", "tinygrad": "clang"}
 """Compilers that a runtime starts."""
+
+ONLY_ON: Final = {"coreml": "darwin"}
+"""Runtimes of one system only, as `sys.platform` names it."""
+
+INSTEAD: Final = "onnx_runtime"
+"""Runtime for graphs whose own runtime is not one of this system."""
 
 OPEN_BATCHES: Final = (1, 3)
 """Sizes of the first batches of a graph with an open batch. The rest follows in one."""
@@ -71,19 +82,34 @@ class Answer:
     error: str = ""
 
 
-def require(target: Target) -> str:
-    """Return the target's runtime; raise `MissingExtraError` if it is not installed."""
+def require_runtime(name: str) -> str:
+    """Check that the runtime of a target is installed.
+
+    Args:
+        name: name of the target, one of `TARGETS`.
+
+    Returns:
+        The module of `runtimes` that runs its graphs here.
+
+    Raises:
+        MissingExtraError: the runtime, or a compiler that it needs, is not installed.
+        OptionError: there is no such target.
+    """
+    if name not in TARGETS:
+        raise OptionError(f"target is {name!r}, expected one of {', '.join(TARGETS)}")
+    target = TARGETS[name]
     runtime = target.runtime or target.name
-    if runtime not in MODULES:
-        runtime = "onnx_runtime"
+    if runtime in ONLY_ON and ONLY_ON[runtime] != sys.platform:
+        runtime = INSTEAD
     for module in MODULES[runtime]:
         if not _is_installed(module):
-            command = f"pip install {' '.join(target.packages)}"
-            raise MissingExtraError(f"checking {target.name}", module, remedy=command)
+            raise MissingExtraError(
+                f"checking {name}", module, remedy=f"pip install {packages(target)}"
+            )
     program = PROGRAMS.get(runtime, sys.executable)
     if which(program) is None:
         remedy = "install it with the system's package manager"
-        raise MissingExtraError(f"checking {target.name}", program, remedy=remedy)
+        raise MissingExtraError(f"checking {name}", program, remedy=remedy)
     return runtime
 
 

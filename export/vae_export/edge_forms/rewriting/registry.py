@@ -15,7 +15,7 @@ from vae_export.edge_forms.rewriting.casts import folded_casts
 from vae_export.edge_forms.rewriting.comparisons import comparisons_by_arithmetic
 from vae_export.edge_forms.rewriting.convolutions import even_pads, tile_as_concat
 from vae_export.edge_forms.rewriting.logarithms import logarithms_apart
-from vae_export.edge_forms.rewriting.normalization import normalization_in_order
+from vae_export.edge_forms.rewriting.normalization import means_in_steps, normalization_in_order
 from vae_export.edge_forms.rewriting.opsets import to_opset
 from vae_export.edge_forms.rewriting.outputs import without_reconstruction
 from vae_export.edge_forms.rewriting.shapes import (
@@ -39,6 +39,7 @@ REWRITES: Final[dict[str, Callable[[ModelProto], ModelProto]]] = {
         flatten_for_reshape,
         folded_casts,
         logarithms_apart,
+        means_in_steps,
         normalization_in_order,
         sigmoid_before_reshape,
         sigmoid_written_out,

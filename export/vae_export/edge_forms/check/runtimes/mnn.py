@@ -24,9 +24,11 @@ def load(graph: Graph, folder: Path) -> Run:
 
     def run(inputs: dict[str, Any]) -> dict[str, Any]:
         variables = [MNN.expr.const(v, list(v.shape), MNN.expr.NCHW) for v in inputs.values()]
-        outputs = module.forward(variables)
-        return {
-            name: np.array(MNN.expr.convert(value, MNN.expr.NCHW).read())
+        outputs, samples = module.forward(variables), len(next(iter(inputs.values())))
+        return {  # a matrix may come as (n, k, 1, 1)
+            name: np.array(MNN.expr.convert(value, MNN.expr.NCHW).read()).reshape(
+                samples, *graph.outputs[name][1:]
+            )
             for name, value in zip(names, outputs, strict=True)
         }
 
