@@ -186,7 +186,7 @@ def test_a_checkpoint_without_an_average(tmp_path):
     assert (read.best, read.average) == ([], [])
 
 
-@pytest.mark.parametrize("momentum", [None, 0.5])
+@pytest.mark.parametrize("momentum", [0.5, pytest.param(None, marks=pytest.mark.slow)])
 def test_early_stopping_survives_a_resume(data, tmp_path, often, momentum):
     config = replace(CONFIG, epochs=40, learning_rate=0.2, schedule="constant", patience=2)
     config = replace(config, ema_momentum=momentum)

@@ -129,8 +129,15 @@ def test_nested_encoder_that_samples_inside_call(tmp_path):
     assert (adoption.dtype_policies, adoption.float32_changes) == ((), None)
 
 
-@pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU])
-@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize(
+    ("inside", "layer"),
+    [
+        (True, layers.LSTM),
+        (False, layers.GRU),
+        pytest.param(True, layers.GRU, marks=pytest.mark.slow),
+        pytest.param(False, layers.LSTM, marks=pytest.mark.slow),
+    ],
+)
 def test_recurrent_encoder_that_samples(inside, layer, tmp_path):
     """What is computed with is a graph of nodes, in which a loop could not be replaced."""
     x = keras.Input((10,))

@@ -85,7 +85,10 @@ def test_elements_and_parts_add_up_to_the_score(name, reconstruction, two_heads,
     check_sums(vae, x, vae.explain(x))
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    "shape",
+    [*SHAPES[1::2], *(pytest.param(shape, marks=pytest.mark.slow) for shape in SHAPES[::2])],
+)
 def test_all_shapes(shape, scored):
     path, *_ = scored("combined", "mse", shape)
     vae, x = load(path), batch(shape)
