@@ -69,7 +69,8 @@ def test_readmes_name_only_options_that_exist():
     code = [*commands(ALL), *re.findall(r"`((?:build-vae |--)[^`]+)`", ALL)]
     lines = [line for line in code if line.startswith(("build-vae ", "--"))]
     used = {flag for line in lines for flag in re.findall(r"(?:^|(?<=\s))--[a-z0-9-]+", line)}
-    of_scripts = {"--full", "--training", "--export"}  # pytest's, and run_kills.py's
+    # Those of pytest, run_kills.py and anomaly.py.
+    of_scripts = {"--full", "--training", "--export", "--sets", "--results"}
     assert used - of_scripts <= options
 
 

@@ -90,7 +90,7 @@ def test_commands_run_the_variant_that_is_asked_for(quantized, data, call):
         status, out, _ = call("score", quantized, data, "--precision", precision, "--threads", 1)
         assert status == 0
         losses[precision] = [float(row["loss"]) for row in csv.DictReader(io.StringIO(out))]
-        expected = load(quantized, precision=precision, threads=1).loss(X).loss
+        expected = load(quantized, precision=precision, threads=1).score(X).loss
         np.testing.assert_allclose(losses[precision], expected, rtol=1e-6)
     assert losses["float32"] != losses["float16"] != losses["int8"]
 
