@@ -148,7 +148,7 @@ def few_digits():
         patch.setattr("vae_runtime.data.sources.read_digits", read)
         # Of a model that is hardly trained, static int8 may differ too much.
         methods = {"float16": ("weights",), "int8": ("dynamic",)}
-        patch.setattr("vae_export.variants.quantize.METHODS", methods)
+        patch.setattr("vae_export.variants.building.METHODS", methods)
         yield
 
 

@@ -12,7 +12,7 @@ from vae_builder.data import Dataset
 from vae_builder.data.score_samples import score_samples
 from vae_builder.training.train import Trained
 from vae_export import Curve, Exported, ExportOptions, Provenance, ScorePlan, VariantPlan, export
-from vae_export.variants.quantize import MAX_CALIBRATION_SAMPLES
+from vae_export.variants.plan import MAX_CALIBRATION_SAMPLES
 from vae_runtime.bundle.fields import TrainingSpec
 
 

@@ -9,7 +9,8 @@ from vae_export.edge_forms.check.report import EdgeCheck
 from vae_export.edge_forms.check.running import require_runtime
 from vae_export.edge_forms.write import EdgeForms, edge
 from vae_export.scoring.plan import ScorePlan
-from vae_export.variants.quantize import VariantOutcome, VariantPlan, quantize
+from vae_export.variants.plan import VariantOutcome, VariantPlan
+from vae_export.variants.quantize import quantize
 
 __all__ = [
     "Adopted",

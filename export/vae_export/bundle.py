@@ -21,7 +21,8 @@ from vae_export.tolerances import (
     widened_score_tolerance,
     widened_tolerances,
 )
-from vae_export.variants.quantize import VariantOutcome, VariantPlan, add_variants
+from vae_export.variants.plan import VariantOutcome, VariantPlan
+from vae_export.variants.quantize import add_variants
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import (
     NAME_PATTERN,
@@ -29,14 +30,12 @@ from vae_runtime.bundle.fields import (
     InputSpec,
     Manifest,
 )
-from vae_runtime.bundle.manifest import MANIFEST_FILE
-from vae_runtime.bundle.publishing import publishing
+from vae_runtime.bundle.publishing import publishing, write_manifest
 from vae_runtime.data.numbers.standardization import Standardization
 from vae_runtime.data.samples.conditions import Conditions
 from vae_runtime.data.samples.inputs import as_batch, to_float32, to_graph_input
 from vae_runtime.decision.calibration import MIN_HELD_OUT_SAMPLES
 from vae_runtime.errors import OptionError
-from vae_runtime.files import strict_json
 from vae_runtime.files.paths import absolute
 from vae_runtime.inference.loading import load
 from vae_runtime.loss import LossSpec
@@ -186,8 +185,7 @@ def export(
         if own:
             own = replace(own, tolerance=widened_score_tolerance(report))
         if (tolerances, own) != (TOLERANCES, manifest.score):
-            manifest = replace(manifest, tolerances=tolerances, score=own)
-            (folder / MANIFEST_FILE).write_bytes(strict_json.encode(manifest))
+            write_manifest(folder, replace(manifest, tolerances=tolerances, score=own))
             report = load(folder).verify()
         writer.require_passed(report, parity)
         outcomes = add_variants(folder, variants, on_step=say) if variants else ()

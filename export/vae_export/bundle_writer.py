@@ -48,13 +48,12 @@ from vae_runtime.bundle.fields import (
     SavedModelSpec,
     TrainingSpec,
 )
-from vae_runtime.bundle.manifest import FORMAT, MANIFEST_FILE, graph_tensors
-from vae_runtime.bundle.publishing import file_entries
+from vae_runtime.bundle.manifest import FORMAT, MODEL_CARD, graph_tensors
+from vae_runtime.bundle.publishing import write_manifest
 from vae_runtime.bundle.scores import ACTIVATIONS, SCORE
 from vae_runtime.data.samples.conditions import Conditions
 from vae_runtime.errors import ExportError
 from vae_runtime.explained import Explained
-from vae_runtime.files import strict_json
 from vae_runtime.files.npz import npz_bytes
 from vae_runtime.loss import LOSS_NAMES, Losses, LossSpec
 from vae_runtime.proof.parity import VerifyReport
@@ -186,9 +185,7 @@ class BundleWriter:
         if self.score:
             manifest = replace(manifest, score=self.score.spec)
             manifest = replace(manifest, score=provisional_calibration(folder, manifest))
-        manifest = replace(manifest, files=file_entries(folder))
-        (folder / MANIFEST_FILE).write_bytes(strict_json.encode(manifest))
-        return manifest
+        return write_manifest(folder, manifest)
 
     def normal_samples(self, samples: NDArray[np.generic]) -> NormalSamples:
         """Return the held-out samples that calibrate the score, and those that check it."""
@@ -213,10 +210,8 @@ class BundleWriter:
             folder, self.functions, manifest, samples, self.provenance.curve, self.conditions
         )
         card = model_card(manifest, drawn, self.provenance.explained, of_score)
-        (folder / "README.md").write_text(card, "utf-8")
-        manifest = replace(manifest, files=file_entries(folder))
-        (folder / MANIFEST_FILE).write_bytes(strict_json.encode(manifest))
-        return manifest
+        (folder / MODEL_CARD).write_text(card, "utf-8")
+        return write_manifest(folder, manifest)
 
     def _manifest(self, name: str, parity: dict[str, NDArray[np.float32]]) -> Manifest:
         saved = {

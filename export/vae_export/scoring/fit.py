@@ -30,6 +30,7 @@ from vae_runtime.bundle.scores import (
     PartSpec,
     ScoreName,
     ScoreSpec,
+    combined_part,
 )
 from vae_runtime.data.samples.conditions import Conditions
 from vae_runtime.data.samples.inputs import to_graph_input
@@ -144,9 +145,7 @@ def has_unit_length(input_spec: InputSpec) -> bool:
 
 def _choose(name: ScoreName | None, loss: LossSpec, training: NDArray[Any] | None) -> ScoreName:
     if name is None:
-        if training is not None:
-            return "combined"
-        return "squared_error" if loss.reconstruction == "bce" else "excess_loss"
+        return combined_part(loss.reconstruction) if training is None else "combined"
     if name in ("novelty", "combined") and training is None:
         raise OptionError(
             f"score {name} compares a sample with training samples, and there are fewer than "

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_runtime.bundle.scalars import Count, Digest, RelativePath, Size, Text
 from vae_runtime.bundle.scores import SCORE, ScoreSpec
 from vae_runtime.bundle.variants import (
     FLOAT32,
@@ -24,7 +25,6 @@ from vae_runtime.data.samples.inputs import UNIT_RANGE
 from vae_runtime.data.tables.encoding import TableEncoding
 from vae_runtime.errors import OptionError
 from vae_runtime.files import strict_json
-from vae_runtime.files.archive import PATH_PATTERN
 from vae_runtime.files.strict_json import meta
 from vae_runtime.latents import Latents
 from vae_runtime.loss import Losses, LossSpec
@@ -34,11 +34,6 @@ FORMAT_VERSION: Final = 2
 NAME_PATTERN = "[^\x00-\x1f\x7f-\x9f/]{1,200}"
 """Regular expression of a model's name."""
 
-Text = Annotated[str, meta(pattern="[^\x00-\x1f\x7f-\x9f]{0,1000}")]
-RelativePath = Annotated[str, meta(pattern=PATH_PATTERN)]
-Digest = Annotated[str, meta(pattern="[0-9a-f]{64}")]
-Size = Annotated[int, meta(ge=1, le=2**31)]
-Count = Annotated[int, meta(ge=0, le=2**53)]
 Precision = Annotated[str, meta(pattern="|".join(PRECISIONS))]
 Dtype = Literal["float32", "uint8"]
 

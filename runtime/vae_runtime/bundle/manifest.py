@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from vae_runtime.bundle.fields import FORMAT_VERSION, InputSpec, Manifest, TensorSpec
-from vae_runtime.bundle.scores import ACTIVATIONS, P_VALUE, SCORE, ScoreSpec
+from vae_runtime.bundle.scores import ACTIVATIONS, P_VALUE, SCORE, ScoreSpec, combined_part
 from vae_runtime.bundle.variants import FLOAT32
 from vae_runtime.data.samples.conditions import ConditionSpec
 from vae_runtime.errors import BundleError
@@ -18,6 +18,7 @@ from vae_runtime.loss import LOSS_NAMES, LossSpec
 
 FORMAT: Final = "build-vae"
 MANIFEST_FILE = "manifest.json"
+MODEL_CARD = "README.md"
 INPUTS = frozenset({"x", "eps", "condition"})
 """Tensors of the proof that are given, not computed."""
 
@@ -154,7 +155,7 @@ def _faults(m: Manifest) -> Iterator[str]:
     yield from m.input.faults(m.loss)
     if m.score:
         yield from m.score.faults()
-        fit = "squared_error" if m.loss.reconstruction == "bce" else "excess_loss"
+        fit = combined_part(m.loss.reconstruction)
         if m.score.name == "combined" and next(iter(m.score.parts), None) != fit:
             yield f"score.parts does not begin with {fit}, which the loss needs"
         if tuple(m.score.calibrations) != m.precisions:

@@ -17,10 +17,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.fields import FileEntry
+from vae_runtime.bundle.fields import FileEntry, Manifest
 from vae_runtime.bundle.manifest import MANIFEST_FILE
 from vae_runtime.errors import ExportError
 from vae_runtime.files import strict_json
@@ -117,6 +118,13 @@ def file_entries(folder: Path) -> dict[str, FileEntry]:
             data = path.read_bytes()
             entries[name] = FileEntry(len(data), hashlib.sha256(data).hexdigest())
     return entries
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
+    """Write a manifest that lists the files in the folder of a bundle, and return it."""
+    manifest = replace(manifest, files=file_entries(folder))
+    (folder / MANIFEST_FILE).write_bytes(strict_json.encode(manifest))
+    return manifest
 
 
 def copy_files(source: Bundle, folder: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal, get_args
 
+from vae_runtime.bundle.scalars import Digest, Rate, RelativePath, Size, Text
 from vae_runtime.files.strict_json import meta
 
 ScoreName = Literal["loss", "excess_loss", "squared_error", "novelty", "combined"]
@@ -22,10 +23,21 @@ P_VALUE: Final = "p_value"
 ACTIVATIONS: Final = "activations"
 """Name of the output that novelty is computed from, if it is used."""
 
-Text = Annotated[str, meta(pattern="[^\x00-\x1f\x7f-\x9f]{0,1000}")]
-Digest = Annotated[str, meta(pattern="[0-9a-f]{64}")]
-Count = Annotated[int, meta(ge=1, le=2**31)]
-Rate = Annotated[float, meta(ge=0, le=1)]
+
+def combined_part(reconstruction: str) -> Literal["squared_error", "excess_loss"]:
+    """Return the part of `combined` that the decoder gives; `reconstruction` is that of `LossSpec`.
+
+    The squared error of probabilities ranks better than their excess loss. For values of any range
+    it is the other way round.
+    """
+    return "squared_error" if reconstruction == "bce" else "excess_loss"
+
+
+def fit_part(name: ScoreName, reconstruction: str) -> str | None:
+    """Return the name of the part of a score that the decoder gives; None for `novelty`."""
+    if name == "combined":
+        return combined_part(reconstruction)
+    return None if name == "novelty" else name
 
 
 @dataclass(frozen=True)
@@ -33,8 +45,8 @@ class ActivationSpec:
     """Hidden activations of the encoder, and how many principal axes describe them."""
 
     layer: Annotated[Text, meta("the layer that they come from")]
-    size: Annotated[Count, meta("number of values")]
-    axes: Annotated[Count, meta("number of principal axes of the training samples")]
+    size: Annotated[Size, meta("number of values")]
+    axes: Annotated[Size, meta("number of principal axes of the training samples")]
 
 
 @dataclass(frozen=True)
@@ -45,9 +57,9 @@ class NoveltySpec:
         tuple[ActivationSpec, ...], meta("the encoder's hidden activations, in order")
     ]
     unit_length: Annotated[bool, meta("each of them is scaled to length 1 first")]
-    training_samples: Annotated[Count, meta("number of training samples that were used")]
-    prototypes: Annotated[Count, meta("number of training samples kept to be shown")]
-    file: Annotated[Text, meta("npz with center and axes of each, and the prototypes")]
+    training_samples: Annotated[Size, meta("number of training samples that were used")]
+    prototypes: Annotated[Size, meta("number of training samples kept to be shown")]
+    file: Annotated[RelativePath, meta("npz with center and axes of each, and the prototypes")]
 
     @property
     def size(self) -> int:
@@ -82,7 +94,7 @@ class LevelSpec:
 class CalibrationSpec:
     """The calibration of one precision."""
 
-    samples: Annotated[Count, meta("number n of calibration samples")]
+    samples: Annotated[Size, meta("number n of calibration samples")]
     smallest_p_value: Annotated[Rate, meta("smallest p-value that n samples allow")]
     graph_sha256: Annotated[
         Digest, meta("digest of the score graph without its p-value, which gave the scores")
@@ -118,7 +130,7 @@ class ScoreSpec:
     tails: Annotated[Tails, meta("upper: high scores are unusual; both: low ones as well")]
     data: Annotated[Text, meta("where the calibration samples come from")]
     data_sha256: Annotated[Digest, meta("digest of the calibration samples: dtype, shape, bytes")]
-    file: Annotated[Text, meta("npz with the sorted scores of each precision, and spreads")]
+    file: Annotated[RelativePath, meta("npz with the sorted scores of each precision, and spreads")]
     calibrations: Annotated[dict[Text, CalibrationSpec], meta("by precision")]
 
     @property

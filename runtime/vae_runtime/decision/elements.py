@@ -5,7 +5,7 @@
     squared_error    the element's squared error, also for novelty
 
 The terms of a sample add up to its reconstruction loss, the reconstruction part of its excess loss,
-or its squared error. `vae_runtime.decision.score.fit_part` says which of them `combined` has.
+or its squared error. `vae_runtime.bundle.scores.fit_part` says which of them `combined` has.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.bundle.scores import ScoreName
-from vae_runtime.decision.score import LEAST, fit_part
+from vae_runtime.bundle.scores import ScoreName, fit_part
+from vae_runtime.decision.score import LEAST
 from vae_runtime.loss import CLIP_EPSILON, LossSpec
 
 Float64 = NDArray[np.float64]
@@ -37,7 +37,7 @@ def element_terms(name: ScoreName, loss: LossSpec, x: Any, output: Any) -> Float
         first, log_var = (np.asarray(output[key], np.float64) for key in ("mean", "log_var"))
     else:
         first, log_var = np.asarray(output, np.float64), np.zeros(())
-    part = fit_part(name, loss) or "squared_error"
+    part = fit_part(name, loss.reconstruction) or "squared_error"
     if part != "squared_error":
         return _loss_terms(loss, x, first, log_var, excess=part == "excess_loss")
     r = 0.5 + 0.5 * np.tanh(0.5 * first) if loss.decoder == "logits" else first

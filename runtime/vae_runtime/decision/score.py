@@ -40,7 +40,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.bundle.scores import PartSpec, ScoreName
+from vae_runtime.bundle.scores import PartSpec
 from vae_runtime.loss import Losses, LossSpec, mse
 
 Float32 = NDArray[np.float32]
@@ -64,13 +64,6 @@ class LowRankGaussian:
     axes: Float32
     variances: Float32
     rest_variance: np.float32
-
-
-def fit_part(name: ScoreName, loss: LossSpec) -> str | None:
-    """Return the name of the part of a score that the decoder gives; None for `novelty`."""
-    if name == "combined":
-        return "squared_error" if loss.reconstruction == "bce" else "excess_loss"
-    return None if name == "novelty" else name
 
 
 def squared_error(xp: Any, loss: LossSpec, x: Any, output: Any) -> Any:

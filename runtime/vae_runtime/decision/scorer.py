@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import Manifest
-from vae_runtime.bundle.scores import NoveltySpec, PartSpec, ScoreName
+from vae_runtime.bundle.scores import NoveltySpec, PartSpec, ScoreName, fit_part
 from vae_runtime.decision.score import (
     LowRankGaussian,
     distances,
     excess_loss,
-    fit_part,
     squared_error,
     surprises,
 )
@@ -48,7 +47,7 @@ class Scorer:
 
         The arguments are those of `vae_runtime.decision.score.excess_loss`.
         """
-        part = fit_part(self.name, self.loss)
+        part = fit_part(self.name, self.loss.reconstruction)
         if part == "loss":
             return losses.loss
         if part == "excess_loss":
@@ -57,7 +56,7 @@ class Scorer:
 
     def part_values(self, xp: Any, fit: Any, activations: Any) -> dict[str, Any]:
         """Return the parts that are added up, by name, each of shape `(batch,)`."""
-        part = fit_part(self.name, self.loss)
+        part = fit_part(self.name, self.loss.reconstruction)
         parts = {} if part is None else {part: fit}
         return {**parts, **distances(xp, activations, self.gaussians)}
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_runtime.bundle.scalars import Digest
 from vae_runtime.drift.detector import DriftState
 from vae_runtime.drift.martingale import BETS, Martingale
 from vae_runtime.drift.report import BINS
@@ -24,7 +25,6 @@ from vae_runtime.files.strict_json import StrictJsonError, meta
 FORMAT = 1
 
 Count = Annotated[int, meta(ge=0)]
-Digest = Annotated[str, meta(pattern="[0-9a-f]{64}")]
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.scores import ACTIVATIONS, SCORE
+from vae_runtime.bundle.scores import ACTIVATIONS, SCORE, fit_part
 from vae_runtime.decision.calibration import Calibration
-from vae_runtime.decision.score import fit_part
 from vae_runtime.decision.scorer import Novelty, Scorer, read_novelty, read_scorer
 from vae_runtime.decision.scores import Scores
 from vae_runtime.explanation.explanation import Explanation
@@ -69,7 +68,7 @@ class Explainer:
 
     def _fit(self, terms: Float64, scores: Scores) -> Float32 | None:
         """Return the part of the score that the decoder gives, shape `(batch,)`."""
-        part = fit_part(self.scorer.name, self.scorer.loss)
+        part = fit_part(self.scorer.name, self.scorer.loss.reconstruction)
         if part is None:
             return None
         total = terms.reshape(len(terms), math.prod(terms.shape[1:])).sum(axis=1)

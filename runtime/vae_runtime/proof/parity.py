@@ -171,12 +171,11 @@ def verify_runtime(
     values = _run_graphs(vae, reference, decision)
     differences = tuple(
         compare(graph, name, value, reference[proof_name(graph, name)], allowed)
+        if name != P_VALUE or decision is None
+        else compare_p_values(values[SCORE], reference, decision.calibration, allowed)
         for graph, outputs in values.items()
         for name, value in outputs.items()
-        if name != P_VALUE
     )
-    if decision:
-        differences += (compare_p_values(values[SCORE], reference, decision.calibration, allowed),)
     independence = tuple(
         batch_independence(
             graph,
@@ -250,15 +249,16 @@ def compare_p_values(
     p_value, at = outputs[P_VALUE], calibration.p_values(expected.astype(np.float32))
     if p_value.shape != at.shape:
         return Difference(SCORE, P_VALUE, np.inf, np.inf, np.inf, False)
-    difference = p_value.astype(np.float64) - at
-    room = np.where(difference > 0, highest - at, at - lowest)
+    difference = np.abs(p_value.astype(np.float64) - at)
+    # A count has no digits to compare. What a p-value uses of its tolerance is what its score uses.
+    distance = np.abs(outputs[SCORE].astype(np.float64) - expected)
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(difference == 0, 0.0, np.abs(difference) / room)
-    exact = np.array_equal(p_value, calibration.p_values(outputs[SCORE]))
-    of_tolerance = float(ratio.max()) if exact else np.inf
-    largest = float(np.abs(difference).max())
-    relative = float((np.abs(difference) / at).max())
-    return Difference(SCORE, P_VALUE, largest, relative, of_tolerance, of_tolerance <= 1)
+        used = np.where(distance == 0, 0.0, distance / tolerance)
+    agrees = (lowest <= p_value) & (p_value <= highest) & (used <= 1)
+    agrees &= p_value == calibration.p_values(outputs[SCORE])
+    of_tolerance = float(np.where(difference > 0, used, 0.0).max()) if agrees.all() else np.inf
+    largest, relative = float(difference.max()), float((difference / at).max())
+    return Difference(SCORE, P_VALUE, largest, relative, of_tolerance, bool(agrees.all()))
 
 
 def _run_without_p_value(

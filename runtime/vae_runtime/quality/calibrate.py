@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.bundle.fields import Manifest, Variant
-from vae_runtime.bundle.manifest import MANIFEST_FILE
+from vae_runtime.bundle.manifest import MODEL_CARD
 from vae_runtime.bundle.packing import pack
-from vae_runtime.bundle.publishing import copy_files, file_entries, publishing
+from vae_runtime.bundle.publishing import copy_files, publishing, write_manifest
 from vae_runtime.bundle.score_section import calibration_table, with_score_section
 from vae_runtime.bundle.scores import CalibrationSpec, Tails
 from vae_runtime.data.samples.conditions import as_condition
@@ -25,7 +25,6 @@ from vae_runtime.data.samples.inputs import as_batch
 from vae_runtime.decision.calibration import MAX_SCORES, describe, no_score
 from vae_runtime.decision.conformal import rank
 from vae_runtime.errors import BundleError, InputError, OptionError
-from vae_runtime.files import strict_json
 from vae_runtime.files.npz import npz_bytes
 from vae_runtime.files.paths import absolute
 from vae_runtime.graph.p_value import with_p_value
@@ -38,8 +37,6 @@ Float32 = NDArray[np.float32]
 
 SEED = 20260502
 """Seed of the choice of calibration samples, if there are more than are used."""
-
-MODEL_CARD = "README.md"
 
 CHUNK = 256
 """Samples whose elements are compared at a time."""
@@ -215,14 +212,7 @@ def recalibrate(
         calibrations=calibrations,
     )
     variants = _measured(folder, manifest)
-    return _write_manifest(folder, replace(manifest, score=score, variants=variants))
-
-
-def _write_manifest(folder: Path, manifest: Manifest) -> Manifest:
-    """Write a manifest that lists the folder's files, and return it."""
-    manifest = replace(manifest, files=file_entries(folder))
-    (folder / MANIFEST_FILE).write_bytes(strict_json.encode(manifest))
-    return manifest
+    return write_manifest(folder, replace(manifest, score=score, variants=variants))
 
 
 def _measured(folder: Path, manifest: Manifest) -> dict[str, Variant]:
@@ -242,7 +232,7 @@ def _renew_card(folder: Path) -> None:
     if not path.is_file():
         return
     path.write_text(with_score_section(path.read_text("utf-8"), manifest), "utf-8")
-    _write_manifest(folder, manifest)
+    write_manifest(folder, manifest)
 
 
 def _element_statistics(per_sample: PerSample, normal: NormalSamples) -> tuple[Float32, Float32]:

@@ -16,8 +16,7 @@ from vae_builder import (
 )
 from vae_builder.cli import export as cli_export
 from vae_export.adoption.tracing import readings
-from vae_export.variants import measure
-from vae_export.variants import quantize as quantize_module
+from vae_export.variants import building, measure
 from vae_runtime import Bundle, load
 from vae_runtime.errors import ExportError, InputError, OptionError
 from vae_runtime.proof.reference import read_reference
@@ -153,9 +152,7 @@ def test_one_vae_that_is_refused(dataset, tmp_path):
 @pytest.fixture
 def fast(monkeypatch):
     """Measure variants briefly and quantize them in one way: their speed is not under test."""
-    monkeypatch.setattr(
-        quantize_module, "METHODS", {**quantize_module.METHODS, "int8": ("dynamic",)}
-    )
+    monkeypatch.setattr(building, "METHODS", {**building.METHODS, "int8": ("dynamic",)})
     monkeypatch.setattr(measure, "ROUNDS", 1)
     monkeypatch.setattr(measure, "SECONDS_PER_ROUND", 0.0)
 

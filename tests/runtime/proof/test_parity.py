@@ -18,8 +18,10 @@ from onnx import helper, numpy_helper
 import vae_runtime
 from sealing import seal
 from vae_runtime import BundleError
+from vae_runtime.decision.calibration import Calibration
 from vae_runtime.files import archive
 from vae_runtime.files.npz import npz_bytes
+from vae_runtime.proof.parity import compare_p_values
 from vae_runtime.proof.reference import read_reference
 
 MODELS = {"dense": ("dense",), "conv": ("conv", "bce", (9, 7, 3), 3, 0.75)}
@@ -28,10 +30,9 @@ ROWS = {
     "encoder": ["z_mean", "z_log_var"],
     "decoder": ["logits", "reconstruction"],
     "loss": ["reconstruction_loss", "kl_loss", "loss"],
-    "score": ["reconstruction_loss", "kl_loss", "loss", "score"],
+    "score": ["reconstruction_loss", "kl_loss", "loss", "score", "p_value"],
     "numpy": ["z", "reconstruction_loss", "kl_loss", "loss", "score"],
 }
-P_VALUE = ("score", "p_value")
 
 
 @pytest.fixture(params=MODELS)
@@ -71,7 +72,7 @@ def test_an_intact_bundle_passes(exported, arguments):
     logits = arguments[1:2] != ("mse",)
     rows = ROWS if logits else ROWS | {"decoder": ["reconstruction"]}
     expected = [(graph, name) for graph, names in rows.items() for name in names]
-    assert [(d.graph, d.output) for d in report.differences] == [*expected, P_VALUE]
+    assert [(d.graph, d.output) for d in report.differences] == expected
     assert (report.samples, report.provider, report.name) == (13, "cpu", "small-vae")
     every = [(graph, True) for graph in (*GRAPHS, "score")]
     assert [(d.graph, d.agrees) for d in report.batch_independence] == every
@@ -432,3 +433,39 @@ def test_losses_and_tensors_have_separate_tolerances(bundle, kind, is_loss):
     differing_rows = differing(vae_runtime.load(bundle, threads=1).verify(reference))
     assert differing_rows
     assert {name in ROWS["loss"] for _, name in differing_rows} == {is_loss}
+
+
+EMPTY = np.zeros(0, np.float32)
+CALIBRATION = Calibration(np.arange(1, 10, dtype=np.float32), "upper", EMPTY, EMPTY)
+TOLERANCE = 0.1
+
+
+def p_value_difference(score, p_value=None, expected=(4.95, 0.5)):
+    """Compare p-values, by default those of the scores, with those of the expected scores."""
+    score = np.array(score, np.float32)
+    found = CALIBRATION.p_values(score) if p_value is None else np.array(p_value, np.float32)
+    outputs = {"score": score, "p_value": found}
+    reference = {"score": np.array(expected, np.float32)}
+    return compare_p_values(outputs, reference, CALIBRATION, lambda *_: TOLERANCE)
+
+
+def test_p_values_of_equal_scores_agree():
+    found = p_value_difference([4.95, 0.5])
+    assert found.agrees and (found.max_absolute, found.of_tolerance) == (0, 0)
+
+
+def test_a_p_value_may_pass_a_calibration_score_as_far_as_its_score_may():
+    found = p_value_difference([5.025, 0.5])
+    assert found.agrees and found.max_absolute == pytest.approx(0.1)
+    assert found.of_tolerance == pytest.approx(0.75, rel=1e-3)
+    assert not p_value_difference([5.075, 0.5]).agrees
+
+
+@pytest.mark.parametrize("p_value", [[0.5, 1.0], [0.6, 0.9], [np.nan, 1.0]])
+def test_a_p_value_must_be_that_of_its_own_score(p_value):
+    found = p_value_difference([4.95, 0.5], p_value)
+    assert not found.agrees and found.of_tolerance == np.inf
+
+
+def test_a_score_of_nan_never_agrees():
+    assert not p_value_difference([np.nan, 0.5]).agrees
