@@ -24,12 +24,8 @@ from vae_export.tolerances import (
 from vae_export.variants.plan import VariantOutcome, VariantPlan
 from vae_export.variants.quantize import add_variants
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.fields import (
-    NAME_PATTERN,
-    Dtype,
-    InputSpec,
-    Manifest,
-)
+from vae_runtime.bundle.fields import NAME_PATTERN, Manifest
+from vae_runtime.bundle.graph_fields import Dtype, InputSpec
 from vae_runtime.bundle.publishing import publishing, write_manifest
 from vae_runtime.data.numbers.standardization import Standardization
 from vae_runtime.data.samples.conditions import Conditions

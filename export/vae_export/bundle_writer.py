@@ -39,15 +39,13 @@ from vae_runtime.bundle.fields import (
     FORMAT_VERSION,
     AdoptionSpec,
     DataSpec,
-    Graphs,
-    GraphSpec,
-    InputSpec,
     Manifest,
     ParitySpec,
     SavedModels,
     SavedModelSpec,
     TrainingSpec,
 )
+from vae_runtime.bundle.graph_fields import Graphs, GraphSpec, InputSpec
 from vae_runtime.bundle.manifest import FORMAT, MODEL_CARD, graph_tensors
 from vae_runtime.bundle.publishing import write_manifest
 from vae_runtime.bundle.scores import ACTIVATIONS, SCORE

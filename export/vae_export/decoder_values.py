@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vae_export.adoption.tracing.origins import last_operator
 from vae_export.graphs.functions import call_model, latent_shape
-from vae_runtime.bundle.fields import InputSpec
+from vae_runtime.bundle.graph_fields import InputSpec
 from vae_runtime.data.numbers.standardization import standardize
 from vae_runtime.data.samples.inputs import to_scaled_float32
 from vae_runtime.errors import ExportError

@@ -23,7 +23,7 @@ from vae_export.adoption.tracing.layers import is_functional
 from vae_export.adoption.tracing.origins import layer_of
 from vae_export.graphs.functions import call_model, model_input
 from vae_export.tolerances import MAX_WIDENING, TOLERANCES
-from vae_runtime.bundle.fields import InputSpec
+from vae_runtime.bundle.graph_fields import InputSpec
 from vae_runtime.errors import ExportError
 from vae_runtime.proof.company import Arrays, batch_independence, companies
 from vae_runtime.proof.differences import Difference

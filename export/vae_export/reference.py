@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from vae_export.graphs.functions import model_input
 from vae_export.saved_models import read_saved_model
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.fields import InputSpec
+from vae_runtime.bundle.graph_fields import InputSpec
 from vae_runtime.bundle.manifest import loss_input, proof_name
 from vae_runtime.bundle.scores import ACTIVATIONS, SCORE
 from vae_runtime.data.numbers.standardization import restore

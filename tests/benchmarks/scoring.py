@@ -155,7 +155,7 @@ def keras_loss(preset: str) -> Callable[[Any, Any], list[Any]]:
     """Return a traceable function from x and eps to the three parts of the loss."""
     from vae_export.graphs.functions import exported_functions
     from vae_runtime import LossSpec
-    from vae_runtime.bundle.fields import InputSpec
+    from vae_runtime.bundle.graph_fields import InputSpec
 
     functions = exported_functions(*models(preset), LossSpec(), InputSpec(SHAPE))
     compute = functions["loss"].python_function

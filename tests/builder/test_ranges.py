@@ -8,7 +8,7 @@ from float64_losses import cross_entropy, kl, squared
 from vae_builder import Dataset, LossSpec, TrainConfig, export_models, export_trained, load_run
 from vae_builder import train as train_vae
 from vae_runtime import InputError, evaluate, load
-from vae_runtime.bundle.fields import InputSpec
+from vae_runtime.bundle.graph_fields import InputSpec
 from vae_runtime.data.numbers.rounding import InputWarning
 from vae_runtime.data.numbers.standardization import Standardization
 from vae_runtime.data.samples.inputs import likely_range

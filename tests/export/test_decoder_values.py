@@ -11,7 +11,7 @@ from keras_models import decoder_of, dense, encoder_of
 from vae_export import adopt, export
 from vae_export.decoder_values import check_decoder_values
 from vae_runtime import LossSpec, load
-from vae_runtime.bundle.fields import InputSpec
+from vae_runtime.bundle.graph_fields import InputSpec
 from vae_runtime.data.numbers.standardization import Standardization
 from vae_runtime.errors import ExportError
 

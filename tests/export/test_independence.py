@@ -15,7 +15,7 @@ from vae_export.graphs.functions import exported_functions
 from vae_export.independence import any_number_of_samples, require_batch_independence
 from vae_export.reference import parity_inputs
 from vae_runtime import ExportError, LossSpec
-from vae_runtime.bundle.fields import InputSpec
+from vae_runtime.bundle.graph_fields import InputSpec
 
 SAMPLES = np.random.default_rng(0).random((9, 12), dtype=np.float32)
 SPEC, LOSS = InputSpec((12,), range=None), LossSpec("mse")

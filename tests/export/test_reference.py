@@ -9,7 +9,7 @@ import pytest
 
 from vae_export.reference import parity_inputs, recompute
 from vae_runtime import Bundle
-from vae_runtime.bundle.fields import InputSpec
+from vae_runtime.bundle.graph_fields import InputSpec
 from vae_runtime.bundle.packing import pack
 from vae_runtime.data.numbers.standardization import Standardization
 from vae_runtime.errors import BundleError

@@ -10,7 +10,7 @@ from vae_builder import build_models
 from vae_export.graphs.functions import exported_functions
 from vae_export.saved_models import read_saved_model, weights_sha256, write_saved_model
 from vae_runtime import Bundle, LossSpec
-from vae_runtime.bundle.fields import InputSpec
+from vae_runtime.bundle.graph_fields import InputSpec
 
 
 @pytest.mark.parametrize(

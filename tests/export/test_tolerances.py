@@ -7,7 +7,7 @@ import pytest
 from vae_export import export
 from vae_export.tolerances import TOLERANCES, failure_message, widened_tolerances
 from vae_runtime import LossSpec
-from vae_runtime.bundle.fields import InputSpec
+from vae_runtime.bundle.graph_fields import InputSpec
 from vae_runtime.data.numbers.standardization import Standardization
 from vae_runtime.proof.parity import Difference, VerifyReport
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vae_runtime import BundleError
-from vae_runtime.bundle.fields import Graphs
+from vae_runtime.bundle.graph_fields import Graphs
 from vae_runtime.files.strict_json import parse
 from vae_runtime.graph.check import check_graph
 

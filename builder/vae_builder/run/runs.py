@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import keras
 import numpy as np
@@ -25,7 +25,6 @@ from vae_builder.data.splits import TEST_FRACTION, VALIDATION_FRACTION
 from vae_builder.model.vae import VAE
 from vae_builder.run.folder import (
     CHECKPOINT_FILE,
-    HELD_OUT_FILE,
     HISTORY_FILE,
     MODEL_FILES,
     RESULT_FILE,
@@ -34,16 +33,16 @@ from vae_builder.run.folder import (
     check_run_target,
     prepare_run_folder,
 )
+from vae_builder.run.held_out import read_held_out, write_held_out
 from vae_builder.run.history import log_epoch, read_history, write_history
 from vae_builder.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from vae_builder.training.defaults import config_for
 from vae_builder.training.loop import Progress
 from vae_builder.training.train import Trained, data_spec, train
 from vae_export.saved_models import translated_write_errors
-from vae_export.scoring.plan import ScorePlan
 from vae_runtime.bundle.fields import DataSpec
 from vae_runtime.data.numbers.standardization import Standardization
-from vae_runtime.data.samples.conditions import Conditions, ConditionSpec
+from vae_runtime.data.samples.conditions import ConditionSpec
 from vae_runtime.data.tables.encoding import Missing, UnknownCategory
 from vae_runtime.errors import ExportError, InputError
 from vae_runtime.explained import Explained
@@ -238,12 +237,7 @@ def load_run(path: str | Path) -> Trained:
         encoder, decoder = (
             keras.saving.load_model(path / name, compile=False) for name in MODEL_FILES
         )
-        with (path / HELD_OUT_FILE).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            held_out = arrays["x"]
-            conditions = None
-            if result.condition:
-                conditions = Conditions(result.condition, arrays["condition"])
-            scoring = _read_score_samples(arrays, result.condition)
+        samples = read_held_out(path, result.condition)
         history = read_history(path / HISTORY_FILE)
     except Exception as error:  # Keras layers may raise any type
         raise InputError(
@@ -254,40 +248,16 @@ def load_run(path: str | Path) -> Trained:
         vae=VAE(encoder, decoder, loss, seed=seed, standardization=standardization),
         config=record.config,
         data=record.data,
-        held_out=held_out,
+        held_out=samples.held_out,
         history=history,
         validation=result.validation,
         test=result.test,
         latents=result.latents,
         seconds=result.seconds,
         explained=result.explained,
-        conditions=conditions,
-        scoring=scoring,
+        conditions=samples.conditions,
+        scoring=samples.scoring,
     )
-
-
-def _read_score_samples(arrays: Any, condition: ConditionSpec | None) -> ScorePlan | None:
-    """Return the samples for the anomaly score; None if an older run lacks them."""
-    if "train" not in arrays:
-        return None
-    conditions = None
-    if condition:
-        conditions = Conditions(condition, arrays["train_condition"])
-    return ScorePlan(
-        training=arrays["train"], training_conditions=conditions, normal=arrays.get("normal")
-    )
-
-
-def _score_arrays(scoring: ScorePlan | None) -> dict[str, Any]:
-    """Return what `_read_score_samples` reads."""
-    if scoring is None or scoring.training is None:
-        return {}
-    conditions, normal = scoring.training_conditions, scoring.normal
-    return {
-        "train": scoring.training,
-        **({"train_condition": conditions.values} if conditions else {}),
-        **({} if normal is None else {"normal": normal}),
-    }
 
 
 def _train(
@@ -333,12 +303,7 @@ def _write_results(path: Path, trained: Trained, record: RunRecord) -> None:
         with replacing_path(path / name, ".keras") as temporary:
             model.save(temporary)
     write_history(path / HISTORY_FILE, trained.history)  # a kill may have prevented its last row
-    with replacing(path / HELD_OUT_FILE) as file:
-        given: dict[str, Any] = {}
-        if trained.conditions:
-            given["condition"] = trained.conditions.values
-        given |= _score_arrays(trained.scoring)
-        np.savez_compressed(file, x=trained.held_out, **given)
+    write_held_out(path, trained)
     _write_json(path / RUN_FILE, replace(record, config=trained.config))
     standardization = trained.vae.standardization
     result = ResultRecord(

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vae_runtime.bundle.fields import InputSpec
+from vae_runtime.bundle.graph_fields import InputSpec
 from vae_runtime.bundle.manifest import loss_input
 from vae_runtime.data.numbers.standardization import standardize
 from vae_runtime.data.samples.inputs import to_scaled_float32

@@ -13,7 +13,8 @@ from vae_export.edge_forms.rewriting.registry import rewritten
 from vae_export.edge_forms.targets import FIXED, INT8_DYNAMIC, ONE, OPEN, TARGETS, Target
 from vae_export.graphs.convert import one_line
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.fields import GraphSpec, Manifest
+from vae_runtime.bundle.fields import Manifest
+from vae_runtime.bundle.graph_fields import GraphSpec
 from vae_runtime.errors import ExportError, OptionError
 
 Batch = int | str

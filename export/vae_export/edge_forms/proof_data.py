@@ -21,7 +21,7 @@ from onnx import numpy_helper
 from vae_export.edge_forms.allowed import allowed_elsewhere
 from vae_export.edge_forms.targets import Target
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.fields import GraphSpec
+from vae_runtime.bundle.graph_fields import GraphSpec
 from vae_runtime.bundle.manifest import proof_name
 from vae_runtime.bundle.scores import P_VALUE, SCORE
 from vae_runtime.decision.calibration import Calibration, read_calibration

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from vae_export.edge_forms.form import Form
 from vae_export.edge_forms.proof_data import ProofData
 from vae_export.edge_forms.target_readme import target_head, target_parity
-from vae_runtime.bundle.fields import GraphSpec, Manifest, TensorSpec
+from vae_runtime.bundle.fields import Manifest
+from vae_runtime.bundle.graph_fields import GraphSpec, TensorSpec
 from vae_runtime.bundle.scores import SCORE
 from vae_runtime.bundle.variants import FLOAT32
 

@@ -11,7 +11,8 @@ from vae_export.edge_forms.proof_data import ProofData
 from vae_export.edge_forms.rewriting.registry import REWRITES
 from vae_export.edge_forms.script import loading_code, packages
 from vae_export.edge_forms.targets import Target
-from vae_runtime.bundle.fields import GraphSpec, Manifest, TensorSpec
+from vae_runtime.bundle.fields import Manifest
+from vae_runtime.bundle.graph_fields import GraphSpec, TensorSpec
 from vae_runtime.bundle.scores import SCORE
 
 

@@ -27,7 +27,7 @@ from vae_export.graphs.from_tensorflow import from_tensorflow
 from vae_export.graphs.portable import make_portable
 from vae_export.graphs.repairs import repair_convolutions
 from vae_export.graphs.rewrites import group_logarithms
-from vae_runtime.bundle.fields import GraphSpec, TensorSpec
+from vae_runtime.bundle.graph_fields import GraphSpec, TensorSpec
 from vae_runtime.data.numbers.denormals import without_denormals
 from vae_runtime.errors import BundleError, ExportError
 from vae_runtime.graph.check import check_graph

@@ -18,7 +18,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from vae_runtime.bundle.fields import InputSpec, TensorSpec
+from vae_runtime.bundle.graph_fields import InputSpec, TensorSpec
 from vae_runtime.bundle.manifest import decoder_outputs, graph_tensors
 from vae_runtime.data.numbers.standardization import restore, standardize
 from vae_runtime.data.samples.conditions import ConditionSpec

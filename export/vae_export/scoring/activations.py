@@ -31,7 +31,7 @@ from vae_export.adoption.tracing.subgraph import (
     subgraph,
 )
 from vae_export.graphs.functions import call_model, model_input, signature
-from vae_runtime.bundle.fields import InputSpec, TensorSpec
+from vae_runtime.bundle.graph_fields import InputSpec, TensorSpec
 from vae_runtime.bundle.scores import ACTIVATIONS
 
 Float32 = NDArray[np.float32]

@@ -22,7 +22,7 @@ from vae_export.scoring.plan import (
     divide,
 )
 from vae_export.tolerances import SCORE_TOLERANCE
-from vae_runtime.bundle.fields import InputSpec
+from vae_runtime.bundle.graph_fields import InputSpec
 from vae_runtime.bundle.scores import (
     ACTIVATIONS,
     ActivationSpec,

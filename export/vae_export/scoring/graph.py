@@ -21,7 +21,7 @@ import tensorflow as tf
 from vae_export.graphs.convert import KEPT_PREFIX, canonicalize, check_onnx, convert
 from vae_export.graphs.functions import call_model, model_input, signature
 from vae_export.scoring.activations import Activations
-from vae_runtime.bundle.fields import GraphSpec, InputSpec, TensorSpec
+from vae_runtime.bundle.graph_fields import GraphSpec, InputSpec, TensorSpec
 from vae_runtime.bundle.scores import ACTIVATIONS, P_VALUE, SCORE
 from vae_runtime.decision.scorer import Scorer
 from vae_runtime.graph.p_value import with_p_value

@@ -9,7 +9,8 @@ import numpy as np
 
 from vae_export.scoring.fit import FittedScore
 from vae_export.scoring.graph import PROVISIONAL_SCORES, finished, score_graph
-from vae_runtime.bundle.fields import GraphSpec, Manifest
+from vae_runtime.bundle.fields import Manifest
+from vae_runtime.bundle.graph_fields import GraphSpec
 from vae_runtime.bundle.scores import ScoreSpec
 from vae_runtime.decision.calibration import arrays_of, describe
 from vae_runtime.decision.scorer import novelty_arrays

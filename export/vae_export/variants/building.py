@@ -24,7 +24,8 @@ from vae_export.variants.lowering import METHODS, Feeds, Method, batches, lower,
 from vae_export.variants.manifest import update_manifest
 from vae_export.variants.measure import drift, latencies
 from vae_export.variants.plan import VariantOutcome
-from vae_runtime.bundle.fields import Graphs, GraphSpec, Variant
+from vae_runtime.bundle.fields import Variant
+from vae_runtime.bundle.graph_fields import Graphs, GraphSpec
 from vae_runtime.bundle.manifest import INPUTS, proof_name
 from vae_runtime.bundle.scores import SCORE
 from vae_runtime.bundle.variants import MAX_RELATIVE_TOLERANCE, Drift, Latency

@@ -36,7 +36,7 @@ from vae_export.graphs.convert import (
     one_line,
 )
 from vae_export.scoring.graph import PROVISIONAL_SCORES, finished, without_p_value_spec
-from vae_runtime.bundle.fields import GraphSpec
+from vae_runtime.bundle.graph_fields import GraphSpec
 from vae_runtime.errors import ExportError
 from vae_runtime.graph.p_value import without_p_value
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vae_runtime.bundle.fields import GraphSpec, Manifest, OptionValue, Variant
+from vae_runtime.bundle.fields import Manifest, OptionValue, Variant
+from vae_runtime.bundle.graph_fields import GraphSpec
 from vae_runtime.bundle.score_section import source_text, threshold_text
 from vae_runtime.bundle.scores import ScoreSpec
 from vae_runtime.data.tables.encoding import TableEncoding

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from vae_runtime.bundle.fields import FORMAT_VERSION, InputSpec, Manifest, TensorSpec
+from vae_runtime.bundle.fields import FORMAT_VERSION, Manifest
+from vae_runtime.bundle.graph_fields import InputSpec, TensorSpec
 from vae_runtime.bundle.scores import ACTIVATIONS, P_VALUE, SCORE, ScoreSpec, combined_part
 from vae_runtime.bundle.variants import FLOAT32
 from vae_runtime.data.samples.conditions import ConditionSpec

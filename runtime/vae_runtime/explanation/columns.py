@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.bundle.fields import InputSpec, Manifest
+from vae_runtime.bundle.fields import Manifest
+from vae_runtime.bundle.graph_fields import InputSpec
 from vae_runtime.data.tables.encoding import ColumnEncoding, TableEncoding, plain_encoding
 from vae_runtime.explanation.explanation import Explanation
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from vae_runtime.bundle.fields import GraphSpec, TensorSpec
+from vae_runtime.bundle.graph_fields import GraphSpec, TensorSpec
 from vae_runtime.errors import BundleError
 from vae_runtime.graph.operators import (
     ATTRIBUTE_FIELDS,

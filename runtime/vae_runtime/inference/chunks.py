@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_runtime.bundle.fields import Graphs
+from vae_runtime.bundle.graph_fields import Graphs
 from vae_runtime.data.numbers.denormals import PYTHON_LOOP_MAX, flush_denormals
 from vae_runtime.data.samples.inputs import check_values, to_float32
 from vae_runtime.errors import InputError

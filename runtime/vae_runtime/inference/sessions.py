@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.fields import GraphSpec, TensorSpec
+from vae_runtime.bundle.graph_fields import GraphSpec, TensorSpec
 from vae_runtime.errors import BundleError, InputError, OptionError, ProviderError
 from vae_runtime.forking import ForkAware, leak
 from vae_runtime.graph.check import check_graph

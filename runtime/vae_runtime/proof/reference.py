@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.fields import Manifest, TensorSpec
+from vae_runtime.bundle.fields import Manifest
+from vae_runtime.bundle.graph_fields import TensorSpec
 from vae_runtime.bundle.manifest import graph_tensors, proof_name
 from vae_runtime.bundle.scores import P_VALUE, SCORE
 from vae_runtime.errors import BundleError

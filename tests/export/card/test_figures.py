@@ -12,7 +12,8 @@ from vae_export.card.figure_data import MAX_SHOWN, BatchedModel
 from vae_export.card.figures import draw_figures
 from vae_export.graphs.functions import exported_functions
 from vae_runtime import Bundle, Latents, Losses, LossSpec, load
-from vae_runtime.bundle.fields import InputSpec, TrainingSpec
+from vae_runtime.bundle.fields import TrainingSpec
+from vae_runtime.bundle.graph_fields import InputSpec
 from vae_runtime.data.pictures.picture_grid import grid, to_unit_range
 
 CURVE = Curve([Losses(3.0, 1.0, 4.0)] * 2, [Losses(3.0, 1.0, 4.0)] * 2)

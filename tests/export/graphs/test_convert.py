@@ -15,7 +15,7 @@ from vae_builder import build_models
 from vae_export.graphs.convert import canonicalize, check_onnx, convert
 from vae_export.graphs.functions import exported_functions
 from vae_runtime import LossSpec
-from vae_runtime.bundle.fields import GraphSpec, InputSpec, TensorSpec
+from vae_runtime.bundle.graph_fields import GraphSpec, InputSpec, TensorSpec
 from vae_runtime.bundle.manifest import graph_tensors
 from vae_runtime.errors import ExportError
 
@@ -163,7 +163,7 @@ from vae_builder import build_models
 from vae_export.graphs.functions import exported_functions
 from vae_export.graphs.convert import convert
 from vae_runtime import LossSpec
-from vae_runtime.bundle.fields import GraphSpec, InputSpec
+from vae_runtime.bundle.graph_fields import GraphSpec, InputSpec
 from vae_runtime.bundle.manifest import graph_tensors
 digests = {}
 for preset in ("conv", "dense"):

@@ -7,7 +7,7 @@ import tensorflow as tf
 from vae_builder import build_models
 from vae_export.graphs.functions import exported_functions
 from vae_runtime import LossSpec
-from vae_runtime.bundle.fields import InputSpec
+from vae_runtime.bundle.graph_fields import InputSpec
 from vae_runtime.data.numbers.standardization import Standardization
 
 

@@ -17,7 +17,7 @@ from keras import layers
 from keras_layers import ACTIVATIONS, NOT_FOR_MODELS, REFUSED, SHAPES, TAKEN, table
 from vae_export import adopt
 from vae_export.graphs.convert import convert
-from vae_runtime.bundle.fields import GraphSpec, TensorSpec
+from vae_runtime.bundle.graph_fields import GraphSpec, TensorSpec
 from vae_runtime.errors import ExportError
 
 ACTIVATION_LAYERS = [("wide", text.format(name)) for name, text in ACTIVATIONS.items()]

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from vae_export.graphs import from_tensorflow as conversion
 from vae_export.graphs.convert import convert
-from vae_runtime.bundle.fields import GraphSpec, TensorSpec
+from vae_runtime.bundle.graph_fields import GraphSpec, TensorSpec
 from vae_runtime.errors import ExportError
 
 

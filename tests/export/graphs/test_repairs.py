@@ -15,7 +15,7 @@ from vae_export.graphs import convert as convert_module
 from vae_export.graphs import from_tensorflow
 from vae_export.graphs.convert import convert
 from vae_export.graphs.inlining import without_compiled_parts
-from vae_runtime.bundle.fields import GraphSpec, TensorSpec
+from vae_runtime.bundle.graph_fields import GraphSpec, TensorSpec
 from vae_runtime.errors import ExportError
 
 pytestmark = pytest.mark.usefixtures("same_weights_every_time")

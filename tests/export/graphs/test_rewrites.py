@@ -11,7 +11,7 @@ from vae_export.graphs.convert import convert
 from vae_export.graphs.functions import exported_functions
 from vae_export.graphs.rewrites import LARGEST_GROUP, group_logarithms
 from vae_runtime import LossSpec
-from vae_runtime.bundle.fields import GraphSpec, InputSpec
+from vae_runtime.bundle.graph_fields import GraphSpec, InputSpec
 from vae_runtime.bundle.manifest import graph_tensors
 
 EXTREMES = (0.0, -0.0, 1e-30, 1.0, -1.0, 30.0, -30.0, 90.0, -90.0, 104.0, 1e4, -1e4)

@@ -11,7 +11,7 @@ from vae_builder.own_models.saved_model import read_saved_model
 from vae_export import adopt
 from vae_export.scoring import activations
 from vae_export.scoring.activations import hidden_activations
-from vae_runtime.bundle.fields import InputSpec, TensorSpec
+from vae_runtime.bundle.graph_fields import InputSpec, TensorSpec
 
 pytestmark = pytest.mark.usefixtures("same_weights_every_time")
 

@@ -9,7 +9,7 @@ from vae_builder import build_models
 from vae_export import ScorePlan
 from vae_export.scoring.fit import fit_score, has_unit_length
 from vae_runtime import LossSpec, OptionError
-from vae_runtime.bundle.fields import InputSpec
+from vae_runtime.bundle.graph_fields import InputSpec
 from vae_runtime.bundle.scores import ActivationSpec
 from vae_runtime.data.numbers.standardization import Standardization
 

@@ -16,7 +16,7 @@ from vae_export import VariantPlan, export, quantize
 from vae_export.variants import budgets, building, measure
 from vae_export.variants.lowering import lower, weighted_nodes
 from vae_runtime import Bundle, BundleError, ExportError, InputError, LossSpec, OptionError
-from vae_runtime.bundle.fields import GraphSpec, TensorSpec
+from vae_runtime.bundle.graph_fields import GraphSpec, TensorSpec
 from vae_runtime.bundle.variants import Drift, Latency
 from vae_runtime.proof.reference import read_reference
 

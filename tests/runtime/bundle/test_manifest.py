@@ -5,7 +5,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from vae_runtime.bundle.fields import InputSpec, Manifest
+from vae_runtime.bundle.fields import Manifest
+from vae_runtime.bundle.graph_fields import InputSpec
 from vae_runtime.bundle.manifest import graph_tensors, manifest_schema, read_manifest
 from vae_runtime.errors import BundleError
 from vae_runtime.files import strict_json

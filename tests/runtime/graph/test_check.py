@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from vae_runtime.bundle.fields import GraphSpec, TensorSpec
+from vae_runtime.bundle.graph_fields import GraphSpec, TensorSpec
 from vae_runtime.errors import BundleError
 from vae_runtime.graph.check import check_graph
 from vae_runtime.graph.operators import OPERATORS

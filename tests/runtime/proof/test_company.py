@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vae_runtime.bundle.fields import InputSpec
+from vae_runtime.bundle.graph_fields import InputSpec
 from vae_runtime.loss import LOSS_NAMES
 from vae_runtime.proof.company import batch_independence, companies
 

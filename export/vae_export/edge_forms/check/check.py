@@ -31,7 +31,7 @@ from vae_export.edge_forms.check.worker import Graph
 from vae_export.edge_forms.rewriting.outputs import DERIVED, without_reconstruction
 from vae_export.edge_forms.targets import TARGETS, Target
 from vae_runtime.bundle.bundle import Bundle
-from vae_runtime.bundle.fields import GraphSpec
+from vae_runtime.bundle.graph_fields import GraphSpec
 from vae_runtime.bundle.manifest import proof_name
 from vae_runtime.bundle.scores import P_VALUE
 from vae_runtime.bundle.variants import FLOAT32
