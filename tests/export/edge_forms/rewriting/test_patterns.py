@@ -193,6 +193,68 @@ def test_static_shapes_leave_no_shape_to_compute():
     assert not bare.graph.value_info
 
 
+def normalization():
+    """Return a graph as Keras writes a layer normalization."""
+    nodes = [
+        node("ReduceMean", "x", "axes", "mean"),
+        node("Sub", "x", "mean", "centred"),
+        node("Mul", "centred", "centred", "squares"),
+        node("ReduceMean", "squares", "axes", "variance"),
+        node("Add", "variance", "epsilon", "raised"),
+        node("Sqrt", "raised", "deviation"),
+        node("Reciprocal", "deviation", "r"),
+        node("Mul", "r", "gamma", "factor"),
+        node("Mul", "x", "factor", "scaled"),
+        node("Neg", "mean", "minus"),
+        node("Mul", "minus", "factor", "moved"),
+        node("Add", "moved", "beta", "offset"),
+        node("Add", "scaled", "offset", "y"),
+    ]
+    rng = np.random.default_rng(2)
+    gamma, beta = rng.standard_normal((2, 1, 12)).astype(np.float32)
+    constants = {"axes": [1], "epsilon": np.float32(1e-3), "gamma": gamma, "beta": beta}
+    return model_of(nodes, constants=constants)
+
+
+def test_normalization_in_order():
+    model = normalization()
+    changed = REWRITES["normalization_in_order"](model)
+    assert operators(changed)[-4:] == ["Sub", "Mul", "Mul", "Add"]
+    assert "Neg" not in operators(changed)
+    assert_same(model, changed)
+
+
+@pytest.mark.parametrize("keepdims", [0, 1])
+@pytest.mark.parametrize(("axes", "count"), [([1, 2, 4], 2), ([1, 3], 2), ([2, 3], 1), ([-1], 1)])
+def test_means_in_steps(axes, count, keepdims):
+    nodes = [node("ReduceMean", "x", "axes", "y", keepdims=keepdims)]
+    model = model_of(nodes, constants={"axes": axes}, shape=("batch", 3, 2, 2, 2))
+    changed = REWRITES["means_in_steps"](model)
+    assert operators(changed) == ["ReduceMean"] * count
+    x = np.random.default_rng(1).random((2, 3, 2, 2, 2), dtype=np.float32)
+    assert_same(model, changed, x)
+
+
+@pytest.mark.parametrize("pads", [[0, 0, 1, 1], [1, 0, 0, 2], [2, 1, 1, 0], [1, 1, 1, 1]])
+def test_even_pads(pads):
+    kernel = np.random.default_rng(1).standard_normal((2, 3, 3, 4)).astype(np.float32)
+    nodes = [node("ConvTranspose", "x", "kernel", "y", pads=pads, strides=[2, 3])]
+    model = model_of(nodes, constants={"kernel": kernel}, shape=("batch", 2, 4, 5))
+    changed = REWRITES["even_pads"](model)
+    (found,) = (a.ints for a in changed.graph.node[0].attribute if a.name == "pads")
+    assert found[:2] == found[2:]
+    assert operators(changed) == ["ConvTranspose"] + ["Slice"] * (pads[:2] != pads[2:])
+    x = np.random.default_rng(1).random((3, 2, 4, 5), dtype=np.float32)
+    assert_same(model, changed, x)
+
+
+def test_tile_as_concat():
+    model = model_of([node("Tile", "x", "repeats", "y")], constants={"repeats": [1, 3]})
+    changed = REWRITES["tile_as_concat"](model)
+    assert operators(changed) == ["Concat"]
+    assert_same(model, changed, rtol=0)
+
+
 @pytest.mark.parametrize("operator", ["GreaterOrEqual", "LessOrEqual"])
 def test_comparisons_by_arithmetic(operator):
     nodes = [node(operator, "scores", "x", "c"), node("Cast", "c", "y", to=TensorProto.FLOAT)]
