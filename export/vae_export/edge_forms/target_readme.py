@@ -7,6 +7,7 @@ from inspect import cleandoc
 
 from vae_export.edge_forms.allowed import LOSS_RTOL, SCORE_RTOL
 from vae_export.edge_forms.form import Form
+from vae_export.edge_forms.loss_code import loss_arguments, loss_code
 from vae_export.edge_forms.proof_data import ProofData
 from vae_export.edge_forms.rewriting.registry import REWRITES
 from vae_export.edge_forms.script import loading_code, packages
@@ -51,7 +52,7 @@ a value is wrong.
 ```python
 {_usage(form, graphs)}
 ```
-
+{_loss_code(m, target)}
 ## What was changed
 
 The graphs compute the same values as the bundle's own, in other operators:
@@ -100,6 +101,21 @@ outputs = {outputs}
 run = load(Graph(Path("{name}/model.onnx").resolve(), inputs, outputs), Path(mkdtemp()))
 values = {{name: np.zeros(shape, np.{spec.inputs[0].dtype}) for name, shape in inputs.items()}}
 print(run(values)["{spec.outputs[0].name}"])"""
+
+
+def _loss_code(m: Manifest, target: Target) -> str:
+    """Return the section about the code of the loss, if it is written."""
+    if not target.loss_code:
+        return ""
+    files = ", ".join(f"`{file}`" for file in loss_code(m))
+    arguments = ", ".join(f"`{name}`" for name in loss_arguments(m))
+    return f"""
+## Loss without a loss graph
+
+{files} hold one function in C, JavaScript and Swift. It computes `reconstruction_loss`, `kl_loss`
+and `loss` of one sample, in double precision, at `z` = `z_mean`. It takes {arguments}, in this
+order.
+"""
 
 
 def _sizes(tensor: TensorSpec) -> str:

@@ -42,6 +42,8 @@ class Target:
         notes: what one must know there that is in no error message: sentences for the README.
         fraction: allowed difference, as a fraction of the largest value of an output, of a runtime
             that computes in fixed point; 0 for one that computes in float32.
+        loss_code: whether code that computes the loss from the outputs of encoder and decoder is
+            written beside the graphs; see `loss_code`.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Target:
     runtime: str = ""
     notes: tuple[str, ...] = ()
     fraction: float = 0.0
+    loss_code: bool = False
 
 
 _PORTABLE = (
@@ -258,6 +261,7 @@ _TARGETS = (
             'Keep float32 (`compute_precision="fp32"`): in float16, Core ML loses the '
             "logarithms of the loss.",
         ),
+        loss_code=True,
     ),
     Target(
         "fpga",
@@ -270,7 +274,7 @@ _TARGETS = (
         refused={
             OPEN: "hls4ml computes one sample: give 1",
             FIXED: "hls4ml computes one sample: give 1",
-            LOSS: "hls4ml has no ReduceSum: compute the loss from the outputs",
+            LOSS: "hls4ml has no ReduceSum: loss.c computes the loss from the outputs",
             SCORE: "hls4ml has no ReduceSum: compute the score elsewhere",
             FLOAT16: "hls4ml chooses precisions itself: use float32",
             INT8_STATIC: "hls4ml chooses precisions itself: use float32",
@@ -282,6 +286,7 @@ _TARGETS = (
             "`PRECISION` sets the digits.",
         ),
         fraction=2e-2,
+        loss_code=True,
     ),
     Target(
         "zk",

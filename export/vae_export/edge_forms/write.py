@@ -12,6 +12,8 @@ Instead of the two files of ONNX Runtime there are
 
     GRAPH/test_data_set_N/allowed_I.npy  the largest allowed difference from output_I
     load.py                              runs the graphs in that runtime, and compares the values
+    loss.c, loss.mjs, Loss.swift         the loss from the outputs of encoder and decoder, for a
+                                         runtime without a loss graph, and for phones
 
 A graph's folder has the layout of ONNX's own model tests. ONNX's backend tests and
 `onnx_test_runner` can therefore check parity without build-vae.
@@ -29,6 +31,7 @@ from pathlib import Path
 from onnxruntime.tools import convert_onnx_models_to_ort as ort_tool
 
 from vae_export.edge_forms.form import choose_form
+from vae_export.edge_forms.loss_code import loss_code
 from vae_export.edge_forms.proof_data import read_proof_data
 from vae_export.edge_forms.readme import edge_readme
 from vae_export.edge_forms.script import load_script
@@ -105,6 +108,9 @@ def edge(
         (folder / "README.md").write_text(text, "utf-8")
         if form.target:
             (folder / "load.py").write_text(load_script(form.target, graphs), "utf-8")
+        if form.target and form.target.loss_code:
+            for file, code in loss_code(source.manifest).items():
+                (folder / file).write_text(code, "utf-8")
     sets = max(len(data[name].sets) for name in graphs)
     return EdgeForms(output, form.batch, sets, target, form.left_out)
 

@@ -1,6 +1,8 @@
 """Edge forms for one runtime: what is written, what is refused, and that load.py finds faults."""
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from onnxruntime import InferenceSession
 
 import vae_export.edge_forms.check.runtimes as runtimes
 from vae_builder.cli.edge import edge_command
@@ -16,7 +19,7 @@ from vae_export import edge
 from vae_export.edge_forms.rewriting.registry import REWRITES
 from vae_export.edge_forms.script import load_script
 from vae_export.edge_forms.targets import ALL_GRAPHS, ALL_PRECISIONS, TARGETS
-from vae_runtime import Bundle, OptionError
+from vae_runtime import Bundle, OptionError, load
 from vae_runtime.proof.reference import read_reference
 
 
@@ -120,11 +123,35 @@ def test_graphs_that_a_target_does_not_compute_are_left_out(bundle, tmp_path):
     forms = edge(bundle, tmp_path / "forms", target="fpga")
     assert forms.left_out.keys() == {"loss", "score"}
     assert sorted(p.name for p in forms.path.iterdir()) == [
-        *("README.md", "decoder", "encoder", "load.py")
+        *("Loss.swift", "README.md", "decoder", "encoder", "load.py", "loss.c", "loss.mjs")
     ]
     text = (forms.path / "README.md").read_text("utf-8")
     assert f"`loss` is left out. {TARGETS['fpga'].refused['loss']}." in text
     assert "`reconstruction`" not in text.partition("## decoder")[2]
+    assert "takes `x`, `logits`, `z_mean`, `z_log_var`, in this" in text
+
+
+@pytest.mark.parametrize("target", [name for name, row in TARGETS.items() if row.loss_code])
+def test_the_loss_from_the_outputs_of_the_written_graphs(target, bundle, tmp_path):
+    """ONNX Runtime runs encoder and decoder as the device would, JavaScript sums."""
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed")
+    forms = edge(bundle, tmp_path / "forms", target=target)
+    x = read_reference(Bundle(bundle))["x"][:1]
+    encoder, decoder = (
+        InferenceSession(forms.path / graph / "model.onnx") for graph in ("encoder", "decoder")
+    )
+    z_mean, z_log_var = encoder.run(["z_mean", "z_log_var"], {"x": x})
+    (logits,) = decoder.run(["logits"], {"z": z_mean})
+    arrays = json.dumps([a.ravel().tolist() for a in (x, logits, z_mean, z_log_var)])
+    program = f"""import {{ vaeLoss }} from "./loss.mjs";
+    const arrays = {arrays}.map((numbers) => new Float32Array(numbers));
+    console.log(vaeLoss(...arrays).loss);"""
+    (forms.path / "main.mjs").write_text(program)
+    words = ["node", "main.mjs"]
+    found = subprocess.run(words, cwd=forms.path, check=True, capture_output=True, text=True)
+    expected = load(bundle).loss(x).loss[0]
+    assert float(found.stdout) == pytest.approx(expected, rel=2e-6)
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=list(TARGETS))
