@@ -187,7 +187,8 @@ def test_code_blocks_run(name, prepared, tmp_path, monkeypatch):
             if words[0] == "openssl":
                 subprocess.run(words, check=True, capture_output=True)
             elif words[0] == "build-vae":
-                trains = words[1] in ("export", "train") and not {"--run", "--encoder"} & {*words}
+                finished = {"--run", "--search", "--encoder"} & {*words}
+                trains = words[1] in ("export", "search", "train") and not finished
                 shorter = ["--epochs", "1"] * trains
                 again = ["--force"] * (words[1] == "export")
                 poor = ["--allow-drift", "float16,int8"] * (words[1] == "quantize")

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from vae_builder.own_models.export import export_model, export_models
     from vae_builder.own_models.files import load_model
     from vae_builder.run.runs import Source, load_run, resume_run, train_run
+    from vae_builder.search.records import load_best
+    from vae_builder.search.search import SearchResult, search_options
     from vae_builder.trained_models import export_trained, plan_variants
     from vae_builder.training.checkpoint import Checkpoint, Epoch
     from vae_builder.training.evaluation import evaluate
@@ -41,6 +43,8 @@ _TENSORFLOW_MODULES = {
     "model.architectures": ("build_models",),
     "model.vae": ("VAE",),
     "trained_models": ("export_trained", "plan_variants"),
+    "search.records": ("load_best",),
+    "search.search": ("SearchResult", "search_options"),
     "run.runs": ("Source", "load_run", "resume_run", "train_run"),
     "training.checkpoint": ("Checkpoint", "Epoch"),
     "training.evaluation": ("evaluate",),
@@ -57,6 +61,7 @@ __all__ = [
     "Epoch",
     "LossSpec",
     "Progress",
+    "SearchResult",
     "Source",
     "TrainConfig",
     "Trained",
@@ -66,11 +71,13 @@ __all__ = [
     "export_models",
     "export_trained",
     "load_array",
+    "load_best",
     "load_dataset",
     "load_model",
     "load_run",
     "plan_variants",
     "resume_run",
+    "search_options",
     "train",
     "train_run",
 ]
@@ -84,6 +91,7 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
     except ModuleNotFoundError as error:
         missing = str(error.name).partition(".")[0]
-        raise MissingExtraError("building a model", missing, "build") from None
+        extra = "search" if missing == "optuna" else "build"
+        raise MissingExtraError("building a model", missing, extra) from None
     globals()[name] = value
     return value

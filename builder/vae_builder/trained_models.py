@@ -82,12 +82,15 @@ def plan_variants(
 
 
 def _provenance(trained: Trained) -> Provenance:
+    options = {
+        name: value
+        for name, value in vars(trained.config).items()
+        if name not in ("loss", "value_range")  # the manifest has them in other places
+    }
+    if trained.search:
+        options["search"] = trained.search
     training = TrainingSpec(
-        options={
-            name: value
-            for name, value in vars(trained.config).items()
-            if name not in ("loss", "value_range")  # the manifest has them in other places
-        },
+        options=options,
         parameters=trained.vae.count_params(),
         seconds=round(trained.seconds, 2),
         validation=trained.validation,

@@ -20,7 +20,7 @@ resource = pytest.importorskip("resource", reason="needs fork, signals and limit
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("kills", [20, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [10, pytest.param(1000, marks=pytest.mark.slow)])
 def test_kills(kills):
     memory = Path("/dev/shm")  # flushing is fast there; the full test uses the disk
     where = ["--folder", memory] if kills < 100 and memory.is_dir() else []
@@ -34,7 +34,7 @@ def test_kills(kills):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's filters of system calls")
 @pytest.mark.parametrize(
-    "faults", [["--faults", "2"], pytest.param([], marks=pytest.mark.slow)], ids=["some", "all"]
+    "faults", [["--faults", "1"], pytest.param([], marks=pytest.mark.slow)], ids=["some", "all"]
 )
 def test_a_fault_at_each_call_that_writes(faults):
     commands = ["training", "export", "pack", "bench"]
@@ -48,7 +48,7 @@ def test_a_fault_at_each_call_that_writes(faults):
 
 
 @pytest.mark.parametrize(
-    ("training", "export"), [(2, 1), pytest.param(500, 500, marks=pytest.mark.slow)]
+    ("training", "export"), [(1, 1), pytest.param(500, 500, marks=pytest.mark.slow)]
 )
 def test_kills_of_training_and_export(training, export):
     kills = ["--training", str(training), "--export", str(export)]

@@ -51,6 +51,7 @@ SCALES = ("log_var", "log_std", "std", "var")
 @click.command("export", short_help="Train a VAE, or take a trained one, and export a bundle.")
 @click.argument("output", type=click.Path(path_type=Path))
 @file_option("--run", "run_folder", help="Export a run of build-vae train instead of training.")
+@file_option("--search", "search_folder", help="Export the best trial of build-vae search instead.")
 @file_option(
     "--encoder",
     help="Export your own Keras encoder (.keras, .h5, or the folder of a SavedModel, which is a "
@@ -116,6 +117,7 @@ def export_command(
     /,
     output: Path,
     run_folder: Path | None,
+    search_folder: Path | None,
     encoder: Path | None,
     decoder: Path | None,
     model: Path | None,
@@ -146,12 +148,14 @@ def export_command(
         build-vae export my-vae --encoder enc.keras --decoder dec.keras --data x.npy
         build-vae export my-vae --model vae.keras --data x.npy
     """
-    if run_folder:
+    if run_folder or search_folder:
+        flag = "--run" if run_folder else "--search"
         refused = {**options, "encoder": encoder, "decoder": decoder, "model": model}
-        refuse_options(ctx, refused, "--run: the run keeps its own options")
+        refused |= {"search_folder": search_folder} if run_folder else {}
+        refuse_options(ctx, refused, f"{flag}: the run keeps its own options")
         if precisions or allow_drift:
             raise OptionError(
-                f"{'--precision' if precisions else '--allow-drift'} needs the data, which --run "
+                f"{'--precision' if precisions else '--allow-drift'} needs the data, which {flag} "
                 "does not read: leave it out, and run build-vae quantize afterwards"
             )
     own = bool(model or (encoder and decoder))
@@ -170,6 +174,7 @@ def export_command(
     from vae_builder.data.score_samples import score_samples
     from vae_builder.own_models.export import export_models
     from vae_builder.run.runs import load_run
+    from vae_builder.search.records import load_best
     from vae_builder.trained_models import export_trained, plan_variants
     from vae_export import ScorePlan
     from vae_export.bundle import check_name
@@ -182,6 +187,8 @@ def export_command(
     plan = None
     if run_folder:
         write = partial(export_trained, load_run(run_folder), output)
+    elif search_folder:
+        write = partial(export_trained, load_best(search_folder), output)
     else:
         # Wrong options are refused before the data is read.
         choices = None if own else parse_choices(options)[1]

@@ -48,6 +48,7 @@ class Trained:
         conditions: conditions of `held_out`; None if the model is not conditional.
         scoring: training samples for the anomaly score, and which of `held_out` are normal; None
             if the model comes from a run folder that lacks them.
+        search: which trial of a search the model is, for the manifest; None if there was none.
     """
 
     vae: VAE
@@ -62,6 +63,7 @@ class Trained:
     explained: Explained | None = None
     conditions: Conditions | None = None
     scoring: ScorePlan | None = None
+    search: str | None = None
 
 
 def train(

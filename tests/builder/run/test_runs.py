@@ -241,13 +241,13 @@ def steps_in_checkpoint(run):
 @pytest.mark.parametrize(
     "steps",
     [
-        [5, 14],  # both within an epoch
+        [14],  # within an epoch
         pytest.param(
             sorted(np.random.default_rng(5).integers(1, STEPS + 1, 20).tolist()),
             marks=pytest.mark.slow,
         ),
     ],
-    ids=["twice", "20 times"],
+    ids=["once", "20 times"],
 )
 def test_killed_runs_resume_to_the_same_weights(data, tmp_path, whole, steps):
     for step in steps:
