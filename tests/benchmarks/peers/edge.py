@@ -10,7 +10,7 @@ import numpy as np
 
 from vae_runtime import Bundle, MissingExtraError
 
-from .runtime import LOSS_NAMES, Arrays, NotAvailableError, Peer
+from .runtime import OUTPUTS, Arrays, NotAvailableError, Peer
 
 NAMES = {
     "opencv": "OpenCV",
@@ -26,10 +26,12 @@ NAMES = {
 """Targets that have a loss graph and run on a computer, with their names for people."""
 
 
-def edge_form(target: str, bundle: Bundle, inputs: list[Arrays]) -> tuple[str, list[Arrays]]:
-    """Score with the loss graph that is written for a target.
+def edge_form(
+    target: str, bundle: Bundle, graph: str, inputs: list[Arrays]
+) -> tuple[str, list[Arrays]]:
+    """Run a graph as it is written for a target.
 
-    A target whose graphs have a fixed batch scores one sample at a time.
+    A target whose graphs have a fixed batch runs one sample at a time.
     """
     from vae_export import edge, require_runtime
     from vae_export.edge_forms.check.running import Batch, read_graph, run_graph
@@ -48,11 +50,11 @@ def edge_form(target: str, bundle: Bundle, inputs: list[Arrays]) -> tuple[str, l
     with tempfile.TemporaryDirectory() as folder:
         batch = OPEN if is_open else 1
         forms = edge(bundle.path, Path(folder) / "forms", batch=batch, target=target)
-        graph, _ = read_graph(forms.path / "loss" / "model.onnx")
-        answer = run_graph(runtime, graph, batches, together)
+        written, _ = read_graph(forms.path / graph / "model.onnx")
+        answer = run_graph(runtime, written, batches, together)
     if answer.error:
         raise RuntimeError(answer.error)
-    found = {name: answer.values[name] for name in LOSS_NAMES}
+    found = {name: answer.values[name] for name in OUTPUTS[graph]}
     each = [{name: value[-len(alone) :][row] for name, value in found.items()} for row in rows]
     return answer.version, [{k: value[: len(alone)] for k, value in found.items()}, *each]
 

@@ -6,15 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from vae_runtime import Bundle
 
 Arrays = dict[str, NDArray[Any]]
-"""`x` and `eps`, or the three parts of the loss, by name."""
+"""Inputs or outputs of a graph, by name."""
 
 LOSS_NAMES = ("reconstruction_loss", "kl_loss", "loss")
+DECISION_NAMES = ("score", "p_value")
+OUTPUTS = {"loss": LOSS_NAMES, "score": DECISION_NAMES}
+"""The outputs of each graph that are compared."""
 
 
 class NotAvailableError(Exception):
@@ -28,18 +30,26 @@ class Peer:
     Attributes:
         name: display name, without a version.
         option: option that it needs to compute TensorFlow's loss, here and in users' code.
-        score: returns its version and the losses of each batch. Raises `NotAvailableError`.
+        run: runs a graph of a bundle, `loss` or `score`, and returns the version of the runtime and
+            the outputs of each batch, at least those of `OUTPUTS`. Raises `NotAvailableError`.
+        graphs: graphs that it can run.
         must_agree: whether its differences must be within the tolerance. The other runtimes show
             what happens without the option.
     """
 
     name: str
     option: str
-    score: Callable[[Bundle, list[Arrays]], tuple[str, list[Arrays]]]
+    run: Callable[[Bundle, str, list[Arrays]], tuple[str, list[Arrays]]]
+    graphs: tuple[str, ...] = ("loss", "score")
     must_agree: bool = True
 
 
-def batches(x: NDArray[Any], eps: NDArray[np.float32]) -> list[Arrays]:
+def batches(arrays: Arrays) -> list[Arrays]:
     """Return all samples in one batch, then each alone: runtimes have kernels for one sample."""
-    alone = [{"x": x[i : i + 1], "eps": eps[i : i + 1]} for i in range(len(x))]
-    return [{"x": x, "eps": eps}, *alone]
+    samples = range(len(next(iter(arrays.values()))))
+    return [arrays, *({name: a[i : i + 1] for name, a in arrays.items()} for i in samples)]
+
+
+def graph_file(bundle: Bundle, graph: str) -> str:
+    """Return the name of the file of a graph."""
+    return dict(bundle.manifest.graphs.items())[graph].file

@@ -18,7 +18,7 @@ from vae_runtime.data.numbers.standardization import standardize
 from vae_runtime.data.samples.inputs import to_scaled_float32
 from vae_runtime.loss import numpy_losses, reparameterize
 
-from .runtime import LOSS_NAMES, Arrays, NotAvailableError, Peer
+from .runtime import LOSS_NAMES, OUTPUTS, Arrays, NotAvailableError, Peer, graph_file
 
 CUDA = "CUDAExecutionProvider"
 
@@ -33,52 +33,60 @@ def module(name: str, install: str) -> Any:
         raise NotAvailableError(install) from None
 
 
-def onnxruntime(provider: str, bundle: Bundle, inputs: list[Arrays]) -> tuple[str, list[Arrays]]:
-    """Score with ONNX Runtime as `vae_runtime.load` opens it."""
+def onnxruntime(
+    provider: str, bundle: Bundle, graph: str, inputs: list[Arrays]
+) -> tuple[str, list[Arrays]]:
+    """Run a graph with ONNX Runtime as `vae_runtime.load` opens it."""
     ort = _onnxruntime(provider)
     vae = vae_runtime.load(bundle.path, providers=provider)
-    return ort.__version__, [vae.run("loss", batch) for batch in inputs]
+    return ort.__version__, [vae.run(graph, batch) for batch in inputs]
 
 
-def cuda_with_tf32(bundle: Bundle, inputs: list[Arrays]) -> tuple[str, list[Arrays]]:
-    """Score with ONNX Runtime on CUDA and its defaults, which round factors to 10 bits."""
+def cuda_with_tf32(bundle: Bundle, graph: str, inputs: list[Arrays]) -> tuple[str, list[Arrays]]:
+    """Run a graph with ONNX Runtime on CUDA and its defaults, which round factors to 10 bits."""
     ort = _onnxruntime("cuda")
     session = ort.InferenceSession(
-        bundle.read(bundle.manifest.graphs.loss.file), providers=[(CUDA, {"use_tf32": "1"})]
+        bundle.read(graph_file(bundle, graph)), providers=[(CUDA, {"use_tf32": "1"})]
     )
-    return ort.__version__, [_by_name(session.run(LOSS_NAMES, batch)) for batch in inputs]
+
+    def run(batch: Arrays) -> Arrays:
+        return dict(zip(OUTPUTS[graph], session.run(OUTPUTS[graph], batch), strict=True))
+
+    return ort.__version__, [run(batch) for batch in inputs]
 
 
 def openvino(
-    options: dict[str, str], bundle: Bundle, inputs: list[Arrays]
+    options: dict[str, str], bundle: Bundle, graph: str, inputs: list[Arrays]
 ) -> tuple[str, list[Arrays]]:
-    """Score `loss.onnx` with OpenVINO on the CPU."""
+    """Run a graph with OpenVINO on the CPU."""
     ov = module("openvino", 'pip install ".[peers]"')
     core = ov.Core()
-    model = core.read_model(bundle.read(bundle.manifest.graphs.loss.file))
+    model = core.read_model(bundle.read(graph_file(bundle, graph)))
     compiled = core.compile_model(model, "CPU", options)
 
     def run(batch: Arrays) -> Arrays:
         found = compiled(batch)
-        return {name: np.asarray(found[name]) for name in LOSS_NAMES}
+        return {name: np.asarray(found[name]) for name in OUTPUTS[graph]}
 
     return ov.__version__.split("-")[0], [run(batch) for batch in inputs]
 
 
 def litert(
-    bundle: Bundle, inputs: list[Arrays], *, optimized: bool = False
+    bundle: Bundle, graph: str, inputs: list[Arrays], *, optimized: bool = False
 ) -> tuple[str, list[Arrays]]:
-    """Score the SavedModels with LiteRT, and the loss with `vae_runtime.loss` in NumPy float32.
+    """Run the SavedModels with LiteRT, and compute the loss with NumPy in float32.
 
     `optimized` lets the converter store weights in 8 bits.
     """
+    assert graph == "loss"
     interpreter = module("ai_edge_litert.interpreter", 'pip install ".[peers]"')
     version = importlib.import_module("importlib.metadata").version("ai-edge-litert")
     return version, _litert_losses(interpreter.Interpreter, bundle, inputs, optimized)
 
 
-def tensorflow_lite(bundle: Bundle, inputs: list[Arrays]) -> tuple[str, list[Arrays]]:
-    """Score as `litert`, with the interpreter that TensorFlow still contains."""
+def tensorflow_lite(bundle: Bundle, graph: str, inputs: list[Arrays]) -> tuple[str, list[Arrays]]:
+    """Run as `litert` does, with the interpreter that TensorFlow still contains."""
+    assert graph == "loss"
     tf = _tensorflow()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated", UserWarning)
@@ -99,9 +107,15 @@ PEERS = (
         partial(openvino, {"INFERENCE_PRECISION_HINT": "f32"}),
     ),
     Peer("OpenVINO, CPU, default options", "", partial(openvino, {}), must_agree=False),
-    Peer("LiteRT", "none; do not set `converter.optimizations`", litert),
-    Peer("LiteRT, `[Optimize.DEFAULT]`", "", partial(litert, optimized=True), must_agree=False),
-    Peer("TensorFlow's tf.lite", "as LiteRT", tensorflow_lite),
+    Peer("LiteRT", "none; do not set `converter.optimizations`", litert, ("loss",)),
+    Peer(
+        "LiteRT, `[Optimize.DEFAULT]`",
+        "",
+        partial(litert, optimized=True),
+        ("loss",),
+        must_agree=False,
+    ),
+    Peer("TensorFlow's tf.lite", "as LiteRT", tensorflow_lite, ("loss",)),
 )
 """All Python runtimes, in the order of the table."""
 
@@ -154,7 +168,3 @@ def _converted(bundle: Bundle, name: str, optimized: bool) -> bytes:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converted: bytes = converter.convert()
     return converted
-
-
-def _by_name(values: list[Any]) -> Arrays:
-    return dict(zip(LOSS_NAMES, values, strict=True))

@@ -1,7 +1,7 @@
 """onnxruntime-web: WebAssembly in Node, and in a page of a headless browser.
 
 Python serves the page, the model and the inputs on a local port, starts the browser on it and waits
-for the page to send the losses back. So no package that drives browsers is needed.
+for the page to send the values back. So no package that drives browsers is needed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 
 from vae_runtime import Bundle
 
-from .runtime import Arrays, NotAvailableError, Peer
+from .runtime import Arrays, NotAvailableError, Peer, graph_file
 
 HERE = Path(__file__).parent / "web"
 TIMEOUT = 120
@@ -56,12 +56,14 @@ def peers(node_modules: Path, browser: str | None = None) -> tuple[Peer, ...]:
     )
 
 
-def in_node(node_modules: Path, bundle: Bundle, inputs: list[Arrays]) -> tuple[str, list[Arrays]]:
-    """Score with WebAssembly in Node."""
+def in_node(
+    node_modules: Path, bundle: Bundle, graph: str, inputs: list[Arrays]
+) -> tuple[str, list[Arrays]]:
+    """Run a graph with WebAssembly in Node."""
     version, node = _version(node_modules), _program(("node",), "install Node")
     done = subprocess.run(
         [node, HERE / "node.mjs", node_modules],
-        input=_job(bundle, inputs),
+        input=_job(bundle, graph, inputs),
         capture_output=True,
         timeout=TIMEOUT,
         check=False,
@@ -72,15 +74,15 @@ def in_node(node_modules: Path, bundle: Bundle, inputs: list[Arrays]) -> tuple[s
 
 
 def in_browser(
-    node_modules: Path, browser: str | None, bundle: Bundle, inputs: list[Arrays]
+    node_modules: Path, browser: str | None, bundle: Bundle, graph: str, inputs: list[Arrays]
 ) -> tuple[str, list[Arrays]]:
-    """Score with WebAssembly in a page of a headless Chromium."""
+    """Run a graph with WebAssembly in a page of a headless Chromium."""
     version = _version(node_modules)
     program = browser or _program(BROWSERS, "apt-get install chromium, or --browser PATH")
     routes = {
         "/": HERE / "page.html",
-        "/score.mjs": HERE / "score.mjs",
-        "/job.json": _job(bundle, inputs),
+        "/run.mjs": HERE / "run.mjs",
+        "/job.json": _job(bundle, graph, inputs),
         "/ort/": node_modules / "onnxruntime-web" / "dist",
     }
     with (
@@ -175,12 +177,12 @@ def _program(names: tuple[str, ...], install: str) -> str:
     raise NotAvailableError(install)
 
 
-def _job(bundle: Bundle, inputs: list[Arrays]) -> bytes:
+def _job(bundle: Bundle, graph: str, inputs: list[Arrays]) -> bytes:
     def tensor(value: np.ndarray) -> dict[str, Any]:
         data = np.ascontiguousarray(value, value.dtype.newbyteorder("<")).tobytes()
         return {"type": value.dtype.name, "dims": value.shape, "data": _text(data)}
 
-    model = bundle.read(bundle.manifest.graphs.loss.file)
+    model = bundle.read(graph_file(bundle, graph))
     batches = [{name: tensor(value) for name, value in batch.items()} for batch in inputs]
     return json.dumps({"model": _text(model), "batches": batches}).encode()
 

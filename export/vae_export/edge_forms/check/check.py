@@ -121,13 +121,18 @@ def _compare(
         if name != P_VALUE
     ]
     if P_VALUE in values and calibration:
-        counted = {**values, P_VALUE: _counted(values[P_VALUE], len(calibration.scores))}
+        counted = {**values, P_VALUE: counted_p_values(values[P_VALUE], len(calibration.scores))}
         found.append(compare_p_values(counted, reference, calibration, allowed))
     return found
 
 
-def _counted(p_value: NDArray[Any], samples: int) -> NDArray[np.float32]:
-    """Return p-values with the rounding of NumPy's division: they are whole numbers over n + 1."""
+def counted_p_values(p_value: NDArray[Any], samples: int) -> NDArray[np.float32]:
+    """Return p-values with the rounding of NumPy's division: they are whole numbers over n + 1.
+
+    Args:
+        p_value: p-values that a runtime computed.
+        samples: n, the number of calibration samples.
+    """
     total = np.float32(samples + 1)
     ranks = np.rint(p_value * total)
     near = np.abs(p_value * total - ranks) < MAX_RANK_ERROR

@@ -1,4 +1,4 @@
-// Losses by onnxruntime-web, the same lines in Node and in a page.
+// A graph in onnxruntime-web, the same lines in Node and in a page.
 //
 // A job is { model, batches } with tensors as { type, dims, data }; bytes are base64.
 
@@ -12,7 +12,7 @@ function tensor(ort, { type, dims, data }) {
   return new ort.Tensor(type, new ARRAYS[type](bytes(data).buffer), dims);
 }
 
-export async function score(ort, { model, batches }) {
+export async function run(ort, { model, batches }) {
   ort.env.wasm.numThreads = 1; // more need a page that is isolated from others
   const session = await ort.InferenceSession.create(bytes(model), {
     executionProviders: ["wasm"],
@@ -22,9 +22,9 @@ export async function score(ort, { model, batches }) {
     const feeds = {};
     for (const [name, value] of Object.entries(batch)) feeds[name] = tensor(ort, value);
     const found = await session.run(feeds);
-    const losses = {};
-    for (const [name, value] of Object.entries(found)) losses[name] = Array.from(value.data);
-    results.push(losses);
+    const outputs = {};
+    for (const [name, value] of Object.entries(found)) outputs[name] = Array.from(value.data);
+    results.push(outputs);
   }
   return results;
 }
