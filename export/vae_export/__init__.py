@@ -8,6 +8,7 @@ from vae_export.edge_forms.check.check import check_edge_forms
 from vae_export.edge_forms.check.report import EdgeCheck
 from vae_export.edge_forms.check.running import require_runtime
 from vae_export.edge_forms.write import EdgeForms, edge
+from vae_export.prior.fit import PriorSamples, fit_prior
 from vae_export.scoring.plan import ScorePlan
 from vae_export.variants.plan import VariantOutcome, VariantPlan
 from vae_export.variants.quantize import quantize
@@ -19,6 +20,7 @@ __all__ = [
     "EdgeForms",
     "ExportOptions",
     "Exported",
+    "PriorSamples",
     "Provenance",
     "ScorePlan",
     "VariantOutcome",
@@ -27,6 +29,7 @@ __all__ = [
     "check_edge_forms",
     "edge",
     "export",
+    "fit_prior",
     "quantize",
     "require_runtime",
 ]

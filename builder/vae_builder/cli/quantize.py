@@ -10,7 +10,7 @@ import click
 from vae_builder.cli.options import allow_drift_option
 from vae_builder.cli.progress import step_progress
 from vae_builder.cli.tensorflow import import_tensorflow
-from vae_builder.data import load_dataset
+from vae_builder.data.loading import load_data_of
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.cli.options import (
     bundle_argument,
@@ -19,8 +19,6 @@ from vae_runtime.cli.options import (
     quiet_option,
     source_options,
 )
-from vae_runtime.data.sources import is_table
-from vae_runtime.data.tables.encoding import TableEncoding, plain_encoding
 
 
 @click.command("quantize", short_help="Add float16 and int8 variants to a bundle.")
@@ -61,14 +59,8 @@ def quantize_command(
     from vae_builder.trained_models import plan_variants
     from vae_export import quantize
 
-    manifest = Bundle(bundle).manifest
-    if is_table(data) and (taken := manifest.table):
-        taken = taken if isinstance(taken, TableEncoding) else plain_encoding(taken)
-        reading["encoding"] = taken
-    if manifest.condition:
-        reading["condition"] = "labels"
-        reading["label"] = manifest.data.label if manifest.data else None
-    plan = plan_variants(load_dataset(data, **reading), precisions, allow_drift=allow_drift)
+    dataset = load_data_of(Bundle(bundle).manifest, data, reading)
+    plan = plan_variants(dataset, precisions, allow_drift=allow_drift)
     with step_progress("making", quiet) as on_step:
         outcomes = quantize(bundle, plan, on_step=on_step)
     for outcome in outcomes:

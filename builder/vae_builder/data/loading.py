@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,8 +10,14 @@ from vae_builder.data.dataset import Dataset
 from vae_builder.data.encoded import encode_splits, read_encoded
 from vae_builder.data.samples import Layout
 from vae_builder.data.splits import TEST_FRACTION, VALIDATION_FRACTION, check_split_options
-from vae_runtime.data.sources import format_of, load_splits, open_source_splits
-from vae_runtime.data.tables.encoding import Missing, TableEncoding, UnknownCategory
+from vae_runtime.bundle.fields import Manifest
+from vae_runtime.data.sources import format_of, is_table, load_splits, open_source_splits
+from vae_runtime.data.tables.encoding import (
+    Missing,
+    TableEncoding,
+    UnknownCategory,
+    plain_encoding,
+)
 from vae_runtime.data.tables.options import TableOptions
 from vae_runtime.errors import InputError, OptionError
 
@@ -156,3 +162,25 @@ def _no_labels(source: str | Path) -> InputError:
         ".npz file or --label NAME for a table, or Dataset.from_arrays(..., condition=...) in "
         "Python"
     )
+
+
+def load_data_of(manifest: Manifest, source: str, reading: Mapping[str, Any]) -> Dataset:
+    """Load the data that a bundle's model was trained on, as training did.
+
+    Args:
+        manifest: the bundle's manifest, which holds the encoding of a table and the condition.
+        source: as for `load_dataset`.
+        reading: other arguments of `load_dataset`.
+
+    Raises:
+        InputError: as `load_dataset`.
+    """
+    options = dict(reading)
+    if manifest.data:
+        options["split_seed"] = manifest.data.split_seed
+    if is_table(source) and (taken := manifest.table):
+        options["encoding"] = taken if isinstance(taken, TableEncoding) else plain_encoding(taken)
+    if manifest.condition:
+        options["condition"] = "labels"
+        options["label"] = manifest.data.label if manifest.data else None
+    return load_dataset(source, **options)

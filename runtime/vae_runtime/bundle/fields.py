@@ -196,6 +196,19 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
+class PriorSpec:
+    """A Gaussian mixture that is fitted to z ~ q(z given x) of training samples."""
+
+    file: Annotated[RelativePath, meta("npz with weights, means, scales, and its proof")]
+    components: Annotated[int, meta("number of Gaussians", ge=1, le=1024)]
+    covariance: Annotated[Literal["full", "diagonal"], meta("form of their covariances")]
+    samples: Annotated[int, meta("training samples that it was fitted to", ge=1, le=2**31)]
+    held_out: Annotated[int, meta("other samples that chose `components`", ge=1, le=2**31)]
+    log_likelihood: Annotated[float, meta("mean of log p(z) over these, in nats")]
+    normal_log_likelihood: Annotated[float, meta("the same of N(0, I)")]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Description of a bundle: model, loss, graphs, proof, origin and files."""
 
@@ -235,6 +248,10 @@ class Manifest:
     score: Annotated[
         ScoreSpec | None,
         meta("the anomaly score and its calibration; left out: none", optional=True),
+    ] = strict_json.optional(None)  # noqa: RUF009
+    prior: Annotated[
+        PriorSpec | None,
+        meta("a mixture to draw z from instead of N(0, I); left out: none", optional=True),
     ] = strict_json.optional(None)  # noqa: RUF009
 
     @property

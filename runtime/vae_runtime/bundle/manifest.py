@@ -164,6 +164,8 @@ def _faults(m: Manifest) -> Iterator[str]:
         for file in m.score.files:
             if file not in m.files:
                 yield f"score: {file!r} is not among files"
+    if m.prior and m.prior.file not in m.files:
+        yield f"prior.file {m.prior.file!r} is not among files"
     if m.data and m.data.columns is not None and (len(m.data.columns),) != m.input.shape:
         yield f"data.columns has {len(m.data.columns)} names for samples of shape {m.input.shape}"
     if m.data and (table := m.data.table):

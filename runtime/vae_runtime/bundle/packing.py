@@ -94,6 +94,7 @@ def _packed_manifest(source: Bundle, *, saved_models: bool) -> Manifest:
     graphs = [manifest.graphs_of(precision).items() for precision in manifest.precisions]
     kept = {manifest.parity.file, *(graph.file for group in graphs for _, graph in group)}
     kept.update(manifest.score.files if manifest.score else ())
+    kept.update([manifest.prior.file] if manifest.prior else ())
     folders = tuple(f"{model.path}/" for model in vars(models).values()) if models else ()
     files = {n: e for n, e in manifest.files.items() if n in kept or n.startswith(folders)}
     return replace(

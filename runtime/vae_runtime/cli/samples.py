@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -18,6 +18,7 @@ from vae_runtime.cli.options import (
 )
 from vae_runtime.cli.outputs import check_output, described, write_samples
 from vae_runtime.inference.loading import load
+from vae_runtime.prior.draws import Prior
 
 
 @click.command("reconstruct", short_help="Write reconstructions of samples.")
@@ -55,7 +56,7 @@ def reconstruct_command(
     click.echo(described(output, len(images), images.shape[1:], "reconstruction"))
 
 
-@click.command("sample", short_help="Decode draws from the prior N(0, I).")
+@click.command("sample", short_help="Decode draws from the prior.")
 @bundle_argument
 @output_option("A .png grid, .npz or .npy file.")
 @click.option(
@@ -69,21 +70,35 @@ def reconstruct_command(
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the draws of z."
 )
+@click.option(
+    "--prior",
+    type=click.Choice(get_args(Prior)),
+    default="normal",
+    show_default=True,
+    help="N(0, I), or the mixture that build-vae fit-prior has added.",
+)
 @condition_option(of_data=False)
 @runtime_options
 @debug_option
 def sample_command(
-    bundle: Path, output: Path, count: int, seed: int, condition: str | None, **options: Any
+    bundle: Path,
+    output: Path,
+    count: int,
+    seed: int,
+    prior: Prior,
+    condition: str | None,
+    **options: Any,
 ) -> None:
-    """Draw z from the prior N(0, I) and decode it.
+    """Draw z from the prior and decode it.
 
     \b
     Example:
         build-vae sample digits-vae -n 64 -o samples.png
+        build-vae sample digits-vae -n 64 --prior mixture -o samples.png
     """
     check_output(output, ".png", ".npz", ".npy")
     vae = load(bundle, **options)
     given = read_condition(vae.manifest.condition, condition)
-    images = vae.sample(count, seed=seed, condition=given)
+    images = vae.sample(count, seed=seed, prior=prior, condition=given)
     write_samples(output, images, name="sample", unit_values=vae.manifest.input.unit_values)
     click.echo(f"{described(output, count, images.shape[1:], 'sample')}, seed {seed}")

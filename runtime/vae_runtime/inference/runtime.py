@@ -40,6 +40,8 @@ from vae_runtime.inference.providers import short_name
 from vae_runtime.inference.sessions import Sessions
 from vae_runtime.inference.tuning import check_positive
 from vae_runtime.loss import Losses
+from vae_runtime.prior.draws import Prior, draw_latents
+from vae_runtime.prior.mixture import read_mixture
 from vae_runtime.proof.parity import Decision, VerifyReport, verify_runtime
 from vae_runtime.proof.reference import read_reference
 
@@ -322,26 +324,35 @@ class VAERuntime:
         is_dynamic = variant is not None and variant.method == "dynamic"
         return per_sample.one_by_one() if is_dynamic else per_sample
 
-    def sample(self, count: int, *, seed: int = 0, condition: ArrayLike | None = None) -> Float32:
-        """Decode draws from the prior N(0, I).
+    def sample(
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        prior: Prior = "normal",
+        condition: ArrayLike | None = None,
+    ) -> Float32:
+        """Decode draws from the prior.
 
         Args:
             count: number of samples.
             seed: seed of the draws. The same seed and NumPy give the same z on every machine.
+            prior: `normal` for N(0, I); `mixture` for the Gaussian mixture that
+                `build-vae fit-prior` has added to the bundle.
             condition: as for `encode`.
 
         Returns:
             Samples, shape `(count, *input_shape)`.
 
         Raises:
-            OptionError: `count` or `seed` is negative.
+            OptionError: `count` or `seed` is negative, or the bundle does not have this prior.
             InputError: the condition, as for `encode`.
             ProviderError, BundleError: the graph does not start; see `load`.
         """
         if count < 0 or seed < 0:
             raise OptionError(f"count {count} and seed {seed} must be 0 or more")
-        z = np.random.default_rng(seed).standard_normal((count, *self.manifest.z_shape))
-        return self.decode(z.astype(np.float32), condition=condition)
+        z = draw_latents(self.bundle, count, seed, prior)
+        return self.decode(z, condition=condition)
 
     def interpolate(
         self,
@@ -399,7 +410,8 @@ class VAERuntime:
             scorer = read_scorer(self.bundle)
             decision = Decision(scorer, self.calibration) if scorer else None
             values = reference or read_reference(self.bundle)
-            return verify_runtime(self, values, source, decision=decision)
+            mixture = read_mixture(self.bundle) if self.manifest.prior else None
+            return verify_runtime(self, values, source, decision=decision, mixture=mixture)
 
     def run(self, graph: str, inputs: dict[str, Any]) -> dict[str, Any]:
         """Run one graph in one call, and return all of its outputs by name.

@@ -10,6 +10,7 @@ TensorFlow used for it, and each output is compared with TensorFlow's:
     score     x        -> the losses at z = z_mean, score, p_value, activations (not always)
     all       condition as well, if the model is conditional
     numpy     z, the three losses and the score again, by NumPy from the outputs of the graphs
+    prior     log_density of TensorFlow's z under the mixture, by NumPy (not always)
 
 A value agrees if `|value - reference| <= atol + rtol * |reference|`, with the tolerances of the
 manifest. A variant in lower precision has a tolerance for each output, see
@@ -50,6 +51,7 @@ from vae_runtime.decision.calibration import Calibration
 from vae_runtime.decision.conformal import p_value_interval
 from vae_runtime.decision.scorer import Scorer
 from vae_runtime.loss import LOSS_NAMES, Losses, numpy_losses, reparameterize
+from vae_runtime.prior.mixture import RTOL, Mixture
 from vae_runtime.proof.company import batch_independence
 from vae_runtime.proof.differences import Allowed, Difference, compare, difference_table
 
@@ -156,12 +158,13 @@ def verify_runtime(
     source: str | None = None,
     *,
     decision: Decision | None = None,
+    mixture: Mixture | None = None,
 ) -> VerifyReport:
     """Run the parity check that this module describes.
 
     `reference` holds the arrays that `read_reference` returns. `source` names their origin in the
     report; by default it is the manifest's version of TensorFlow. `decision` is needed if the
-    bundle has a score.
+    bundle has a score, `mixture` if it has a mixture prior.
     """
     manifest = vae.manifest
 
@@ -176,6 +179,8 @@ def verify_runtime(
         for graph, outputs in values.items()
         for name, value in outputs.items()
     )
+    if mixture:
+        differences += (_compare_densities(mixture, reference["z"]),)
     independence = tuple(
         batch_independence(
             graph,
@@ -200,6 +205,16 @@ def verify_runtime(
         passed=all(d.agrees for d in differences + independence),
         batch_independence=independence,
     )
+
+
+def _compare_densities(mixture: Mixture, z: Float32) -> Difference:
+    """Compare log densities with those that scikit-learn computed when the mixture was fitted."""
+
+    def allowed(_: str, expected: NDArray[np.float64]) -> NDArray[np.float64]:
+        return RTOL * (1.0 + np.abs(expected))
+
+    found = mixture.log_densities(z).astype(np.float32)
+    return compare("prior", "log_density", found, mixture.log_density, allowed)
 
 
 def _is_dynamic(vae: GraphRunner) -> bool:

@@ -13,6 +13,7 @@ COMMANDS = (
     "evaluate",
     "explain",
     "export",
+    "fit-prior",
     "inspect",
     "monitor",
     "pack",
@@ -36,7 +37,7 @@ def test_commands():
 
 def test_commands_where_tensorflow_is_missing(monkeypatch, call):
     monkeypatch.setattr("vae_runtime.cli.extensions.find_spec", lambda name: None)
-    light = {*COMMANDS} - {"edge", "export", "quantize", "search", "train"}
+    light = {*COMMANDS} - {"edge", "export", "fit-prior", "quantize", "search", "train"}
     assert {*build_vae.list_commands(CONTEXT)} == light
     status, out, err = call("export", "a")
     assert (status, out) == (3, "")
