@@ -62,6 +62,7 @@ _PORTABLE = (
     "sigmoid_before_reshape",
     "logarithms_apart",
     "sums_over_three_axes",
+    "columns_by_reshape",
     "split_with_sizes",
     "normalization_in_order",
     "means_in_steps",

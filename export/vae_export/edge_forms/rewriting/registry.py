@@ -19,6 +19,7 @@ from vae_export.edge_forms.rewriting.normalization import means_in_steps, normal
 from vae_export.edge_forms.rewriting.opsets import to_opset
 from vae_export.edge_forms.rewriting.outputs import without_reconstruction
 from vae_export.edge_forms.rewriting.shapes import (
+    columns_by_reshape,
     flatten_for_reshape,
     static_shapes,
     without_value_info,
@@ -34,6 +35,7 @@ from vae_export.edge_forms.targets import Target
 REWRITES: Final[dict[str, Callable[[ModelProto], ModelProto]]] = {
     rewrite.__name__: rewrite
     for rewrite in (
+        columns_by_reshape,
         comparisons_by_arithmetic,
         even_pads,
         flatten_for_reshape,

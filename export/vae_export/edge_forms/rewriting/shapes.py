@@ -70,3 +70,23 @@ def flatten_for_reshape(model: ModelProto) -> ModelProto:
         return [helper.make_node("Flatten", [node.input[0]], node.output, name=node.name, axis=1)]
 
     return editor.replace(rule)
+
+
+def columns_by_reshape(model: ModelProto) -> ModelProto:
+    """Return a model with a Reshape to (batch, 1) for each Unsqueeze of one number per sample.
+
+    OpenCV 4 holds (batch,) as (batch, 1), so that an Unsqueeze of it has an axis too many for the
+    Concat that follows.
+    """
+    editor = Editor(model)
+
+    def rule(node: NodeProto) -> list[NodeProto] | None:
+        if node.op_type != "Unsqueeze" or node.input[1] not in editor.constants:
+            return None
+        shape, axes = editor.shape(node.input[0]), editor.constants[node.input[1]].tolist()
+        if shape is None or len(shape) != 1 or axes not in ([1], [-1]):
+            return None
+        column = editor.integers([-1, 1], f"{node.output[0]}/column")
+        return [helper.make_node("Reshape", [node.input[0], column], node.output, name=node.name)]
+
+    return editor.replace(rule)

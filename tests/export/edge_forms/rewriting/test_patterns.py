@@ -102,6 +102,27 @@ def test_sums_over_other_axes_stay(axes):
     assert operators(REWRITES["sums_over_three_axes"](model)) == ["ReduceSum"]
 
 
+@pytest.mark.parametrize("axis", [1, -1])
+def test_columns_by_reshape(axis):
+    nodes = [
+        node("ReduceSum", "x", "one", "sums", keepdims=0),
+        node("Unsqueeze", "sums", "axis", "column"),
+        node("Unsqueeze", "x", "axis", "matrix"),
+        node("Squeeze", "matrix", "axis", "same"),
+        node("Concat", "column", "same", "y", axis=1),
+    ]
+    model = model_of(nodes, constants={"one": [1], "axis": [axis]})
+    changed = REWRITES["columns_by_reshape"](model)
+    assert operators(changed) == ["ReduceSum", "Reshape", "Unsqueeze", "Squeeze", "Concat"]
+    assert_same(model, changed, rtol=0)
+
+
+def test_rows_are_no_columns():
+    nodes = [node("Gather", "x", "i", "g"), node("Unsqueeze", "g", "axis", "y")]
+    model = model_of(nodes, constants={"i": 0, "axis": [0]})
+    assert operators(REWRITES["columns_by_reshape"](model)) == ["Gather", "Unsqueeze"]
+
+
 def split(bias=True, axis=1):
     weights = np.random.default_rng(1).standard_normal((12, 5)).astype(np.float32)
     nodes = [node("MatMul", "x", "w", "h")]
@@ -290,8 +311,8 @@ def test_an_opset_without_the_operator_names_it():
 
 
 GONE = {
-    "portable": {"ReduceProd", "Sigmoid"},
-    "opencv": {"ReduceProd"},
+    "portable": {"ReduceProd", "Sigmoid", "Unsqueeze"},
+    "opencv": {"ReduceProd", "Unsqueeze"},
     "mnn": {"ReduceProd"},
     "ncnn": {"ReduceProd", "GreaterOrEqual"},
     "tract": {"Sigmoid"},
