@@ -67,6 +67,9 @@ _PORTABLE = (
     "normalization_in_order",
     "means_in_steps",
     "even_pads",
+    "pads_in_numbers",
+    "even_pool_pads",
+    "pools_over_two_axes",
     "tile_as_concat",
     "without_value_info",
 )

@@ -18,6 +18,11 @@ from vae_export.edge_forms.rewriting.logarithms import logarithms_apart
 from vae_export.edge_forms.rewriting.normalization import means_in_steps, normalization_in_order
 from vae_export.edge_forms.rewriting.opsets import to_opset
 from vae_export.edge_forms.rewriting.outputs import without_reconstruction
+from vae_export.edge_forms.rewriting.pooling import (
+    even_pool_pads,
+    pads_in_numbers,
+    pools_over_two_axes,
+)
 from vae_export.edge_forms.rewriting.shapes import (
     columns_by_reshape,
     flatten_for_reshape,
@@ -38,11 +43,14 @@ REWRITES: Final[dict[str, Callable[[ModelProto], ModelProto]]] = {
         columns_by_reshape,
         comparisons_by_arithmetic,
         even_pads,
+        even_pool_pads,
         flatten_for_reshape,
         folded_casts,
         logarithms_apart,
         means_in_steps,
         normalization_in_order,
+        pads_in_numbers,
+        pools_over_two_axes,
         sigmoid_before_reshape,
         sigmoid_written_out,
         split_as_heads,

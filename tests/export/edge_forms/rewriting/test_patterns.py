@@ -269,6 +269,72 @@ def test_even_pads(pads):
     assert_same(model, changed, x)
 
 
+SIZES = {1: (7,), 2: (7, 4), 3: (4, 7, 6)}
+
+
+def pool(operator, axes, kernel, stride, **attributes):
+    attributes |= {"kernel_shape": [kernel] * axes, "strides": [stride] * axes}
+    model = model_of([node(operator, "x", "y", **attributes)], shape=("batch", 2, *SIZES[axes]))
+    x = np.random.default_rng(1).standard_normal((3, 2, *SIZES[axes])).astype(np.float32)
+    return model, x
+
+
+@pytest.mark.parametrize("auto_pad", ["SAME_UPPER", "SAME_LOWER"])
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (3, 2), (3, 1)])
+@pytest.mark.parametrize("axes", SIZES)
+@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
+def test_pads_in_numbers(operator, axes, kernel, stride, auto_pad):
+    model, x = pool(operator, axes, kernel, stride, auto_pad=auto_pad)
+    changed = REWRITES["pads_in_numbers"](model)
+    assert [a.name for a in changed.graph.node[0].attribute if "pad" in a.name] == ["pads"]
+    assert_same(model, changed, x)
+
+
+def test_pads_of_a_convolution_in_numbers():
+    kernel = np.random.default_rng(1).standard_normal((3, 2, 3, 4)).astype(np.float32)
+    nodes = [node("Conv", "x", "kernel", "y", auto_pad="SAME_UPPER", strides=[2, 3])]
+    model = model_of(nodes, constants={"kernel": kernel}, shape=("batch", 2, 7, 5))
+    changed = REWRITES["pads_in_numbers"](model)
+    assert [a.name for a in changed.graph.node[0].attribute if "pad" in a.name] == ["pads"]
+    assert_same(model, changed, np.random.default_rng(1).random((3, 2, 7, 5), dtype=np.float32))
+
+
+@pytest.mark.parametrize("pads", [(0, 1), (1, 0), (1, 1), (0, 2), (2, 1)])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("axes", SIZES)
+@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
+def test_even_pool_pads(operator, axes, stride, pads):
+    begin, end = pads
+    model, x = pool(operator, axes, 3, stride, pads=[begin] * axes + [end] * axes)
+    changed = REWRITES["even_pool_pads"](model)
+    found = next(list(a.ints) for a in changed.graph.node[0].attribute if a.name == "pads")
+    assert found[:axes] == found[axes:]
+    assert operators(changed) == [operator] + ["Slice"] * (begin != end)
+    assert_same(model, changed, x)
+
+
+def test_pads_that_no_even_ones_contain_stay():
+    model, _ = pool("MaxPool", 2, 2, 2, pads=[0, 0, 1, 1])
+    assert operators(REWRITES["even_pool_pads"](model)) == ["MaxPool"]
+
+
+@pytest.mark.parametrize("pads", [[0] * 6, [1] * 6, [0, 1, 0, 1, 0, 1]])
+@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
+def test_pools_over_two_axes(operator, pads):
+    model, x = pool(operator, 3, 3, 2, pads=pads)
+    changed = REWRITES["pools_over_two_axes"](model)
+    assert operators(changed) == ["Reshape", operator] * 2 + ["Reshape"]
+    kernels = [a.ints for n in changed.graph.node for a in n.attribute if a.name == "kernel_shape"]
+    assert all(len(kernel) == 2 for kernel in kernels)
+    assert_same(model, changed, x)
+
+
+@pytest.mark.parametrize("rewrite", ["pools_over_two_axes", "even_pool_pads"])
+def test_averages_that_count_pads_stay(rewrite):
+    model, _ = pool("AveragePool", 3, 3, 2, pads=[0, 0, 0, 1, 1, 1], count_include_pad=1)
+    assert operators(REWRITES[rewrite](model)) == ["AveragePool"]
+
+
 def test_tile_as_concat():
     model = model_of([node("Tile", "x", "repeats", "y")], constants={"repeats": [1, 3]})
     changed = REWRITES["tile_as_concat"](model)
