@@ -71,6 +71,8 @@ _PORTABLE = (
     "even_pool_pads",
     "pools_over_two_axes",
     "tile_as_concat",
+    "products_of_four_axes",
+    "outputs_apart",
     "without_value_info",
 )
 _NO_INT8 = "int8 graphs are refused there: use float32 or float16"

@@ -335,6 +335,45 @@ def test_averages_that_count_pads_stay(rewrite):
     assert operators(REWRITES[rewrite](model)) == ["AveragePool"]
 
 
+@pytest.mark.parametrize("batch", ["batch", 3])
+def test_products_of_four_axes(batch):
+    nodes = [
+        node("Transpose", "x", "t", perm=[0, 1, 3, 2]),
+        node("Reshape", "x", "a_shape", "a"),
+        node("Reshape", "t", "b_shape", "b"),
+        node("MatMul", "a", "b", "p"),
+        node("Reshape", "p", "p_shape", "y"),
+    ]
+    constants = {"a_shape": [-1, 4, 3], "b_shape": [-1, 3, 4], "p_shape": [-1, 2, 4, 4]}
+    model = model_of(nodes, constants=constants, shape=(batch, 2, 4, 3))
+    changed = REWRITES["products_of_four_axes"](model)
+    assert operators(changed) == ["Transpose", "MatMul"]
+    x = np.random.default_rng(1).random((3, 2, 4, 3), dtype=np.float32)
+    assert_same(model, changed, x)
+
+
+def test_products_of_other_axes_stay():
+    nodes = [
+        node("Reshape", "x", "a_shape", "a"),
+        node("MatMul", "a", "w", "p"),
+        node("Reshape", "p", "p_shape", "y"),
+    ]
+    constants = {"a_shape": [-1, 4, 3], "p_shape": [-1, 2, 4, 3]}
+    constants["w"] = np.eye(3, dtype=np.float32)
+    model = model_of(nodes, constants=constants, shape=("batch", 2, 4, 3))
+    assert operators(REWRITES["products_of_four_axes"](model)) == operators(model)
+
+
+def test_outputs_apart():
+    nodes = [node("Tanh", "x", "h"), node("Neg", "h", "y"), node("Exp", "y", "z")]
+    model = model_of(nodes, ("y", "z"))
+    changed = REWRITES["outputs_apart"](model)
+    assert operators(changed) == ["Tanh", "Neg", "Reshape", "Exp"]
+    used = {name for n in changed.graph.node for name in n.input}
+    assert not used & {"y", "z"}
+    assert_same(model, changed, rtol=0)
+
+
 def test_tile_as_concat():
     model = model_of([node("Tile", "x", "repeats", "y")], constants={"repeats": [1, 3]})
     changed = REWRITES["tile_as_concat"](model)
