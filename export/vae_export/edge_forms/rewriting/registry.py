@@ -11,12 +11,11 @@ from vae_export.edge_forms.rewriting.activations import (
     sigmoid_before_reshape,
     sigmoid_written_out,
 )
-from vae_export.edge_forms.rewriting.attention import products_of_four_axes
 from vae_export.edge_forms.rewriting.casts import folded_casts
 from vae_export.edge_forms.rewriting.comparisons import comparisons_by_arithmetic
 from vae_export.edge_forms.rewriting.convolutions import even_pads, tile_as_concat
 from vae_export.edge_forms.rewriting.logarithms import logarithms_apart
-from vae_export.edge_forms.rewriting.normalization import means_in_steps, normalization_in_order
+from vae_export.edge_forms.rewriting.normalization import means_in_steps
 from vae_export.edge_forms.rewriting.opsets import to_opset
 from vae_export.edge_forms.rewriting.outputs import outputs_apart, without_reconstruction
 from vae_export.edge_forms.rewriting.pooling import (
@@ -49,11 +48,9 @@ REWRITES: Final[dict[str, Callable[[ModelProto], ModelProto]]] = {
         folded_casts,
         logarithms_apart,
         means_in_steps,
-        normalization_in_order,
         outputs_apart,
         pads_in_numbers,
         pools_over_two_axes,
-        products_of_four_axes,
         sigmoid_before_reshape,
         sigmoid_written_out,
         split_as_heads,

@@ -214,37 +214,6 @@ def test_static_shapes_leave_no_shape_to_compute():
     assert not bare.graph.value_info
 
 
-def normalization():
-    """Return a graph as Keras writes a layer normalization."""
-    nodes = [
-        node("ReduceMean", "x", "axes", "mean"),
-        node("Sub", "x", "mean", "centred"),
-        node("Mul", "centred", "centred", "squares"),
-        node("ReduceMean", "squares", "axes", "variance"),
-        node("Add", "variance", "epsilon", "raised"),
-        node("Sqrt", "raised", "deviation"),
-        node("Reciprocal", "deviation", "r"),
-        node("Mul", "r", "gamma", "factor"),
-        node("Mul", "x", "factor", "scaled"),
-        node("Neg", "mean", "minus"),
-        node("Mul", "minus", "factor", "moved"),
-        node("Add", "moved", "beta", "offset"),
-        node("Add", "scaled", "offset", "y"),
-    ]
-    rng = np.random.default_rng(2)
-    gamma, beta = rng.standard_normal((2, 1, 12)).astype(np.float32)
-    constants = {"axes": [1], "epsilon": np.float32(1e-3), "gamma": gamma, "beta": beta}
-    return model_of(nodes, constants=constants)
-
-
-def test_normalization_in_order():
-    model = normalization()
-    changed = REWRITES["normalization_in_order"](model)
-    assert operators(changed)[-4:] == ["Sub", "Mul", "Mul", "Add"]
-    assert "Neg" not in operators(changed)
-    assert_same(model, changed)
-
-
 @pytest.mark.parametrize("keepdims", [0, 1])
 @pytest.mark.parametrize(("axes", "count"), [([1, 2, 4], 2), ([1, 3], 2), ([2, 3], 1), ([-1], 1)])
 def test_means_in_steps(axes, count, keepdims):
@@ -333,35 +302,6 @@ def test_pools_over_two_axes(operator, pads):
 def test_averages_that_count_pads_stay(rewrite):
     model, _ = pool("AveragePool", 3, 3, 2, pads=[0, 0, 0, 1, 1, 1], count_include_pad=1)
     assert operators(REWRITES[rewrite](model)) == ["AveragePool"]
-
-
-@pytest.mark.parametrize("batch", ["batch", 3])
-def test_products_of_four_axes(batch):
-    nodes = [
-        node("Transpose", "x", "t", perm=[0, 1, 3, 2]),
-        node("Reshape", "x", "a_shape", "a"),
-        node("Reshape", "t", "b_shape", "b"),
-        node("MatMul", "a", "b", "p"),
-        node("Reshape", "p", "p_shape", "y"),
-    ]
-    constants = {"a_shape": [-1, 4, 3], "b_shape": [-1, 3, 4], "p_shape": [-1, 2, 4, 4]}
-    model = model_of(nodes, constants=constants, shape=(batch, 2, 4, 3))
-    changed = REWRITES["products_of_four_axes"](model)
-    assert operators(changed) == ["Transpose", "MatMul"]
-    x = np.random.default_rng(1).random((3, 2, 4, 3), dtype=np.float32)
-    assert_same(model, changed, x)
-
-
-def test_products_of_other_axes_stay():
-    nodes = [
-        node("Reshape", "x", "a_shape", "a"),
-        node("MatMul", "a", "w", "p"),
-        node("Reshape", "p", "p_shape", "y"),
-    ]
-    constants = {"a_shape": [-1, 4, 3], "p_shape": [-1, 2, 4, 3]}
-    constants["w"] = np.eye(3, dtype=np.float32)
-    model = model_of(nodes, constants=constants, shape=("batch", 2, 4, 3))
-    assert operators(REWRITES["products_of_four_axes"](model)) == operators(model)
 
 
 def test_outputs_apart():
