@@ -73,6 +73,7 @@ _PORTABLE = (
     "outputs_apart",
     "without_value_info",
 )
+_REVERSED = ("static_shapes", "reversed_by_gather")
 _NO_INT8 = "int8 graphs are refused there: use float32 or float16"
 
 _TARGETS = (
@@ -95,7 +96,7 @@ _TARGETS = (
         "OpenCV 5.0.0 and 4.14.0",
         opset=18,
         batch=FIXED,
-        rewrites=_PORTABLE,
+        rewrites=(*_PORTABLE, *_REVERSED),
         precisions=(FLOAT32, FLOAT16, INT8_STATIC),
         refused={
             OPEN: "OpenCV 4 refuses the sums of an open batch: give a number",
@@ -151,7 +152,7 @@ _TARGETS = (
         "tract 0.23.9",
         opset=18,
         batch=OPEN,
-        rewrites=("sigmoid_written_out", "without_value_info"),
+        rewrites=("sigmoid_written_out", *_REVERSED, "without_value_info"),
         packages=("tract==0.23.9",),
         notes=(
             "tract's own Sigmoid is never below 4.5e-7. The graphs compute 1 / (1 + "
@@ -200,7 +201,7 @@ _TARGETS = (
         "tinygrad 0.14",
         opset=18,
         batch=FIXED,
-        rewrites=("split_with_sizes", "without_value_info"),
+        rewrites=("split_with_sizes", *_REVERSED, "without_value_info"),
         refused={OPEN: "tinygrad compiles one batch size: give a number"},
         packages=("tinygrad>=0.14,<0.15",),
         notes=("On a processor, tinygrad starts clang.",),
@@ -230,7 +231,7 @@ _TARGETS = (
         "C code by emx-onnx-cgen 1.4.0",
         opset=17,
         batch=FIXED,
-        rewrites=("logarithms_apart", "split_with_sizes", "static_shapes"),
+        rewrites=("logarithms_apart", "split_with_sizes", "resize_without_roi", "static_shapes"),
         precisions=(FLOAT32, FLOAT16),
         refused={
             OPEN: "its loops need a number of samples, and ConvTranspose writes nothing without: "

@@ -23,9 +23,11 @@ from vae_export.edge_forms.rewriting.pooling import (
     pads_in_numbers,
     pools_over_two_axes,
 )
+from vae_export.edge_forms.rewriting.sequences import reversed_by_gather
 from vae_export.edge_forms.rewriting.shapes import (
     columns_by_reshape,
     flatten_for_reshape,
+    resize_without_roi,
     static_shapes,
     without_value_info,
 )
@@ -51,6 +53,8 @@ REWRITES: Final[dict[str, Callable[[ModelProto], ModelProto]]] = {
         outputs_apart,
         pads_in_numbers,
         pools_over_two_axes,
+        resize_without_roi,
+        reversed_by_gather,
         sigmoid_before_reshape,
         sigmoid_written_out,
         split_as_heads,

@@ -90,3 +90,21 @@ def columns_by_reshape(model: ModelProto) -> ModelProto:
         return [helper.make_node("Reshape", [node.input[0], column], node.output, name=node.name)]
 
     return editor.replace(rule)
+
+
+def resize_without_roi(model: ModelProto) -> ModelProto:
+    """Return a model whose Resizes have no region of interest instead of an empty one.
+
+    emx refuses an empty one. Keras' upsampling has it.
+    """
+    editor = Editor(model)
+
+    def rule(node: NodeProto) -> list[NodeProto] | None:
+        roi = node.input[1] if node.op_type == "Resize" and len(node.input) > 1 else ""
+        if roi not in editor.constants or editor.constants[roi].size:
+            return None
+        copy = copied(node)
+        copy.input[1] = ""
+        return [copy]
+
+    return editor.replace(rule)

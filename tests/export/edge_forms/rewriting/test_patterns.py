@@ -314,6 +314,24 @@ def test_outputs_apart():
     assert_same(model, changed, rtol=0)
 
 
+def test_resize_without_roi():
+    nodes = [node("Resize", "x", "roi", "scales", "y", mode="nearest")]
+    constants = {"roi": np.float32([]), "scales": np.float32([1, 1, 2, 3])}
+    model = model_of(nodes, constants=constants, shape=("batch", 2, 3, 2))
+    changed = REWRITES["resize_without_roi"](model)
+    assert list(changed.graph.node[0].input) == ["x", "", "scales"]
+    assert_same(model, changed, X.reshape(3, 2, 3, 2), rtol=0)
+
+
+@pytest.mark.parametrize(("lengths", "operator"), [([4, 4, 4], "Gather"), ([4, 3, 4], None)])
+def test_reversed_by_gather(lengths, operator):
+    nodes = [node("ReverseSequence", "x", "lengths", "y", batch_axis=0, time_axis=1)]
+    model = model_of(nodes, constants={"lengths": lengths}, shape=(3, 4, 3))
+    changed = REWRITES["reversed_by_gather"](model)
+    assert operators(changed) == [operator or "ReverseSequence"]
+    assert_same(model, changed, X.reshape(3, 4, 3), rtol=0)
+
+
 def test_tile_as_concat():
     model = model_of([node("Tile", "x", "repeats", "y")], constants={"repeats": [1, 3]})
     changed = REWRITES["tile_as_concat"](model)
