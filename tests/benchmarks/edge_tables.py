@@ -11,6 +11,7 @@ from onnx import ModelProto
 
 from vae_export.edge_forms.rewriting.registry import REWRITES
 from vae_export.edge_forms.targets import TARGETS
+from vae_export.graphs.convert import one_line
 from vae_runtime import Bundle
 
 
@@ -74,7 +75,10 @@ def tables(results: Sequence[Result], bundles: Mapping[str, Path]) -> str:
     bad = [r for r in results if r.state != "right"]
     lines += [
         "",
-        *(f"- {r.runtime}, {r.kind}, {r.graph}, {r.batch}: {r.state}: {r.text}" for r in bad),
+        *(
+            f"- {r.runtime}, {r.kind}, {r.graph}, {r.batch}: {r.state}: {one_line(Exception(r.text))[:200]}"
+            for r in bad
+        ),
     ]
     return "\n".join(lines)
 

@@ -67,7 +67,6 @@ _PORTABLE = (
     "means_in_steps",
     "even_pads",
     "pads_in_numbers",
-    "even_pool_pads",
     "pools_over_two_axes",
     "tile_as_concat",
     "outputs_apart",
@@ -132,7 +131,7 @@ _TARGETS = (
         "ncnn 1.0.20261020 by pnnx 20261020",
         opset=17,
         batch=ONE,
-        rewrites=(*_PORTABLE, "comparisons_by_arithmetic", "static_shapes"),
+        rewrites=(*_PORTABLE, "even_pool_pads", "comparisons_by_arithmetic", "static_shapes"),
         precisions=(FLOAT32, FLOAT16),
         refused={
             OPEN: "ncnn drops the batch axis: give 1",
@@ -164,7 +163,7 @@ _TARGETS = (
         "IREE 3.13",
         opset=17,
         batch=OPEN,
-        rewrites=("logarithms_apart", "split_with_sizes", "without_value_info"),
+        rewrites=("logarithms_apart", "split_with_sizes", "even_pads", "without_value_info"),
         precisions=(FLOAT32, FLOAT16, INT8_STATIC),
         refused={
             INT8_DYNAMIC: "IREE's decoder differs by 1.4e-2 at 64 samples: quantize statically, or "
