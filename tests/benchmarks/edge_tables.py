@@ -75,12 +75,14 @@ def tables(results: Sequence[Result], bundles: Mapping[str, Path]) -> str:
     bad = [r for r in results if r.state != "right"]
     lines += [
         "",
-        *(
-            f"- {r.runtime}, {r.kind}, {r.graph}, {r.batch}: {r.state}: {one_line(Exception(r.text))[:200]}"
-            for r in bad
-        ),
+        *map(_reason, bad),
     ]
     return "\n".join(lines)
+
+
+def _reason(result: Result) -> str:
+    about = f"{result.runtime}, {result.kind}, {result.graph}, {result.batch}: {result.state}"
+    return f"- {about}: {one_line(Exception(result.text))[:200]}"
 
 
 def _graphs(path: Path) -> dict[str, ModelProto]:

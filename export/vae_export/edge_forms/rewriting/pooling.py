@@ -106,8 +106,8 @@ def pools_over_two_axes(model: ModelProto) -> ModelProto:
             )
             nodes += [helper.make_node("Reshape", [source, target], [flat]), pool]
             source = pooled
-        shape = editor.integers([-1, *after[1:]], f"{output}/pooled_shape")
-        return [*nodes, helper.make_node("Reshape", [source, shape], [output])]
+        whole = editor.integers([-1, *after[1:]], f"{output}/pooled_shape")
+        return [*nodes, helper.make_node("Reshape", [source, whole], [output])]
 
     return editor.replace(rule)
 
