@@ -1,55 +1,67 @@
 """Operators by runtime: small bundles of every kind, checked in every installed runtime.
 
 ```sh
-python tests/benchmarks/edge_operators.py [--targets opencv,tract] [--kinds lstm,table]
+python tests/benchmarks/edge_operators.py --keep sweep [--targets opencv,tract] [--kinds lstm]
 ```
 
 Each kind of `edge_kinds.KINDS`, and both presets, is exported with random weights, written by
-`build-vae edge --for NAME` with a batch of 1, and run by its check. Two Markdown tables are
-printed: kind by runtime, and operator by runtime. The operators are those of the bundle's own
-graphs. A cell of the second table is
+`build-vae edge --for NAME` for batches of 1 and 3, and run by its check. Runtimes seldom share an
+environment. The folder of `--keep` therefore holds the bundles, and the results of earlier runs:
+run the command once in each environment. What it runs again replaces the earlier result.
 
-    right     every graph that has the operator is right there
-    N of M    N of the M graphs that have it are right there
-
-So an operator is not to blame for each graph that is wrong, but one that is right in all is proved.
-Kinds that fail are listed with their reason. The exit status is 1 if a graph ran and was wrong.
+The Markdown tables of all results are printed; see `edge_tables`. The exit status is 1 if a graph
+ran and was wrong.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import onnx
-
-sys.path.append(str(Path(__file__).parent.parent / "support"))
+sys.path += [str(Path(__file__).parent.parent / "support"), str(Path(__file__).parent)]
 
 from edge_kinds import KINDS, write_bundle
+from edge_tables import Result, tables
 from vae_export import check_edge_forms, edge, require_runtime
-from vae_export.edge_forms.targets import TARGETS
+from vae_export.edge_forms.targets import ONE, TARGETS
 from vae_runtime import BuildVaeError, Bundle, MissingExtraError
 
 PRESETS = ("dense", "conv")
+BATCHES = (1, 3)
 
 
 @dataclass(frozen=True)
-class Result:
-    """Result of one graph of one kind in one runtime; `error` is empty if it is right."""
+class Runtime:
+    """A target, and the runtime with its version that stands for it here."""
 
-    kind: str
-    graph: str
     target: str
-    error: str
-    wrong: bool = False
+    title: str
+
+
+def installed(names: Sequence[str]) -> list[Runtime]:
+    """Return the runtimes that are installed, and name the others on standard error."""
+    found = []
+    for name in names:
+        try:
+            module = require_runtime(name)
+        except MissingExtraError as error:
+            print(f"left out: {error}", file=sys.stderr)
+            continue
+        code = f"from vae_export.edge_forms.check.runtimes import {module} as m; print(m.version())"
+        words = [sys.executable, "-c", code]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        found.append(Runtime(name, done.stdout.strip().splitlines()[-1]))
+    return found
 
 
 def write_preset(preset: str, path: Path) -> Path:
-    """Export a preset with random weights on the embedded digits; return the bundle's path."""
+    """Export a preset with random weights and a score on the embedded digits; return the bundle."""
     from vae_builder import build_models, export_models, load_dataset
 
     encoder, decoder = build_models(preset, (28, 28, 1), 5, (16, 8), seed=1)
@@ -57,90 +69,69 @@ def write_preset(preset: str, path: Path) -> Path:
     return path
 
 
-def operators(bundle: Bundle) -> dict[str, set[str]]:
-    """Return the operators of each graph of a bundle."""
-    return {
-        name: {node.op_type for node in onnx.load_from_string(bundle.read(spec.file)).graph.node}
-        for name, spec in bundle.manifest.graphs.items()
-    }
+def bundle_of(kind: str, folder: Path) -> Path:
+    """Return the bundle of a kind in a folder, and write it if it is not there."""
+    path = folder / kind
+    if not path.is_dir():
+        (write_preset if kind in PRESETS else write_bundle)(kind, path)
+    return path
 
 
-def check(kind: str, bundle: Path, target: str) -> list[Result]:
+def check(kind: str, bundle: Path, runtime: Runtime, batch: int) -> list[Result]:
     """Write a bundle's graphs for a target and check them there."""
+    target = runtime.target
     graphs = [name for name, _ in Bundle(bundle).manifest.graphs.items()]
     graphs = [name for name in graphs if name in TARGETS[target].graphs]
+    about = (target, runtime.title, batch)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            forms = edge(bundle, Path(folder) / "forms", target=target)
-            report = check_edge_forms(forms.path, bundle, target)
+            forms = edge(bundle, Path(folder) / "forms", target=target, batch=batch)
         except BuildVaeError as error:
-            return [Result(kind, name, target, str(error)) for name in graphs]
+            return [Result(kind, name, *about, "refused", str(error)) for name in graphs]
+        report = check_edge_forms(forms.path, bundle, target)
     found = []
     for name in graphs:
         bad = [d for d in report.differences if d.graph == name and not d.agrees]
         text = ", ".join(f"{d.output} differs by {d.max_absolute:.1e}" for d in bad)
-        found.append(Result(kind, name, target, report.failures.get(name, text), bool(bad)))
+        text = report.failures.get(name, text)
+        state = "wrong" if bad else "failed" if text else "right"
+        if name in forms.left_out:
+            state, text = "refused", forms.left_out[name]
+        found.append(Result(kind, name, *about, state, text))
     return found
 
 
-def tables(
-    results: Sequence[Result], known: dict[str, dict[str, set[str]]], targets: Sequence[str]
-) -> str:
-    """Return both tables and the list of failures; `known` are the operators by kind and graph."""
-    lines = [_line(["kind", *targets]), _line(["---"] * (1 + len(targets)))]
-    for kind in known:
-        of_kind = [[r for r in results if (r.kind, r.target) == (kind, t)] for t in targets]
-        lines.append(_line([kind, *map(_cell, of_kind)]))
-    lines += ["", _line(["operator", *targets]), _line(["---"] * (1 + len(targets)))]
-    for operator in sorted({o for graphs in known.values() for s in graphs.values() for o in s}):
-        having = [r for r in results if operator in known[r.kind][r.graph]]
-        lines.append(
-            _line([operator, *(_cell([r for r in having if r.target == t]) for t in targets)])
-        )
-    lines.append("")
-    lines += [f"- {r.target}, {r.kind}, {r.graph}: {r.error}" for r in results if r.error]
-    return "\n".join(lines)
-
-
-def _cell(results: Sequence[Result]) -> str:
-    right = sum(not r.error for r in results)
-    return "right" if results and right == len(results) else f"{right} of {len(results)}"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def installed(names: Sequence[str]) -> list[str]:
-    """Return the targets whose runtimes are installed, and name the others on standard error."""
-    found = []
-    for name in names:
-        try:
-            require_runtime(name)
-            found.append(name)
-        except MissingExtraError as error:
-            print(f"left out: {error}", file=sys.stderr)
-    return found
+def read_results(folder: Path) -> dict[tuple[str, ...], Result]:
+    """Return the results that a folder holds, by what was run."""
+    path = folder / "results.json"
+    entries = json.loads(path.read_text("utf-8")) if path.is_file() else []
+    return {result.key: result for result in (Result(**entry) for entry in entries)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the tables; return 1 if a graph ran and was wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--targets", default=",".join(TARGETS))
+    parser.add_argument("--keep", type=Path, help="folder of bundles and results")
+    parser.add_argument("--targets", default=",".join(TARGETS), help="'' prints the tables only")
     parser.add_argument("--kinds", default=",".join((*PRESETS, *KINDS)))
     options = parser.parse_args(arguments)
-    targets = installed(options.targets.split(","))
-    results: list[Result] = []
-    known = {}
-    with tempfile.TemporaryDirectory() as folder:
+    runtimes = installed([name for name in options.targets.split(",") if name])
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        results, bundles = read_results(folder), {}
         for kind in options.kinds.split(","):
-            write = write_preset if kind in PRESETS else write_bundle
-            path = write(kind, Path(folder) / kind)
-            known[kind] = operators(Bundle(path))
-            for target in targets:
-                results += check(kind, path, target)
-    print(tables(results, known, targets))
-    return int(any(result.wrong for result in results))
+            bundles[kind] = bundle_of(kind, folder)
+            for runtime in runtimes:
+                for batch in BATCHES if TARGETS[runtime.target].batch != ONE else BATCHES[:1]:
+                    found = check(kind, bundles[kind], runtime, batch)
+                    results.update({result.key: result for result in found})
+                print(f"{kind} in {runtime.title}: {[r.state for r in found]}", file=sys.stderr)
+            if runtimes:
+                entries = [asdict(result) for result in results.values()]
+                (folder / "results.json").write_text(json.dumps(entries, indent=1), "utf-8")
+        print(tables([r for r in results.values() if r.kind in bundles], bundles))
+    return int(any(result.state == "wrong" for result in results.values()))
 
 
 if __name__ == "__main__":

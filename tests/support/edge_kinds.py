@@ -69,6 +69,27 @@ def conv_3d():
     return heads(x, layers.Flatten()(h)), keras.Model(z, g)
 
 
+def pooling():
+    x, z = keras.Input((7, 6, 2)), keras.Input((LATENT,))
+    h = layers.Conv2D(4, 3, padding="same", activation="relu")(x)
+    h = layers.MaxPooling2D(3, strides=2, padding="same")(h)
+    h = layers.AveragePooling2D(3, strides=2, padding="same")(h)
+    h = layers.Concatenate()([layers.Flatten()(h), layers.GlobalMaxPooling2D()(h)])
+    g = layers.Reshape((7, 6, 4))(layers.Dense(168)(z))
+    g = layers.AveragePooling2D(3, strides=1, padding="same")(g)
+    return heads(x, h), keras.Model(z, layers.Conv2D(2, 1, activation="sigmoid")(g))
+
+
+def gru():
+    x = keras.Input(SERIES)
+    h = layers.AveragePooling1D(3, strides=2, padding="same")(layers.Bidirectional(gru_of(3))(x))
+    return heads(x, layers.Flatten()(h)), series_decoder(gru_of(6))
+
+
+def gru_of(units):
+    return layers.GRU(units, return_sequences=True)
+
+
 def table():
     encoder = encoder_of(layers.Dense(LATENT), layers.Dense(LATENT), shape=(7,))
     hidden = layers.Dense(5, activation="tanh")
@@ -108,6 +129,8 @@ KINDS = {
     "batch_norm": (batch_norm, "bce"),
     "prelu": (prelu, "bce"),
     "upsampling": (upsampling, "bce"),
+    "pooling": (pooling, "bce"),
+    "gru": (gru, "mse"),
     "table": (table, "mse"),
     "conditional": (conditional, "bce"),
     "latent_map": (latent_map, "bce"),

@@ -65,13 +65,17 @@ _PORTABLE = (
     "sigmoid_before_reshape",
     "logarithms_apart",
     "sums_over_three_axes",
+    "columns_by_reshape",
     "split_with_sizes",
-    "normalization_in_order",
     "means_in_steps",
     "even_pads",
+    "pads_in_numbers",
+    "pools_over_two_axes",
     "tile_as_concat",
+    "outputs_apart",
     "without_value_info",
 )
+_REVERSED = ("static_shapes", "reversed_by_gather")
 _NO_INT8 = "int8 graphs are refused there: use float32 or float16"
 
 _TARGETS = (
@@ -94,7 +98,7 @@ _TARGETS = (
         "OpenCV 5.0.0 and 4.14.0",
         opset=18,
         batch=FIXED,
-        rewrites=_PORTABLE,
+        rewrites=(*_PORTABLE, *_REVERSED),
         precisions=(FLOAT32, FLOAT16, INT8_STATIC),
         refused={
             OPEN: "OpenCV 4 refuses the sums of an open batch: give a number",
@@ -130,7 +134,7 @@ _TARGETS = (
         "ncnn 1.0.20261020 by pnnx 20261020",
         opset=17,
         batch=ONE,
-        rewrites=(*_PORTABLE, "comparisons_by_arithmetic", "static_shapes"),
+        rewrites=(*_PORTABLE, "even_pool_pads", "comparisons_by_arithmetic", "static_shapes"),
         precisions=(FLOAT32, FLOAT16),
         refused={
             OPEN: "ncnn drops the batch axis: give 1",
@@ -150,7 +154,7 @@ _TARGETS = (
         "tract 0.23.9",
         opset=18,
         batch=OPEN,
-        rewrites=("sigmoid_written_out", "without_value_info"),
+        rewrites=("sigmoid_written_out", *_REVERSED, "without_value_info"),
         packages=("tract==0.23.9",),
         notes=(
             "tract's own Sigmoid is never below 4.5e-7. The graphs compute 1 / (1 + "
@@ -162,7 +166,7 @@ _TARGETS = (
         "IREE 3.13",
         opset=17,
         batch=OPEN,
-        rewrites=("logarithms_apart", "split_with_sizes", "without_value_info"),
+        rewrites=("logarithms_apart", "split_with_sizes", "even_pads", "without_value_info"),
         precisions=(FLOAT32, FLOAT16, INT8_STATIC),
         refused={
             INT8_DYNAMIC: "IREE's decoder differs by 1.4e-2 at 64 samples: quantize statically, or "
@@ -199,7 +203,7 @@ _TARGETS = (
         "tinygrad 0.14",
         opset=18,
         batch=FIXED,
-        rewrites=("split_with_sizes", "without_value_info"),
+        rewrites=("split_with_sizes", *_REVERSED, "without_value_info"),
         refused={OPEN: "tinygrad compiles one batch size: give a number"},
         packages=("tinygrad>=0.14,<0.15",),
         notes=("On a processor, tinygrad starts clang.",),
@@ -229,7 +233,7 @@ _TARGETS = (
         "C code by emx-onnx-cgen 1.4.0",
         opset=17,
         batch=FIXED,
-        rewrites=("logarithms_apart", "split_with_sizes", "static_shapes"),
+        rewrites=("logarithms_apart", "split_with_sizes", "resize_without_roi", "static_shapes"),
         precisions=(FLOAT32, FLOAT16),
         refused={
             OPEN: "its loops need a number of samples, and ConvTranspose writes nothing without: "

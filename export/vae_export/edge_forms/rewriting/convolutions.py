@@ -10,8 +10,8 @@ from vae_export.edge_forms.rewriting.editing import Editor, attribute, copied, s
 def even_pads(model: ModelProto) -> ModelProto:
     """Return a model whose transposed convolutions cut the same from both sides; a Slice the rest.
 
-    OpenCV 4 and ncnn refuse a ConvTranspose with other pads at its end than at its start, as a
-    stride of 2 with a kernel of 3 needs.
+    OpenCV 4, ncnn and IREE refuse a ConvTranspose with other pads at its end than at its start, as
+    a stride of 2 with a kernel of 3 needs.
     """
     editor = Editor(model)
 

@@ -15,11 +15,19 @@ from vae_export.edge_forms.rewriting.casts import folded_casts
 from vae_export.edge_forms.rewriting.comparisons import comparisons_by_arithmetic
 from vae_export.edge_forms.rewriting.convolutions import even_pads, tile_as_concat
 from vae_export.edge_forms.rewriting.logarithms import logarithms_apart
-from vae_export.edge_forms.rewriting.normalization import means_in_steps, normalization_in_order
+from vae_export.edge_forms.rewriting.normalization import means_in_steps
 from vae_export.edge_forms.rewriting.opsets import to_opset
-from vae_export.edge_forms.rewriting.outputs import without_reconstruction
+from vae_export.edge_forms.rewriting.outputs import outputs_apart, without_reconstruction
+from vae_export.edge_forms.rewriting.pooling import (
+    even_pool_pads,
+    pads_in_numbers,
+    pools_over_two_axes,
+)
+from vae_export.edge_forms.rewriting.sequences import reversed_by_gather
 from vae_export.edge_forms.rewriting.shapes import (
+    columns_by_reshape,
     flatten_for_reshape,
+    resize_without_roi,
     static_shapes,
     without_value_info,
 )
@@ -34,13 +42,19 @@ from vae_export.edge_forms.targets import Target
 REWRITES: Final[dict[str, Callable[[ModelProto], ModelProto]]] = {
     rewrite.__name__: rewrite
     for rewrite in (
+        columns_by_reshape,
         comparisons_by_arithmetic,
         even_pads,
+        even_pool_pads,
         flatten_for_reshape,
         folded_casts,
         logarithms_apart,
         means_in_steps,
-        normalization_in_order,
+        outputs_apart,
+        pads_in_numbers,
+        pools_over_two_axes,
+        resize_without_roi,
+        reversed_by_gather,
         sigmoid_before_reshape,
         sigmoid_written_out,
         split_as_heads,

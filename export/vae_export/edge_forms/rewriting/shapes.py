@@ -70,3 +70,41 @@ def flatten_for_reshape(model: ModelProto) -> ModelProto:
         return [helper.make_node("Flatten", [node.input[0]], node.output, name=node.name, axis=1)]
 
     return editor.replace(rule)
+
+
+def columns_by_reshape(model: ModelProto) -> ModelProto:
+    """Return a model with a Reshape to (batch, 1) for each Unsqueeze of one number per sample.
+
+    OpenCV 4 holds (batch,) as (batch, 1), so that an Unsqueeze of it has an axis too many for the
+    Concat that follows.
+    """
+    editor = Editor(model)
+
+    def rule(node: NodeProto) -> list[NodeProto] | None:
+        if node.op_type != "Unsqueeze" or node.input[1] not in editor.constants:
+            return None
+        shape, axes = editor.shape(node.input[0]), editor.constants[node.input[1]].tolist()
+        if shape is None or len(shape) != 1 or axes not in ([1], [-1]):
+            return None
+        column = editor.integers([-1, 1], f"{node.output[0]}/column")
+        return [helper.make_node("Reshape", [node.input[0], column], node.output, name=node.name)]
+
+    return editor.replace(rule)
+
+
+def resize_without_roi(model: ModelProto) -> ModelProto:
+    """Return a model whose Resizes have no region of interest instead of an empty one.
+
+    emx refuses an empty one. Keras' upsampling has it.
+    """
+    editor = Editor(model)
+
+    def rule(node: NodeProto) -> list[NodeProto] | None:
+        roi = node.input[1] if node.op_type == "Resize" and len(node.input) > 1 else ""
+        if roi not in editor.constants or editor.constants[roi].size:
+            return None
+        copy = copied(node)
+        copy.input[1] = ""
+        return [copy]
+
+    return editor.replace(rule)

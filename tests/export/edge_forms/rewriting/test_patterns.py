@@ -102,6 +102,27 @@ def test_sums_over_other_axes_stay(axes):
     assert operators(REWRITES["sums_over_three_axes"](model)) == ["ReduceSum"]
 
 
+@pytest.mark.parametrize("axis", [1, -1])
+def test_columns_by_reshape(axis):
+    nodes = [
+        node("ReduceSum", "x", "one", "sums", keepdims=0),
+        node("Unsqueeze", "sums", "axis", "column"),
+        node("Unsqueeze", "x", "axis", "matrix"),
+        node("Squeeze", "matrix", "axis", "same"),
+        node("Concat", "column", "same", "y", axis=1),
+    ]
+    model = model_of(nodes, constants={"one": [1], "axis": [axis]})
+    changed = REWRITES["columns_by_reshape"](model)
+    assert operators(changed) == ["ReduceSum", "Reshape", "Unsqueeze", "Squeeze", "Concat"]
+    assert_same(model, changed, rtol=0)
+
+
+def test_rows_are_no_columns():
+    nodes = [node("Gather", "x", "i", "g"), node("Unsqueeze", "g", "axis", "y")]
+    model = model_of(nodes, constants={"i": 0, "axis": [0]})
+    assert operators(REWRITES["columns_by_reshape"](model)) == ["Gather", "Unsqueeze"]
+
+
 def split(bias=True, axis=1):
     weights = np.random.default_rng(1).standard_normal((12, 5)).astype(np.float32)
     nodes = [node("MatMul", "x", "w", "h")]
@@ -193,37 +214,6 @@ def test_static_shapes_leave_no_shape_to_compute():
     assert not bare.graph.value_info
 
 
-def normalization():
-    """Return a graph as Keras writes a layer normalization."""
-    nodes = [
-        node("ReduceMean", "x", "axes", "mean"),
-        node("Sub", "x", "mean", "centred"),
-        node("Mul", "centred", "centred", "squares"),
-        node("ReduceMean", "squares", "axes", "variance"),
-        node("Add", "variance", "epsilon", "raised"),
-        node("Sqrt", "raised", "deviation"),
-        node("Reciprocal", "deviation", "r"),
-        node("Mul", "r", "gamma", "factor"),
-        node("Mul", "x", "factor", "scaled"),
-        node("Neg", "mean", "minus"),
-        node("Mul", "minus", "factor", "moved"),
-        node("Add", "moved", "beta", "offset"),
-        node("Add", "scaled", "offset", "y"),
-    ]
-    rng = np.random.default_rng(2)
-    gamma, beta = rng.standard_normal((2, 1, 12)).astype(np.float32)
-    constants = {"axes": [1], "epsilon": np.float32(1e-3), "gamma": gamma, "beta": beta}
-    return model_of(nodes, constants=constants)
-
-
-def test_normalization_in_order():
-    model = normalization()
-    changed = REWRITES["normalization_in_order"](model)
-    assert operators(changed)[-4:] == ["Sub", "Mul", "Mul", "Add"]
-    assert "Neg" not in operators(changed)
-    assert_same(model, changed)
-
-
 @pytest.mark.parametrize("keepdims", [0, 1])
 @pytest.mark.parametrize(("axes", "count"), [([1, 2, 4], 2), ([1, 3], 2), ([2, 3], 1), ([-1], 1)])
 def test_means_in_steps(axes, count, keepdims):
@@ -246,6 +236,100 @@ def test_even_pads(pads):
     assert operators(changed) == ["ConvTranspose"] + ["Slice"] * (pads[:2] != pads[2:])
     x = np.random.default_rng(1).random((3, 2, 4, 5), dtype=np.float32)
     assert_same(model, changed, x)
+
+
+SIZES = {1: (7,), 2: (7, 4), 3: (4, 7, 6)}
+
+
+def pool(operator, axes, kernel, stride, **attributes):
+    attributes |= {"kernel_shape": [kernel] * axes, "strides": [stride] * axes}
+    model = model_of([node(operator, "x", "y", **attributes)], shape=("batch", 2, *SIZES[axes]))
+    x = np.random.default_rng(1).standard_normal((3, 2, *SIZES[axes])).astype(np.float32)
+    return model, x
+
+
+@pytest.mark.parametrize("auto_pad", ["SAME_UPPER", "SAME_LOWER"])
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (3, 2), (3, 1)])
+@pytest.mark.parametrize("axes", SIZES)
+@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
+def test_pads_in_numbers(operator, axes, kernel, stride, auto_pad):
+    model, x = pool(operator, axes, kernel, stride, auto_pad=auto_pad)
+    changed = REWRITES["pads_in_numbers"](model)
+    assert [a.name for a in changed.graph.node[0].attribute if "pad" in a.name] == ["pads"]
+    assert_same(model, changed, x)
+
+
+def test_pads_of_a_convolution_in_numbers():
+    kernel = np.random.default_rng(1).standard_normal((3, 2, 3, 4)).astype(np.float32)
+    nodes = [node("Conv", "x", "kernel", "y", auto_pad="SAME_UPPER", strides=[2, 3])]
+    model = model_of(nodes, constants={"kernel": kernel}, shape=("batch", 2, 7, 5))
+    changed = REWRITES["pads_in_numbers"](model)
+    assert [a.name for a in changed.graph.node[0].attribute if "pad" in a.name] == ["pads"]
+    assert_same(model, changed, np.random.default_rng(1).random((3, 2, 7, 5), dtype=np.float32))
+
+
+@pytest.mark.parametrize("pads", [(0, 1), (1, 0), (1, 1), (0, 2), (2, 1)])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("axes", SIZES)
+@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
+def test_even_pool_pads(operator, axes, stride, pads):
+    begin, end = pads
+    model, x = pool(operator, axes, 3, stride, pads=[begin] * axes + [end] * axes)
+    changed = REWRITES["even_pool_pads"](model)
+    found = next(list(a.ints) for a in changed.graph.node[0].attribute if a.name == "pads")
+    assert found[:axes] == found[axes:]
+    assert operators(changed) == [operator] + ["Slice"] * (begin != end)
+    assert_same(model, changed, x)
+
+
+def test_pads_that_no_even_ones_contain_stay():
+    model, _ = pool("MaxPool", 2, 2, 2, pads=[0, 0, 1, 1])
+    assert operators(REWRITES["even_pool_pads"](model)) == ["MaxPool"]
+
+
+@pytest.mark.parametrize("pads", [[0] * 6, [1] * 6, [0, 1, 0, 1, 0, 1]])
+@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
+def test_pools_over_two_axes(operator, pads):
+    model, x = pool(operator, 3, 3, 2, pads=pads)
+    changed = REWRITES["pools_over_two_axes"](model)
+    assert operators(changed) == ["Reshape", operator] * 2 + ["Reshape"]
+    kernels = [a.ints for n in changed.graph.node for a in n.attribute if a.name == "kernel_shape"]
+    assert all(len(kernel) == 2 for kernel in kernels)
+    assert_same(model, changed, x)
+
+
+@pytest.mark.parametrize("rewrite", ["pools_over_two_axes", "even_pool_pads"])
+def test_averages_that_count_pads_stay(rewrite):
+    model, _ = pool("AveragePool", 3, 3, 2, pads=[0, 0, 0, 1, 1, 1], count_include_pad=1)
+    assert operators(REWRITES[rewrite](model)) == ["AveragePool"]
+
+
+def test_outputs_apart():
+    nodes = [node("Tanh", "x", "h"), node("Neg", "h", "y"), node("Exp", "y", "z")]
+    model = model_of(nodes, ("y", "z"))
+    changed = REWRITES["outputs_apart"](model)
+    assert operators(changed) == ["Tanh", "Neg", "Reshape", "Exp"]
+    used = {name for n in changed.graph.node for name in n.input}
+    assert not used & {"y", "z"}
+    assert_same(model, changed, rtol=0)
+
+
+def test_resize_without_roi():
+    nodes = [node("Resize", "x", "roi", "scales", "y", mode="nearest")]
+    constants = {"roi": np.float32([]), "scales": np.float32([1, 1, 2, 3])}
+    model = model_of(nodes, constants=constants, shape=("batch", 2, 3, 2))
+    changed = REWRITES["resize_without_roi"](model)
+    assert list(changed.graph.node[0].input) == ["x", "", "scales"]
+    assert_same(model, changed, X.reshape(3, 2, 3, 2), rtol=0)
+
+
+@pytest.mark.parametrize(("lengths", "operator"), [([4, 4, 4], "Gather"), ([4, 3, 4], None)])
+def test_reversed_by_gather(lengths, operator):
+    nodes = [node("ReverseSequence", "x", "lengths", "y", batch_axis=0, time_axis=1)]
+    model = model_of(nodes, constants={"lengths": lengths}, shape=(3, 4, 3))
+    changed = REWRITES["reversed_by_gather"](model)
+    assert operators(changed) == [operator or "ReverseSequence"]
+    assert_same(model, changed, X.reshape(3, 4, 3), rtol=0)
 
 
 def test_tile_as_concat():
@@ -290,8 +374,8 @@ def test_an_opset_without_the_operator_names_it():
 
 
 GONE = {
-    "portable": {"ReduceProd", "Sigmoid"},
-    "opencv": {"ReduceProd"},
+    "portable": {"ReduceProd", "Sigmoid", "Unsqueeze"},
+    "opencv": {"ReduceProd", "Unsqueeze"},
     "mnn": {"ReduceProd"},
     "ncnn": {"ReduceProd", "GreaterOrEqual"},
     "tract": {"Sigmoid"},

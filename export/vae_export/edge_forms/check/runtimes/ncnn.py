@@ -1,7 +1,12 @@
-"""ncnn, by pnnx. Both compute in float16 unless told otherwise, and the batch is one sample."""
+"""ncnn, by pnnx. Both compute in float16 unless told otherwise, and the batch is one sample.
+
+pnnx drops the axis of the batch, but not in every graph. What it writes beside the graph says which
+axis an input lacks; 233 stands for none. With another one, ncnn gives wrong values without a word.
+"""
 
 from __future__ import annotations
 
+import re
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +16,9 @@ import numpy as np
 
 if TYPE_CHECKING:
     from vae_export.edge_forms.check.worker import Graph, Run
+
+
+NO_AXIS = 233
 
 
 def load(graph: Graph, folder: Path) -> Run:
@@ -26,10 +34,14 @@ def load(graph: Graph, folder: Path) -> Run:
     ):
         raise ValueError("ncnn does not load what pnnx wrote: an operator is unknown")
 
+    axes = _batch_axes(folder / "model_ncnn.py")
+
     def run(inputs: dict[str, Any]) -> dict[str, Any]:
         with net.create_extractor() as extractor:
             for i, value in enumerate(inputs.values()):
-                extractor.input(f"in{i}", ncnn.Mat(np.ascontiguousarray(value[0])).clone())
+                axis = axes[f"in{i}"]
+                sample = value if axis == NO_AXIS else value.take(0, axis)
+                extractor.input(f"in{i}", ncnn.Mat(np.ascontiguousarray(sample)).clone())
             found = {}
             for i, (name, shape) in enumerate(graph.outputs.items()):
                 code, value = extractor.extract(f"out{i}")
@@ -60,6 +72,12 @@ def _convert(graph: Graph, folder: Path) -> None:
     if done.returncode or not (folder / "model.ncnn.param").is_file():
         last = (done.stdout.strip().splitlines() or [""])[-1]
         raise ValueError(f"pnnx returns {done.returncode}: {last}")
+
+
+def _batch_axes(script: Path) -> dict[str, int]:
+    """Return the axis that each input lacks, as pnnx's own script gives it."""
+    pattern = r'"(in\d+)", ncnn\.Mat\(\w+\.numpy\(\), batch_index=(\d+)\)'
+    return {name: int(axis) for name, axis in re.findall(pattern, script.read_text())}
 
 
 def version() -> str:
