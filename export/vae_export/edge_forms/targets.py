@@ -1,8 +1,9 @@
 """The runtimes that edge forms are written for: one table of what each computes rightly.
 
-Each row was measured: the graphs of both presets, at batches of 1, 3, 32 and 64, against the values
-that TensorFlow computed. `rewrites` cure what a runtime refuses or computes wrongly, `refused` says
-what no rewrite cures. The versions that were tried stand here only.
+What a row says was measured against the values that TensorFlow computed, with the version that it
+names; `export/README.md` has a table of the kinds of models that were run. `rewrites` cure what a
+runtime refuses or computes wrongly, `refused` says what no rewrite cures. The versions that were
+tried stand here only.
 """
 
 from __future__ import annotations
@@ -76,7 +77,17 @@ _PORTABLE = (
     "without_value_info",
 )
 _REVERSED = ("static_shapes", "reversed_by_gather")
-_NO_INT8 = "int8 graphs are refused there: use float32 or float16"
+
+
+def _no_int8(why: str) -> dict[str, str]:
+    """Return why a runtime cannot have int8, static or dynamic."""
+    return {INT8_STATIC: why, INT8_DYNAMIC: why}
+
+
+def _float32_only(why: str) -> dict[str, str]:
+    """Return why a runtime cannot have lower precisions."""
+    return {FLOAT16: why, **_no_int8(why)}
+
 
 _TARGETS = (
     Target(
@@ -89,8 +100,7 @@ _TARGETS = (
         rewrites=(*_PORTABLE, "sigmoid_written_out"),
         precisions=(FLOAT32, FLOAT16),
         refused={
-            INT8_STATIC: "no form of int8 is computed rightly by most runtimes: name the runtime",
-            INT8_DYNAMIC: "no form of int8 is computed rightly by most runtimes: name the runtime",
+            **_no_int8("no form of int8 is computed rightly by most runtimes: name the runtime"),
         },
     ),
     Target(
@@ -118,10 +128,9 @@ _TARGETS = (
         batch=OPEN,
         rewrites=_PORTABLE,
         precisions=(FLOAT32, FLOAT16),
-        refused=dict.fromkeys(
-            (INT8_STATIC, INT8_DYNAMIC),
+        refused=_no_int8(
             "MNN gives wrong or empty outputs for int8 graphs: convert the float32 form with "
-            "--weightQuantBits 8",
+            "--weightQuantBits 8"
         ),
         packages=("MNN==3.6.1",),
         notes=(
@@ -139,8 +148,7 @@ _TARGETS = (
         refused={
             OPEN: "ncnn drops the batch axis: give 1",
             FIXED: "ncnn gives the first sample only: give a batch of 1",
-            INT8_STATIC: _NO_INT8,
-            INT8_DYNAMIC: _NO_INT8,
+            **_no_int8("int8 graphs are refused there: use float32 or float16"),
         },
         packages=("ncnn==1.0.20261020", "pnnx==20261020"),
         notes=(
@@ -194,7 +202,7 @@ _TARGETS = (
         batch=OPEN,
         rewrites=(*_PORTABLE, "folded_casts", "flatten_for_reshape"),
         precisions=(FLOAT32, FLOAT16),
-        refused={INT8_STATIC: _NO_INT8, INT8_DYNAMIC: _NO_INT8},
+        refused=_no_int8("int8 graphs are refused there: use float32 or float16"),
         packages=("onnx2torch==1.5.15",),
         notes=("The module can be exported further, for example to ExecuTorch.",),
     ),
@@ -218,8 +226,7 @@ _TARGETS = (
         refused={
             OPEN: "onnx2tf needs a fixed batch: give a number",
             FLOAT16: "LiteRT refuses onnx2tf's float16 file: use float32",
-            INT8_STATIC: "onnx2tf does not take int8 graphs: use float32",
-            INT8_DYNAMIC: "onnx2tf does not take int8 graphs: use float32",
+            **_no_int8("onnx2tf does not take int8 graphs: use float32"),
         },
         packages=("onnx2tf==2.6.9", "ai-edge-litert"),
         notes=(
@@ -238,8 +245,7 @@ _TARGETS = (
         refused={
             OPEN: "its loops need a number of samples, and ConvTranspose writes nothing without: "
             "give a number",
-            INT8_STATIC: "int8 differs by 8e-3: use float32",
-            INT8_DYNAMIC: "int8 differs by 8e-3: use float32",
+            **_no_int8("int8 differs by 8e-3: use float32"),
         },
         packages=("emx-onnx-cgen==1.4.0",),
         notes=("The code is C99. `load.py` compiles it with gcc.",),
@@ -255,8 +261,7 @@ _TARGETS = (
         refused={
             OPEN: "onnx2coreml needs a fixed batch: give a number",
             FLOAT16: "Core ML converts weights itself: use float32",
-            INT8_STATIC: "int8 graphs were not tried in Core ML: use float32",
-            INT8_DYNAMIC: "int8 graphs were not tried in Core ML: use float32",
+            **_no_int8("int8 graphs were not tried in Core ML: use float32"),
         },
         packages=("onnx2coreml==1.1.0", "coremltools>=9,<10"),
         notes=(
@@ -280,9 +285,7 @@ _TARGETS = (
             FIXED: "hls4ml computes one sample: give 1",
             LOSS: "hls4ml has no ReduceSum: loss.c computes the loss from the outputs",
             SCORE: "hls4ml has no ReduceSum: compute the score elsewhere",
-            FLOAT16: "hls4ml chooses precisions itself: use float32",
-            INT8_STATIC: "hls4ml chooses precisions itself: use float32",
-            INT8_DYNAMIC: "hls4ml chooses precisions itself: use float32",
+            **_float32_only("hls4ml chooses precisions itself: use float32"),
         },
         packages=("hls4ml==1.3.0", "qonnx"),
         notes=(
@@ -301,9 +304,7 @@ _TARGETS = (
         precisions=(FLOAT32,),
         refused={
             OPEN: "a circuit has a fixed size: give a number",
-            FLOAT16: "ezkl chooses precisions itself: use float32",
-            INT8_STATIC: "ezkl chooses precisions itself: use float32",
-            INT8_DYNAMIC: "ezkl chooses precisions itself: use float32",
+            **_float32_only("ezkl chooses precisions itself: use float32"),
         },
         packages=("ezkl==23.0.5",),
         notes=(
