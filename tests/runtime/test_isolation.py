@@ -71,6 +71,7 @@ for words in (
     assert heavy_modules_after(code, cwd=folder) == "[]"
 
 
+@pytest.mark.slow
 def test_bench_runs_tensorflow_in_another_process(folder):
     code = """
 from vae_runtime.cli.main import run

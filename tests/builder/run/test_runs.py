@@ -128,10 +128,10 @@ def test_a_run_of_another_kind_is_loaded_exactly(tmp_path):
     np.testing.assert_array_equal(loaded.vae(x), trained.vae(x))
 
 
-SLOW_STEPS = [pytest.param(step, marks=pytest.mark.slow) for step in (2, 8, 10, 18, 21, 26)]
+SLOW_STEPS = [pytest.param(step, marks=pytest.mark.slow) for step in (2, 8, 10, 13, 18, 21, 26)]
 
 
-@pytest.mark.parametrize("step", [13, STEPS, *SLOW_STEPS])
+@pytest.mark.parametrize("step", [STEPS, *SLOW_STEPS])
 def test_a_stopped_run_resumes_to_the_same_weights(data, tmp_path, often, whole, step):
     with pytest.raises(StopError):
         train_run(tmp_path / "run", Source(str(data)), CONFIG, on_progress=stop_at(step))
@@ -398,7 +398,14 @@ def logged_epochs(run):
     return {event.step for event in events if event.summary.value}
 
 
-@pytest.mark.parametrize("interrupted", ["log_epoch", "write_checkpoint", "write_history"])
+@pytest.mark.parametrize(
+    "interrupted",
+    [
+        "write_checkpoint",
+        pytest.param("log_epoch", marks=pytest.mark.slow),
+        pytest.param("write_history", marks=pytest.mark.slow),
+    ],
+)
 def test_tensorboard_has_every_epoch_of_an_interrupted_run(
     data, tmp_path, monkeypatch, interrupted
 ):
