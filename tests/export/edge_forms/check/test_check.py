@@ -18,7 +18,8 @@ from vae_runtime import Bundle, MissingExtraError, OptionError
 from vae_runtime.proof.reference import read_reference
 
 GRAPHS = ("encoder", "decoder", "loss", "score")
-RUNTIMES = ("portable", "opencv", "tract", "mnn", "ncnn", "c")
+SLOW_C = pytest.param("c", marks=pytest.mark.slow)  # its compiler takes most of the time
+RUNTIMES = ("portable", "opencv", "tract", "mnn", "ncnn")
 
 
 def require_or_skip(target):
@@ -60,7 +61,7 @@ def plant(path):
     onnx.save(model, path)
 
 
-@pytest.mark.parametrize("target", RUNTIMES)
+@pytest.mark.parametrize("target", [*RUNTIMES, "c"])
 def test_every_graph_of_the_dense_preset_passes(target, written, exported):
     require_or_skip(target)
     report = check_edge_forms(written(target), exported(score="combined"), target)
@@ -69,7 +70,7 @@ def test_every_graph_of_the_dense_preset_passes(target, written, exported):
     assert str(report).endswith("batches of 1: PASSED")
 
 
-@pytest.mark.parametrize("target", ["portable", "opencv", "tract", "mnn", "c"])
+@pytest.mark.parametrize("target", ["portable", "opencv", "tract", "mnn", SLOW_C])
 def test_batches_of_three(target, written, exported):
     require_or_skip(target)
     report = check_edge_forms(written(target, 3), exported(score="combined"), target)
@@ -82,7 +83,7 @@ def test_an_open_batch_runs_in_several_sizes(written, exported):
     assert report.passed and report.batches == (1, 3, samples - 4)
 
 
-@pytest.mark.parametrize("target", RUNTIMES)
+@pytest.mark.parametrize("target", [*RUNTIMES, SLOW_C])
 def test_planted_wrong_values_are_found(target, written, exported, tmp_path):
     require_or_skip(target)
     forms = shutil.copytree(written(target), tmp_path / "forms")
