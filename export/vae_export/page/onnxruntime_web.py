@@ -90,12 +90,12 @@ def read_ort_web(folder: str | os.PathLike[str] | None = None) -> OrtWeb:
 
 
 def as_global(library: str, where: str) -> str:
-    """Replace the exports at the end of a module by the object `globalThis.ort`.
+    r"""Replace the exports at the end of a module by the object `globalThis.ort`.
 
     A module that stands inline in a page cannot be imported.
 
     >>> as_global("let a=1;export{a as Tensor,b as env};", "ort.mjs")
-    'let a=1;globalThis.ort={Tensor:a,env:b};\\n'
+    'let a=1;globalThis.ort={Tensor:a,env:b};\n'
 
     Raises:
         OptionError: the module does not end in one list of exports; the message names `where`.

@@ -87,4 +87,4 @@ def write_page(
             f"onnxruntime-web is {ort.version}, pages were tested with {PINNED_VERSION}: open the "
             "page and look at its proof"
         )
-    return Page(path, len(text), opened.sha256, checked and checked.key, note)
+    return Page(path, len(text), opened.sha256, checked.key if checked else None, note)

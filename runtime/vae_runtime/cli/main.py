@@ -59,8 +59,8 @@ class _Commands(click.Group):
     """The runtime's subcommands and the builder's; of these, some need TensorFlow."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        groups = (LIGHT_COMMANDS, *((COMMANDS,) if has_tensorflow() else ()))
-        return sorted([*self.commands, *(name for group in groups for name in command_names(group))])
+        with_tensorflow = command_names(COMMANDS) if has_tensorflow() else []
+        return sorted([*self.commands, *command_names(LIGHT_COMMANDS), *with_tensorflow])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in self.commands:

@@ -4,7 +4,7 @@ import { readBlock, readFacts, readFiles } from "./bundle/blocks.js";
 import { Graphs } from "./bundle/graphs.js";
 import { readNpz } from "./bundle/npz.js";
 import { showCard } from "./views/card.js";
-import { firstCondition } from "./views/condition.js";
+import { Condition } from "./views/condition.js";
 import { byId } from "./views/elements.js";
 import { LatentView } from "./views/latent.js";
 import { showProof } from "./views/proof.js";
@@ -39,7 +39,7 @@ async function start() {
   const bundle = await readBundle(facts);
   await showProof(bundle, facts);
   byId("again").addEventListener("click", () => showProof(bundle, facts).catch(showFault));
-  const condition = firstCondition(bundle);
+  const condition = new Condition(bundle);
   const sample = new SampleView(bundle, condition);
   const latent = new LatentView(bundle, condition);
   latent.onOwn = () => sample.zMean && latent.moveTo(sample.zMean);

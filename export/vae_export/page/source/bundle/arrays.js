@@ -15,7 +15,11 @@ export function sampleOf(array, row) {
 
 /** Return an array of the given samples, in this order. */
 export function takeRows(array, rows) {
-  return stackRows(array.shape.slice(1), rows.map((row) => sampleOf(array, row)), array.data);
+  return stackRows(
+    array.shape.slice(1),
+    rows.map((row) => sampleOf(array, row)),
+    array.data,
+  );
 }
 
 /** Return samples, each the data of one, as an array; `like` has the type of its elements. */

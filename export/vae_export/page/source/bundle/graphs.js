@@ -52,7 +52,9 @@ export class Graphs {
   async #session(name) {
     if (!this.#sessions.has(name)) {
       const file = this.#files.get(this.manifest.graphs[name].file);
-      const session = globalThis.ort.InferenceSession.create(file, { executionProviders: ["wasm"] });
+      const session = globalThis.ort.InferenceSession.create(file, {
+        executionProviders: ["wasm"],
+      });
       this.#sessions.set(name, await session);
     }
     return this.#sessions.get(name);

@@ -44,7 +44,11 @@ export function readNpy(bytes) {
   if (!Elements || /'fortran_order': *True/.test(header)) {
     throw new Error(`an .npy file has elements ${kind} in an order that this page does not read`);
   }
-  const shape = sizes.split(",").map((size) => size.trim()).filter(Boolean).map(Number);
+  const shape = sizes
+    .split(",")
+    .map((size) => size.trim())
+    .filter(Boolean)
+    .map(Number);
   const data = new Elements(bytes.slice(start + length).buffer, 0, elementCount(shape));
   return { shape, data };
 }

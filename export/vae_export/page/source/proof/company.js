@@ -17,11 +17,18 @@ export async function batchIndependence(graphs, name, inputs, outputs) {
   const { rows, samples, strangers } = companies(inputs, graphs.manifest.input);
   const count = rows.length + 2;
   const reversed = (array) => takeRows(array, [...Array(array.shape[0]).keys()].reverse());
-  const batch = mapValues(samples, (array, input) => concatenate([strangers[input], reversed(array)]));
+  const batch = mapValues(samples, (array, input) =>
+    concatenate([strangers[input], reversed(array)]),
+  );
   const company = await graphs.run(name, batch);
   const alone = [];
   for (let i = 0; i < count; i++) {
-    alone.push(await graphs.run(name, mapValues(samples, (array) => takeRows(array, [i]))));
+    alone.push(
+      await graphs.run(
+        name,
+        mapValues(samples, (array) => takeRows(array, [i])),
+      ),
+    );
   }
   let worst = null;
   for (const output of Object.keys(company).filter((each) => each !== "p_value")) {
@@ -29,7 +36,13 @@ export async function batchIndependence(graphs, name, inputs, outputs) {
     const last = takeRows(values, [count - 2, count - 1]);
     const expected = concatenate([takeRows(outputs[output], rows), last]);
     const found = concatenate([concatenate(alone.map((each) => each[output])), values]);
-    const difference = compareFinite(graphs.manifest, name, output, found, concatenate([expected, expected]));
+    const difference = compareFinite(
+      graphs.manifest,
+      name,
+      output,
+      found,
+      concatenate([expected, expected]),
+    );
     if (worst === null || !(difference.ofAllowed <= worst.ofAllowed)) worst = difference;
   }
   return { ...worst, graph: name };
@@ -63,7 +76,10 @@ function companies(inputs, spec) {
     const halves = [rows[0], rows[rows.length - 1]].map((row) => move(row, 0.5));
     const shape = array.shape.slice(1);
     samples[name] = concatenate([takeRows(array, rows), stackRows(shape, halves)]);
-    strangers[name] = stackRows(shape, rows.slice(-STRANGERS).map((row) => move(row, DISTANCE)));
+    strangers[name] = stackRows(
+      shape,
+      rows.slice(-STRANGERS).map((row) => move(row, DISTANCE)),
+    );
   }
   return { rows, samples, strangers };
 }
@@ -82,5 +98,7 @@ function moved(array, row, origin, factor, [low, high]) {
 }
 
 function mapValues(object, change) {
-  return Object.fromEntries(Object.entries(object).map(([name, value]) => [name, change(value, name)]));
+  return Object.fromEntries(
+    Object.entries(object).map(([name, value]) => [name, change(value, name)]),
+  );
 }

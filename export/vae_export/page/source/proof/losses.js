@@ -41,7 +41,8 @@ export function lossOutputs(manifest, outputs, row) {
 /** Return what each element adds to the reconstruction loss, less its floor if `excess`. */
 export function lossTerms(loss, x, { first, logVar }, excess = false) {
   const term = {
-    logits: (i) => Math.max(first[i], 0) - first[i] * x[i] + Math.log1p(Math.exp(-Math.abs(first[i]))),
+    logits: (i) =>
+      Math.max(first[i], 0) - first[i] * x[i] + Math.log1p(Math.exp(-Math.abs(first[i]))),
     probabilities: (i) => {
       const p = Math.min(Math.max(first[i], CLIP), CLIP_HIGH);
       return -x[i] * Math.log(p) - (1 - x[i]) * Math.log(Math.fround(1 - p));

@@ -75,31 +75,58 @@ function ownDifferences({ manifest, reference, novelty }, values, atMean) {
   if (manifest.score) own.score = new Float64Array(samples);
   for (let row = 0; row < samples; row++) {
     const x = lossValues(manifest, sampleOf(reference.x, row));
-    const [mean, logVar] = ["z_mean", "z_log_var"].map((name) => sampleOf(values.encoder[name], row));
+    const [mean, logVar] = ["z_mean", "z_log_var"].map((name) =>
+      sampleOf(values.encoder[name], row),
+    );
     const eps = sampleOf(reference.eps, row);
-    own.z.set(mean.map((value, i) => value + Math.exp(0.5 * logVar[i]) * eps[i]), row * size);
-    own.reconstruction_loss[row] = sum(lossTerms(manifest.loss, x, lossOutputs(manifest, values.decoder, row)));
+    own.z.set(
+      mean.map((value, i) => value + Math.exp(0.5 * logVar[i]) * eps[i]),
+      row * size,
+    );
+    own.reconstruction_loss[row] = sum(
+      lossTerms(manifest.loss, x, lossOutputs(manifest, values.decoder, row)),
+    );
     own.kl_loss[row] = sum(klTerms(mean, logVar));
     own.loss[row] = own.reconstruction_loss[row] + manifest.loss.kl_weight * own.kl_loss[row];
     if (manifest.score) own.score[row] = ownScore(manifest, novelty, x, values.score, atMean, row);
   }
   return Object.entries(own).map(([name, value]) => {
     const expected = reference[name].data;
-    return compare("javascript", name, value, expected, allowedDifference(manifest, name, expected));
+    return compare(
+      "javascript",
+      name,
+      value,
+      expected,
+      allowedDifference(manifest, name, expected),
+    );
   });
 }
 
 function ownScore(manifest, novelty, x, outputs, atMean, row) {
   const terms = elementTerms(manifest, x, lossOutputs(manifest, atMean, row));
   const activations = outputs.activations && sampleOf(outputs.activations, row);
-  return scoreOf(manifest, scoreParts(manifest, novelty, terms, outputs.kl_loss.data[row], activations));
+  return scoreOf(
+    manifest,
+    scoreParts(manifest, novelty, terms, outputs.kl_loss.data[row], activations),
+  );
 }
 
 function comparePValues(manifest, outputs, reference, scores) {
   const { tails } = manifest.score;
-  const [found, pValues, expected] = [outputs.score.data, outputs.p_value.data, reference.score.data];
+  const [found, pValues, expected] = [
+    outputs.score.data,
+    outputs.p_value.data,
+    reference.score.data,
+  ];
   const allowed = allowedDifference(manifest, "score", expected);
-  const difference = { graph: "score", output: "p_value", absolute: 0, relative: 0, ofAllowed: 0, agrees: true };
+  const difference = {
+    graph: "score",
+    output: "p_value",
+    absolute: 0,
+    relative: 0,
+    ofAllowed: 0,
+    agrees: true,
+  };
   for (let i = 0; i < expected.length; i++) {
     const ends = [expected[i] - allowed(i), expected[i] + allowed(i)].map(Math.fround);
     const [lowest, highest] = pValueInterval(...ends, scores, tails);

@@ -36,7 +36,13 @@ function units(manifest, output, reference) {
 export function compare(graph, output, value, reference, allowed) {
   const difference = { graph, output, absolute: 0, relative: 0, ofAllowed: 0, agrees: true };
   if (value.length !== reference.length) {
-    return { ...difference, absolute: Infinity, relative: Infinity, ofAllowed: Infinity, agrees: false };
+    return {
+      ...difference,
+      absolute: Infinity,
+      relative: Infinity,
+      ofAllowed: Infinity,
+      agrees: false,
+    };
   }
   const largest = reference.reduce((most, each) => Math.max(most, Math.abs(each)), 0);
   for (let i = 0; i < value.length; i++) {

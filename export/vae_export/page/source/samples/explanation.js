@@ -53,9 +53,16 @@ async function scored(bundle, inputs, given, terms) {
   const parts = scoreParts(manifest, novelty, terms, outputs.kl_loss.data[0], activations);
   const nearest = nearestPrototype(manifest, novelty, activations);
   const z = stackRows(latentShape(manifest), [sampleOf(novelty.z_mean, nearest)]);
-  const its = novelty.condition ? { condition: stackRows(manifest.condition.shape, [sampleOf(novelty.condition, nearest)]) } : {};
+  const its = novelty.condition
+    ? { condition: stackRows(manifest.condition.shape, [sampleOf(novelty.condition, nearest)]) }
+    : {};
   const { reconstruction } = await graphs.run("decoder", { z, ...its });
-  return { ...result, parts: partShares(manifest, parts), nearest, nearestSample: reconstruction.data };
+  return {
+    ...result,
+    parts: partShares(manifest, parts),
+    nearest,
+    nearestSample: reconstruction.data,
+  };
 }
 
 /** Return the input `condition` of a number of samples, or no input. */
@@ -87,7 +94,10 @@ async function unusualByRepair({ manifest, graphs }, x, given, terms, unusual, s
   const inputs = Object.fromEntries(
     Object.entries(given).map(([name, array]) => [
       name,
-      stackRows(array.shape.slice(1), candidates.map(() => sampleOf(array, 0))),
+      stackRows(
+        array.shape.slice(1),
+        candidates.map(() => sampleOf(array, 0)),
+      ),
     ]),
   );
   const repaired = candidates.map(() => x.data.slice());
@@ -139,7 +149,10 @@ function nearestPrototype(manifest, novelty, activations) {
   let [nearest, least] = [0, Infinity];
   for (let row = 0; row < novelty.coordinates.shape[0]; row++) {
     const theirs = sampleOf(novelty.coordinates, row);
-    const distance = ours.reduce((sum, value, j) => sum + ((value - theirs[j]) * scales[j]) ** 2, 0);
+    const distance = ours.reduce(
+      (sum, value, j) => sum + ((value - theirs[j]) * scales[j]) ** 2,
+      0,
+    );
     if (distance < least) [nearest, least] = [row, distance];
   }
   return nearest;

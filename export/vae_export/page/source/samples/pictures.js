@@ -61,7 +61,11 @@ export function paintSpot(x, manifest, column, row, radius, colour) {
   const [black, white] = unitValues(manifest);
   const reach = Math.ceil(radius + 1);
   for (let i = Math.max(0, Math.floor(row) - reach); i <= Math.min(height - 1, row + reach); i++) {
-    for (let j = Math.max(0, Math.floor(column) - reach); j <= Math.min(width - 1, column + reach); j++) {
+    for (
+      let j = Math.max(0, Math.floor(column) - reach);
+      j <= Math.min(width - 1, column + reach);
+      j++
+    ) {
       const distance = Math.hypot(i + 0.5 - row, j + 0.5 - column);
       const cover = Math.min(Math.max(radius + 0.5 - distance, 0), 1);
       for (let channel = 0; channel < channels; channel++) {

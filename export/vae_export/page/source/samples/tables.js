@@ -1,9 +1,17 @@
 // Rows of tables as samples: numbers, truth values and categories, as the manifest encodes them.
 
 const MISSING = new Set(
-  ["", "na", "n/a", "nan", "-nan", "null", "none", "nil", "missing", "?", "-", "--", "."].concat(
-    ["#n/a", "#na", "#n/a n/a", "<na>", "nat", "#value!", "#div/0!", "#null!", "(null)"],
-  ),
+  ["", "na", "n/a", "nan", "-nan", "null", "none", "nil", "missing", "?", "-", "--", "."].concat([
+    "#n/a",
+    "#na",
+    "#n/a n/a",
+    "<na>",
+    "nat",
+    "#value!",
+    "#div/0!",
+    "#null!",
+    "(null)",
+  ]),
 );
 const NUMBER = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
 
@@ -27,7 +35,9 @@ export function tableColumns(manifest) {
  */
 export function encodeRow(manifest, cells) {
   const unknown = manifest.data?.table?.unknown_category ?? "error";
-  const values = tableColumns(manifest).flatMap((column, i) => encodeCell(column, cells[i], unknown));
+  const values = tableColumns(manifest).flatMap((column, i) =>
+    encodeCell(column, cells[i], unknown),
+  );
   return Float32Array.from(values);
 }
 
@@ -46,7 +56,10 @@ function encodeCell(column, cell, unknown) {
     }
     return [...column.categories.map((_, i) => (i === code ? 1 : 0)), ...indicator];
   }
-  return [column.kind === "boolean" ? truthValue(column, text) : number(column, text), ...indicator];
+  return [
+    column.kind === "boolean" ? truthValue(column, text) : number(column, text),
+    ...indicator,
+  ];
 }
 
 function sameNumber(name, text) {
@@ -129,7 +142,9 @@ export function parseNumbers(manifest, text) {
   const bad = cells.find((cell) => !NUMBER.test(cell));
   if (bad !== undefined) throw new Error(`“${bad}” is not a number`);
   if (cells.length !== size) {
-    throw new Error(`there are ${cells.length} numbers, expected ${manifest.input.shape.join(" × ")}`);
+    throw new Error(
+      `there are ${cells.length} numbers, expected ${manifest.input.shape.join(" × ")}`,
+    );
   }
   return (manifest.input.dtype === "uint8" ? Uint8Array : Float32Array).from(cells, Number);
 }

@@ -45,7 +45,9 @@ function factList(manifest, facts) {
     Data: dataText(manifest.data),
     Training: trainingText(manifest.training),
     "Packed from": manifest.packed_from,
-    "Made with": Object.entries(manifest.versions).map(([name, version]) => `${name} ${version}`).join(", "),
+    "Made with": Object.entries(manifest.versions)
+      .map(([name, version]) => `${name} ${version}`)
+      .join(", "),
   }).filter(([, value]) => value);
   return element(
     "dl",
@@ -75,11 +77,16 @@ function lossText({ reconstruction, decoder, kl_weight: weight, variance }) {
 
 function conditionText(condition) {
   if (!condition) return null;
-  return condition.categories ? `one of ${condition.categories.join(", ")}` : `numbers, ${shapeText(condition.shape)}`;
+  return condition.categories
+    ? `one of ${condition.categories.join(", ")}`
+    : `numbers, ${shapeText(condition.shape)}`;
 }
 
 function dataText(data) {
-  return data && `${data.name}: ${data.train} training, ${data.validation} validation, ${data.test} test samples; SHA-256 ${data.sha256}`;
+  return (
+    data &&
+    `${data.name}: ${data.train} training, ${data.validation} validation, ${data.test} test samples; SHA-256 ${data.sha256}`
+  );
 }
 
 function trainingText(training) {
@@ -92,10 +99,11 @@ function trainingText(training) {
 
 function lossTable({ validation, test }) {
   const row = (name, losses) => [name, losses.reconstruction_loss, losses.kl_loss, losses.loss];
-  return table("Mean losses, one z for each sample", ["Samples", "Reconstruction", "KL", "Loss"], [
-    row("validation", validation),
-    row("test", test),
-  ]);
+  return table(
+    "Mean losses, one z for each sample",
+    ["Samples", "Reconstruction", "KL", "Loss"],
+    [row("validation", validation), row("test", test)],
+  );
 }
 
 function scoreSection(score) {
@@ -106,7 +114,12 @@ function scoreSection(score) {
     `${percent(rate[0])} to ${percent(rate[1])}`,
     found === null ? "not measured" : percent(found),
   ]);
-  const headings = ["False-alarm rate", "Alarm if the score is", "Rate of 95 % of calibrations", "Found"];
+  const headings = [
+    "False-alarm rate",
+    "Alarm if the score is",
+    "Rate of 95 % of calibrations",
+    "Found",
+  ];
   return [
     element("h3", {}, "Anomaly score"),
     element(
@@ -128,7 +141,12 @@ function gallery(files) {
     { class: "gallery" },
     ...figures.map(([, alt, path, caption]) => {
       const src = URL.createObjectURL(new Blob([files.get(path)], { type: "image/png" }));
-      return element("figure", {}, element("img", { src, alt }), element("figcaption", {}, caption));
+      return element(
+        "figure",
+        {},
+        element("img", { src, alt }),
+        element("figcaption", {}, caption.replaceAll("`", "")),
+      );
     }),
   );
 }
@@ -137,7 +155,11 @@ function fileTable(manifest, files) {
   const rows = [...files].map(([name, bytes]) => [
     name,
     bytes.length.toLocaleString("en"),
-    element("span", { class: "digest" }, manifest.files[name]?.sha256 ?? "the digest of the bundle"),
+    element(
+      "span",
+      { class: "digest" },
+      manifest.files[name]?.sha256 ?? "the digest of the bundle",
+    ),
   ]);
   return element("div", { class: "scroll" }, table("", ["File", "Bytes", "SHA-256"], rows));
 }

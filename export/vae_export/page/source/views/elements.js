@@ -16,7 +16,8 @@ function filled(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else if (value === true) node.setAttribute(name, "");
-    else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value);
+    else if (value !== false && value !== null && value !== undefined)
+      node.setAttribute(name, value);
   }
   node.append(...children.filter((child) => child !== null));
   return node;
@@ -55,13 +56,14 @@ export function table(caption, headings, rows) {
 /** Return a number or a node as it is shown. */
 export function shown(value) {
   if (typeof value !== "number") return value;
-  if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e6)) return value.toExponential(2);
+  if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e6))
+    return value.toExponential(2);
   return String(Number(value.toPrecision(5)));
 }
 
 /** Return a share as a percentage. */
 export function percent(share) {
-  return `${Number((100 * share).toPrecision(3))} %`;
+  return `${Number((100 * share).toPrecision(3))}\u00a0%`;
 }
 
 /** Return a shape, such as "28 × 28 × 1". */

@@ -3,7 +3,6 @@
 import { sampleOf, stackRows } from "../bundle/arrays.js";
 import { conditions } from "../samples/explanation.js";
 import { kindOf, latentShape, reconstructedUnitValues } from "../samples/kinds.js";
-import { conditionFields } from "./condition.js";
 import { byId, drawing, element } from "./elements.js";
 import { sampleFigure } from "./pictures.js";
 
@@ -27,15 +26,14 @@ export class LatentView {
     this.#condition = condition;
     this.#dimensions = activeDimensions(bundle).slice(0, MAX_SLIDERS);
     this.z = new Float32Array(bundle.manifest.latent_dim);
+    this.onOwn = () => {};
     byId("latent-help").textContent =
       `${bundle.manifest.latent_dim} dimensions. The sliders move the ${this.#dimensions.length} ` +
       "that carry most, the plane the first two of them. Each point is decoded as you move.";
     byId("latent-sliders").replaceChildren(...this.#dimensions.map((each) => this.#slider(each)));
     byId("latent-plane").replaceChildren(this.#plane());
     byId("latent-tools").replaceChildren(...this.#tools());
-    for (const form of ["latent-sliders", "latent-tools"]) {
-      byId(form).addEventListener("submit", (event) => event.preventDefault());
-    }
+    condition.onChange(() => this.#show());
     this.moveTo(this.z);
   }
 
@@ -46,7 +44,13 @@ export class LatentView {
   }
 
   #slider(dimension) {
-    const input = element("input", { type: "range", min: -REACH, max: REACH, step: 0.05, id: `z-${dimension}` });
+    const input = element("input", {
+      type: "range",
+      min: -REACH,
+      max: REACH,
+      step: 0.05,
+      id: `z-${dimension}`,
+    });
     const output = element("output", { for: input.id });
     input.addEventListener("input", () => {
       this.z[dimension] = Number(input.value);
@@ -89,13 +93,23 @@ export class LatentView {
   }
 
   #tools() {
-    const { manifest, reference } = this.#bundle;
+    const { reference } = this.#bundle;
     const options = (chosen) =>
       Array.from({ length: reference.z_mean.shape[0] }, (_, i) =>
         element("option", { value: i, selected: i === chosen }, `sample ${i + 1}`),
       );
-    const [from, to] = [element("select", { id: "from" }, ...options(0)), element("select", { id: "to" }, ...options(1))];
-    const along = element("input", { type: "range", min: 0, max: 1, step: 0.01, value: 0, id: "along" });
+    const [from, to] = [
+      element("select", { id: "from" }, ...options(0)),
+      element("select", { id: "to" }, ...options(1)),
+    ];
+    const along = element("input", {
+      type: "range",
+      min: 0,
+      max: 1,
+      step: 0.01,
+      value: 0,
+      id: "along",
+    });
     const follow = () => {
       const [a, b] = [from, to].map(({ value }) => sampleOf(reference.z_mean, Number(value)));
       const t = Number(along.value);
@@ -114,7 +128,7 @@ export class LatentView {
       button("origin", "Origin", () => this.moveTo(this.z.fill(0))),
       button("own", "z_mean of the sample above", () => this.onOwn()),
       button("draw", `Draw ${DRAWS} from the prior`, () => this.draw()),
-      ...conditionFields(manifest, this.#condition, () => this.#show()),
+      ...this.#condition.fields(),
     ];
   }
 
@@ -122,11 +136,18 @@ export class LatentView {
   async draw() {
     const points = Array.from({ length: DRAWS }, () => this.z.map(() => normal()));
     const decoded = await this.#decode(points);
-    byId("latent-draws").classList.toggle("lines", ["row", "series"].includes(kindOf(this.#bundle.manifest)));
+    byId("latent-draws").classList.toggle(
+      "lines",
+      ["row", "series"].includes(kindOf(this.#bundle.manifest)),
+    );
     byId("latent-draws").replaceChildren(
       ...points.map((z, i) => {
         const label = `draw ${i + 1}`;
-        const button = element("button", { type: "button", "aria-label": `Go to ${label}` }, this.#figure(decoded[i], label));
+        const button = element(
+          "button",
+          { type: "button", "aria-label": `Go to ${label}` },
+          this.#figure(decoded[i], label),
+        );
         button.addEventListener("click", () => this.moveTo(z));
         return button;
       }),
@@ -136,7 +157,10 @@ export class LatentView {
   async #decode(points) {
     const { manifest, graphs } = this.#bundle;
     const z = stackRows(latentShape(manifest), points);
-    const { reconstruction } = await graphs.run("decoder", { z, ...conditions(manifest, this.#condition, points.length) });
+    const { reconstruction } = await graphs.run("decoder", {
+      z,
+      ...conditions(manifest, this.#condition.data, points.length),
+    });
     return points.map((_, i) => sampleOf(reconstruction, i));
   }
 

@@ -44,7 +44,6 @@ export function pictureTools(manifest, view) {
   const clear = element("button", { type: "button", id: "clear" }, "Clear");
   clear.addEventListener("click", () => view.show(emptySample(manifest), ""));
   const tools = [fileField(open), ...brush.fields, clear, cameraButton(manifest, view)];
-  for (const tool of tools) tool.dataset.tool = true;
   byId("sample-tools").append(...tools);
   byId("sample-figures").append(
     element("figure", {}, canvas, element("figcaption", {}, "Input: draw here")),
@@ -54,7 +53,12 @@ export function pictureTools(manifest, view) {
 }
 
 function brushFields(width, channels) {
-  const size = element("input", { type: "range", min: 0.3, max: Math.max(1, width / 10), step: 0.1 });
+  const size = element("input", {
+    type: "range",
+    min: 0.3,
+    max: Math.max(1, width / 10),
+    step: 0.1,
+  });
   size.value = Math.max(0.5, width / 24);
   const colour = element("input", { type: "color", value: "#ffffff" });
   const eraser = element("input", { type: "checkbox", id: "eraser" });
@@ -112,7 +116,7 @@ function markCursor(canvas, [column, row]) {
 function fileField(open) {
   const input = element("input", { type: "file", id: "file", accept: "image/*" });
   input.addEventListener("change", () => input.files[0] && open(input.files[0]));
-  return element("label", { class: "file" }, "Open a picture", input);
+  return element("label", {}, "Open a picture", input);
 }
 
 function listenForFiles(open) {

@@ -83,9 +83,10 @@ export function lineChart(manifest, lines, label, heat = null) {
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const x = (i) => (CHART.width * i) / Math.max(1, length - 1);
   const y = (value) => CHART.height * (1 - (0.05 + (0.9 * (value - low)) / (high - low || 1)));
+  const positions = Array.from({ length }, (_, i) => i);
   const paths = lines.flatMap(({ data, name }) =>
     Array.from({ length: channels }, (_, channel) => {
-      const points = Array.from({ length }, (_, i) => `${x(i)},${y(data[i * channels + channel])}`);
+      const points = positions.map((i) => `${x(i)},${y(data[i * channels + channel])}`);
       return drawing("path", { class: name, d: `M${points.join("L")}` });
     }),
   );
@@ -116,7 +117,12 @@ function heatMarks(heat, length, channels) {
 function rowTable(manifest, data, label) {
   const cells = decodeRow(manifest, data, true);
   const rows = tableColumns(manifest).map(({ name }, i) =>
-    element("tr", {}, element("th", { scope: "row" }, name), element("td", { class: "number" }, cells[i])),
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, name),
+      element("td", { class: "number" }, cells[i]),
+    ),
   );
   return element("table", {}, element("caption", {}, label), element("tbody", {}, ...rows));
 }

@@ -39,11 +39,12 @@ function row({ graph, output, absolute, relative, ofAllowed, agrees }, shownAs, 
     shownAs,
     number(absolute.toExponential(2)),
     number(relative.toExponential(2)),
-    number(Number.isFinite(ofAllowed) ? `${(100 * ofAllowed).toFixed(1)} %` : "∞"),
+    number(Number.isFinite(ofAllowed) ? `${(100 * ofAllowed).toFixed(1)}\u00a0%` : "∞"),
     result,
   ];
   const line = tableRow(cells);
-  line.title = shownAs === output ? "" : `largest change: ${output}, ${percent(ofAllowed)} of allowed`;
+  line.title =
+    shownAs === output ? "" : `largest change: ${output}, ${percent(ofAllowed)} of allowed`;
   return line;
 }
 

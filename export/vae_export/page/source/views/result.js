@@ -15,9 +15,9 @@ export function showResult({ manifest }, x, result) {
   const own = figures.querySelector("figure:has(#input)");
   figures.replaceChildren(...(own ? [own] : []), ...figuresOf(manifest, x, result));
   byId("sample-result").replaceChildren(
-    ...(manifest.score ? [verdict(manifest, result)] : []),
     element("div", { class: "results" }, ...tables(manifest, x, result)),
   );
+  if (manifest.score) showVerdict(manifest, result);
 }
 
 function figuresOf(manifest, x, result) {
@@ -37,21 +37,27 @@ function figuresOf(manifest, x, result) {
   const units = reconstructedUnitValues(manifest);
   const show = (data, label) => captioned(sampleFigure(manifest, data, units, label), label);
   return [
-    ...(kind === "volume" ? [captioned(sampleFigure(manifest, x, unitValues(manifest), "Input"), "Input")] : []),
+    ...(kind === "volume"
+      ? [captioned(sampleFigure(manifest, x, unitValues(manifest), "Input"), "Input")]
+      : []),
     show(result.reconstruction, "Reconstruction"),
     captioned(...heatMap(manifest, result)),
-    ...(result.nearestSample ? [show(result.nearestSample, "Nearest training sample, decoded")] : []),
+    ...(result.nearestSample
+      ? [show(result.nearestSample, "Nearest training sample, decoded")]
+      : []),
   ];
 }
 
 function heatMap(manifest, { unusual, terms }) {
   const canvas = element("canvas", { role: "img", id: "heat", "aria-label": "Heat map" });
   const end = paintHeat(canvas, manifest, unusual ?? terms, unusual ? LEAST_HEAT : 0);
-  const unit = unusual ? "standard deviations of normal samples" : "part of the reconstruction loss";
+  const unit = unusual
+    ? "standard deviations of normal samples"
+    : "part of the reconstruction loss";
   return [canvas, `What is unusual: black 0, yellow ${shown(Number(end.toPrecision(2)))} ${unit}`];
 }
 
-function verdict(manifest, { pValue }) {
+function showVerdict(manifest, { pValue }) {
   const { levels } = manifest.score.calibrations.float32;
   const alarms = levels.filter(({ alpha }) => pValue <= Math.fround(alpha));
   const strictest = alarms.at(-1);
@@ -59,8 +65,11 @@ function verdict(manifest, { pValue }) {
   const text = strictest
     ? `Unusual: p-value ${shown(pValue)}, an alarm at a false-alarm rate of ${percent(strictest.alpha)}. ${share}.`
     : `Usual: p-value ${shown(pValue)}. ${share}.`;
-  const attributes = { class: "verdict", id: "p-value", "data-result": strictest ? "bad" : "good" };
-  return element("p", { ...attributes, "data-p": pValue, "aria-live": "polite" }, text);
+  const line = byId("p-value");
+  line.hidden = false;
+  line.textContent = text;
+  line.dataset.result = strictest ? "bad" : "good";
+  line.dataset.p = pValue;
 }
 
 function tables(manifest, x, result) {
@@ -83,8 +92,13 @@ function alarmTable(manifest, { score, pValue }) {
   const { levels } = manifest.score.calibrations.float32;
   const rows = levels.map(({ alpha, upper, lower }) => {
     const isAlarm = pValue <= Math.fround(alpha);
-    const where = lower === null ? `above ${shown(upper)}` : `below ${shown(lower)}, above ${shown(upper)}`;
-    const result = element("td", { class: isAlarm ? "bad" : "good" }, isAlarm ? "alarm" : "no alarm");
+    const where =
+      lower === null ? `above ${shown(upper)}` : `below ${shown(lower)}, above ${shown(upper)}`;
+    const result = element(
+      "td",
+      { class: isAlarm ? "bad" : "good" },
+      isAlarm ? "alarm" : "no alarm",
+    );
     return [percent(alpha), where, result];
   });
   const caption = `Score “${manifest.score.name}”: ${shown(score)}`;
@@ -92,7 +106,12 @@ function alarmTable(manifest, { score, pValue }) {
 }
 
 function partTable(parts) {
-  const rows = parts.map(({ name, value, u, share }) => [name, value, Number(u.toPrecision(3)), percent(share)]);
+  const rows = parts.map(({ name, value, u, share }) => [
+    name,
+    value,
+    Number(u.toPrecision(3)),
+    percent(share),
+  ]);
   return table("Parts of the score", ["Part", "Value", "Deviations above usual", "Share"], rows);
 }
 
@@ -109,17 +128,34 @@ function columnTable(manifest, x, { reconstruction, unusual, terms }) {
   columns.sort((a, b) => b.heat - a.heat);
   const rows = columns.map(({ name, cells: texts, heat: value }) => {
     const label = `${name}: ${shown(Number(value.toPrecision(3)))}`;
-    const bar = element("meter", { min: 0, max: most, value: Math.max(value, 0), "aria-label": label });
+    const bar = element("meter", {
+      min: 0,
+      max: most,
+      value: Math.max(value, 0),
+      "aria-label": label,
+    });
     return [name, ...texts.map((text) => element("td", { class: "number" }, text)), bar];
   });
   const unit = unusual ? "standard deviations" : "part of the loss";
-  return table(`Columns, the most unusual first (${unit})`, ["Column", "Value", "Reconstruction", "Unusual"], rows);
+  return table(
+    `Columns, the most unusual first (${unit})`,
+    ["Column", "Value", "Reconstruction", "Unusual"],
+    rows,
+  );
 }
 
 function boxText({ start, stop, value }) {
-  const names = { 1: ["position"], 2: ["row", "column"], 3: ["slice", "row", "column"] };
-  const axes = names[start.length - 1];
-  const places = axes.map((name, i) => `${name} ${start[i]} to ${stop[i] - 1}`).join(", ");
+  const axes = {
+    2: ["position", "channel"],
+    3: ["row", "column"],
+    4: ["slice", "row", "column"],
+  }[start.length];
+  const places = axes
+    .map((name, i) => {
+      const last = stop[i] - 1;
+      return last === start[i] ? `${name} ${last}` : `${name} ${start[i]} to ${last}`;
+    })
+    .join(", ");
   const text = `Most unusual: ${places} (sum ${shown(Number(value.toPrecision(3)))}).`;
   return element("p", {}, text);
 }

@@ -8,18 +8,27 @@ export function rowTools(manifest, view) {
   const columns = tableColumns(manifest);
   const fields = columns.map((column) => fieldOf(column, () => read("")));
   const read = (note) =>
-    view.try(async () => ({ x: encodeRow(manifest, fields.map((field) => field.value)), note }));
+    view.try(async () => ({
+      x: encodeRow(
+        manifest,
+        fields.map((field) => field.value),
+      ),
+      note,
+    }));
   const pasted = element("textarea", { id: "pasted", rows: 2, spellcheck: "false" });
   pasted.addEventListener("input", () => {
     if (pasted.value.trim() === "") return;
-    view.try(async () => ({ x: encodeRow(manifest, parseRow(manifest, pasted.value)), note: "pasted" }));
+    view.try(async () => ({
+      x: encodeRow(manifest, parseRow(manifest, pasted.value)),
+      note: "pasted",
+    }));
   });
   const tools = element(
     "div",
-    { class: "row", "data-tool": true },
+    { class: "row" },
     ...columns.map(({ name }, i) => element("label", {}, name, fields[i])),
   );
-  const place = element("label", { "data-tool": true, class: "row" }, "Paste a row", pasted);
+  const place = element("label", { class: "paste" }, "Paste a row", pasted);
   byId("sample-tools").append(place, tools);
   return {
     changed: () => {
@@ -35,7 +44,11 @@ function fieldOf({ kind, categories, fill }, onChange) {
   const missing = fill.length > 0 ? [""] : [];
   const choices = { boolean: ["true", "false", ...missing], category: [...categories, ...missing] };
   const field = choices[kind]
-    ? element("select", {}, ...choices[kind].map((name) => element("option", { value: name }, name || "missing")))
+    ? element(
+        "select",
+        {},
+        ...choices[kind].map((name) => element("option", { value: name }, name || "missing")),
+      )
     : element("input", { type: "text", inputmode: "decimal" });
   field.addEventListener(choices[kind] ? "change" : "input", onChange);
   return field;

@@ -5,7 +5,6 @@ import { checkSample } from "../samples/checks.js";
 import { explain } from "../samples/explanation.js";
 import { emptySample, kindOf } from "../samples/kinds.js";
 import { parseNumbers } from "../samples/tables.js";
-import { conditionFields } from "./condition.js";
 import { byId, element } from "./elements.js";
 import { pictureTools } from "./picture_tools.js";
 import { showResult } from "./result.js";
@@ -35,11 +34,10 @@ export class SampleView {
     this.kind = kindOf(bundle.manifest);
     this.x = emptySample(bundle.manifest);
     this.zMean = null;
-    this.onScored = () => {};
     byId("sample-help").textContent = HELP[this.kind];
-    byId("sample-tools").replaceChildren(this.#examples(), ...this.#conditionFields());
-    byId("sample-tools").addEventListener("submit", (event) => event.preventDefault());
+    byId("sample-tools").replaceChildren(this.#examples(), ...condition.fields());
     this.#tools = this.#kindTools();
+    condition.onChange(() => this.changed());
     this.showExample(0);
   }
 
@@ -49,10 +47,6 @@ export class SampleView {
     if (this.kind === "row" && manifest.input.dtype === "float32") return rowTools(manifest, this);
     if (this.kind === "series") this.#listenForNumbers();
     return { changed: () => {} };
-  }
-
-  #conditionFields() {
-    return conditionFields(this.#bundle.manifest, this.#condition, () => this.changed());
   }
 
   /** Return a choice among the samples of the proof. */
@@ -69,22 +63,15 @@ export class SampleView {
   /** Show a sample of the proof, with its condition. */
   showExample(row) {
     const { reference, manifest } = this.#bundle;
-    if (manifest.condition) {
-      this.#condition.set(sampleOf(reference.condition, row));
-      const fields = this.#conditionFields();
-      byId("sample-tools").replaceChildren(byId("example").parentElement, ...fields, ...this.#ownTools());
-    }
     this.show(sampleOf(reference.x, row).slice(), "");
-  }
-
-  #ownTools() {
-    return [...byId("sample-tools").children].filter((child) => child.dataset.tool);
+    if (manifest.condition) this.#condition.set(sampleOf(reference.condition, row));
   }
 
   #listenForNumbers() {
     document.addEventListener("paste", (event) => {
       const text = event.clipboardData.getData("text/plain");
-      if (text) this.try(async () => ({ x: parseNumbers(this.#bundle.manifest, text), note: "pasted" }));
+      if (text)
+        this.try(async () => ({ x: parseNumbers(this.#bundle.manifest, text), note: "pasted" }));
     });
   }
 
@@ -121,10 +108,9 @@ export class SampleView {
       while (this.#isStale) {
         this.#isStale = false;
         const x = this.x.slice();
-        const result = await explain(this.#bundle, x, this.#condition);
+        const result = await explain(this.#bundle, x, this.#condition.data);
         this.zMean = result.zMean;
         showResult(this.#bundle, x, result);
-        this.onScored(this);
         await new Promise(requestAnimationFrame);
       }
     } catch (error) {
