@@ -37,7 +37,6 @@ async function transfer(page, event, path, type) {
 
 const STEPS = {
   wait: (page, selector) => page.waitForSelector(selector).then(() => null),
-  until: (page, source) => page.waitForFunction(source).then(() => null),
   text: (page, selector) => page.locator(selector).innerText(),
   rows: (page, selector) =>
     page.locator(`${selector} tr`).evaluateAll((rows) =>
@@ -74,7 +73,7 @@ const STEPS = {
 };
 
 async function visit({ page: path, options, steps }) {
-  const context = await browser.newContext(options);
+  const context = await browser.newContext({ reducedMotion: "reduce", ...options });
   const [requests, errors, results] = [[], [], []];
   try {
     const page = await context.newPage();

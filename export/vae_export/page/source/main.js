@@ -42,6 +42,7 @@ async function start() {
   const condition = new Condition(bundle);
   const sample = new SampleView(bundle, condition);
   const latent = new LatentView(bundle, condition);
+  latent.onFault = showFault;
   latent.onOwn = () => sample.zMean && latent.moveTo(sample.zMean);
 }
 

@@ -1,6 +1,6 @@
 // The section "Model card": what the model is, how it was trained, its thresholds and its origin.
 
-import { byId, element, percent, shapeText, shown, table } from "./elements.js";
+import { byId, element, percent, scrollable, shapeText, shown, table } from "./elements.js";
 import { tensorflow } from "./proof.js";
 
 const FIGURE = /^!\[([^\]]*)\]\(([^)]+)\)\n\n?(.*)$/gm;
@@ -128,7 +128,7 @@ function scoreSection(score) {
       `“${score.name}”, calibrated with ${calibration.samples} samples (${score.data}), checked on ` +
         `${calibration.checked} others. The smallest p-value is ${shown(calibration.smallest_p_value)}.`,
     ),
-    element("div", { class: "scroll" }, table("Thresholds", headings, rows)),
+    scrollable("Thresholds", table("Thresholds", headings, rows)),
   ];
 }
 
@@ -161,7 +161,7 @@ function fileTable(manifest, files) {
       manifest.files[name]?.sha256 ?? "the digest of the bundle",
     ),
   ]);
-  return element("div", { class: "scroll" }, table("", ["File", "Bytes", "SHA-256"], rows));
+  return scrollable("Files", table("Files", ["File", "Bytes", "SHA-256"], rows));
 }
 
 function details(summary, content) {

@@ -53,6 +53,20 @@ export function table(caption, headings, rows) {
   );
 }
 
+/** Return a place for wide content, which the keyboard can scroll. */
+export function scrollable(label, content) {
+  return element(
+    "div",
+    { class: "scroll", role: "region", "aria-label": label, tabindex: 0 },
+    content,
+  );
+}
+
+/** Say whether a section of the page is computing. */
+export function setBusy(id, isBusy) {
+  byId(id).setAttribute("aria-busy", isBusy);
+}
+
 /** Return a number or a node as it is shown. */
 export function shown(value) {
   if (typeof value !== "number") return value;

@@ -4,6 +4,7 @@ import { sampleOf, stackRows } from "../bundle/arrays.js";
 import { conditions } from "../samples/explanation.js";
 import { kindOf, latentShape, reconstructedUnitValues } from "../samples/kinds.js";
 import { byId, drawing, element } from "./elements.js";
+import { Latest } from "./latest.js";
 import { sampleFigure } from "./pictures.js";
 
 const MAX_SLIDERS = 8;
@@ -18,8 +19,11 @@ export class LatentView {
   #condition;
   #dimensions;
   #sliders = new Map();
-  #isBusy = false;
-  #isStale = false;
+  #decoding = new Latest(
+    "latent",
+    () => this.#showDecoded(),
+    (error) => this.onFault(error),
+  );
 
   constructor(bundle, condition) {
     this.#bundle = bundle;
@@ -27,6 +31,7 @@ export class LatentView {
     this.#dimensions = activeDimensions(bundle).slice(0, MAX_SLIDERS);
     this.z = new Float32Array(bundle.manifest.latent_dim);
     this.onOwn = () => {};
+    this.onFault = () => {};
     byId("latent-help").textContent =
       `${bundle.manifest.latent_dim} dimensions. The sliders move the ${this.#dimensions.length} ` +
       "that carry most, the plane the first two of them. Each point is decoded as you move.";
@@ -169,8 +174,8 @@ export class LatentView {
     return sampleFigure(manifest, data, reconstructedUnitValues(manifest), label);
   }
 
-  /** Show the point on all controls, and decode it; points that come too fast are left out. */
-  async #show() {
+  /** Show the point on all controls, and decode it. */
+  #show() {
     for (const [dimension, { input, output }] of this.#sliders) {
       input.value = this.z[dimension];
       output.textContent = this.z[dimension].toFixed(2);
@@ -178,19 +183,15 @@ export class LatentView {
     const [first, second = first] = this.#dimensions;
     byId("here").setAttribute("cx", place(this.z[first]));
     byId("here").setAttribute("cy", place(-this.z[second]));
-    this.#isStale = true;
-    if (this.#isBusy) return;
-    this.#isBusy = true;
-    while (this.#isStale) {
-      this.#isStale = false;
-      const [data] = await this.#decode([this.z]);
-      const figure = this.#figure(data, "Decoded point");
-      byId("latent-decoded").replaceChildren(
-        element("figure", {}, figure, element("figcaption", {}, "Decoded from this point")),
-      );
-      await new Promise(requestAnimationFrame);
-    }
-    this.#isBusy = false;
+    this.#decoding.ask();
+  }
+
+  async #showDecoded() {
+    const [data] = await this.#decode([this.z]);
+    const figure = this.#figure(data, "Decoded point");
+    byId("latent-decoded").replaceChildren(
+      element("figure", {}, figure, element("figcaption", {}, "Decoded from this point")),
+    );
   }
 }
 

@@ -13,8 +13,12 @@ export function showResult({ manifest }, x, result) {
   const figures = byId("sample-figures");
   figures.classList.toggle("lines", kindOf(manifest) === "series");
   const own = figures.querySelector("figure:has(#input)");
-  figures.replaceChildren(...(own ? [own] : []), ...figuresOf(manifest, x, result));
+  // The input stays in place: it would lose the focus and the mouse.
+  for (const figure of [...figures.children]) if (figure !== own) figure.remove();
+  figures.append(...figuresOf(manifest, x, result));
+  const hasPlace = result.box && kindOf(manifest) !== "array";
   byId("sample-result").replaceChildren(
+    ...(hasPlace ? [boxText(result.box)] : []),
     element("div", { class: "results" }, ...tables(manifest, x, result)),
   );
   if (manifest.score) showVerdict(manifest, result);
@@ -79,7 +83,6 @@ function tables(manifest, x, result) {
   if (manifest.score) found.push(alarmTable(manifest, result));
   if (result.parts) found.push(partTable(result.parts));
   if (kindOf(manifest) === "row") found.push(columnTable(manifest, x, result));
-  if (result.box && kindOf(manifest) !== "array") found.push(boxText(result.box));
   return found;
 }
 

@@ -5,7 +5,8 @@ import { checkSample } from "../samples/checks.js";
 import { explain } from "../samples/explanation.js";
 import { emptySample, kindOf } from "../samples/kinds.js";
 import { parseNumbers } from "../samples/tables.js";
-import { byId, element } from "./elements.js";
+import { byId, element, setBusy } from "./elements.js";
+import { Latest } from "./latest.js";
 import { pictureTools } from "./picture_tools.js";
 import { showResult } from "./result.js";
 import { rowTools } from "./row_tools.js";
@@ -25,8 +26,11 @@ export class SampleView {
   #bundle;
   #condition;
   #tools;
-  #isBusy = false;
-  #isStale = false;
+  #scoring = new Latest(
+    "sample",
+    () => this.#score(),
+    (error) => this.refuse(error),
+  );
 
   constructor(bundle, condition) {
     this.#bundle = bundle;
@@ -77,6 +81,7 @@ export class SampleView {
 
   /** Show what a function reads, {x, note}, or why it cannot be read. */
   async try(read) {
+    setBusy("sample", true);
     try {
       const { x, note } = await read();
       checkSample(this.#bundle.manifest, x);
@@ -89,6 +94,7 @@ export class SampleView {
   /** Say why a sample cannot be used. */
   refuse(error) {
     byId("sample-note").textContent = `Not used: ${error.message}.`;
+    setBusy("sample", false);
   }
 
   /** Show a sample; `note` says where it comes from. */
@@ -100,23 +106,14 @@ export class SampleView {
   }
 
   /** Score the sample again, after it was changed in place. */
-  async changed() {
-    this.#isStale = true;
-    if (this.#isBusy) return;
-    this.#isBusy = true;
-    try {
-      while (this.#isStale) {
-        this.#isStale = false;
-        const x = this.x.slice();
-        const result = await explain(this.#bundle, x, this.#condition.data);
-        this.zMean = result.zMean;
-        showResult(this.#bundle, x, result);
-        await new Promise(requestAnimationFrame);
-      }
-    } catch (error) {
-      this.refuse(error);
-    } finally {
-      this.#isBusy = false;
-    }
+  changed() {
+    this.#scoring.ask();
+  }
+
+  async #score() {
+    const x = this.x.slice();
+    const result = await explain(this.#bundle, x, this.#condition.data);
+    this.zMean = result.zMean;
+    showResult(this.#bundle, x, result);
   }
 }
