@@ -1,8 +1,9 @@
 // Runs the page's modules in Node: the parity check, and explanations, of bundles in folders.
 //
-// Each line of the input is a job {bundle, x, condition}: a folder, samples as lists of numbers, and
-// one condition or null. Each line of the output is its answer {report, explanations}. Arguments:
-// the folder of the page's source, and onnxruntime-web.
+// Each line of the input is a job. {bundle, x, condition} is a folder, samples as lists of numbers,
+// and one condition or null; the answer is {report, explanations}. {manifest, rows} are rows of a
+// table as text; the answer is {x, again}: samples, and the cells that they stand for. Arguments: the
+// folder of the page's source, and onnxruntime-web.
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -16,6 +17,7 @@ const { Graphs } = await load(join(source, "bundle/graphs.js"));
 const { readNpz } = await load(join(source, "bundle/npz.js"));
 const { checkParity } = await load(join(source, "proof/parity.js"));
 const { explain } = await load(join(source, "samples/explanation.js"));
+const { decodeRow, encodeRow, parseRow } = await load(join(source, "samples/tables.js"));
 const webassembly = await readFile(join(ortWeb, "dist/ort-wasm-simd-threaded.wasm"));
 
 async function open(folder) {
@@ -46,8 +48,22 @@ async function answer({ bundle: folder, x, condition }) {
   return { report, explanations };
 }
 
+function encode({ manifest, rows }) {
+  const x = rows.map((row) => {
+    try {
+      return encodeRow(manifest, parseRow(manifest, row));
+    } catch (error) {
+      return error.message;
+    }
+  });
+  const again = x.map((sample) => (typeof sample === "string" ? null : decodeRow(manifest, sample)));
+  return { x, again };
+}
+
 const plain = (key, value) => (ArrayBuffer.isView(value) ? [...value] : value);
 for await (const line of createInterface({ input: process.stdin })) {
-  const found = await answer(JSON.parse(line)).catch((error) => ({ error: error.stack }));
+  const job = JSON.parse(line);
+  const result = job.rows ? Promise.resolve(encode(job)) : answer(job);
+  const found = await result.catch((error) => ({ error: error.stack }));
   console.log(JSON.stringify(found, plain));
 }

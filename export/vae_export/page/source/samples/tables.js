@@ -79,14 +79,20 @@ function number(column, text) {
   return Number(text);
 }
 
-/** Return the texts of the cells of a sample; the opposite of `encodeRow`. */
+/**
+ * Return the texts of the cells of a sample; the opposite of `encodeRow`.
+ *
+ * With `likely` the sample is a model's guess: the most likely category, numbers of five digits.
+ */
 export function decodeRow(manifest, x, likely = false) {
   let start = 0;
   return tableColumns(manifest).map((column) => {
     const own = x.subarray(start, start + column.elements);
     start += column.elements;
     if (column.indicator && own[column.width] > 0.5) return "";
-    if (column.kind === "number") return shortNumber(own[0]);
+    if (column.kind === "number") {
+      return likely ? String(Number(own[0].toPrecision(5))) : shortNumber(own[0]);
+    }
     if (column.kind === "boolean") return own[0] > 0.5 ? "true" : "false";
     const code = own.subarray(0, column.width).indexOf(Math.max(...own.subarray(0, column.width)));
     return likely || own[code] === 1 ? column.categories[code] : "";

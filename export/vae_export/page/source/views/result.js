@@ -127,7 +127,7 @@ function columnTable(manifest, x, { reconstruction, unusual, terms }) {
     cells: [cells[i] || "missing", expected[i]],
     heat: elements[i].reduce((sum, at) => sum + heat[at], 0),
   }));
-  const most = Math.max(...columns.map((column) => column.heat), LEAST_HEAT);
+  const most = Math.max(...columns.map((column) => column.heat), unusual ? LEAST_HEAT : 0);
   columns.sort((a, b) => b.heat - a.heat);
   const rows = columns.map(({ name, cells: texts, heat: value }) => {
     const label = `${name}: ${shown(Number(value.toPrecision(3)))}`;
