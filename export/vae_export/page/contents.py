@@ -113,10 +113,11 @@ def page_contents(bundle: Bundle, ort: OrtWeb, signature: Signature | None) -> C
 
 
 def _files(manifest: Manifest) -> Iterator[str]:
-    """Yield the files that a page takes: float32 graphs, proof, calibration, card and figures."""
+    """Yield the files that a page takes: float32 graphs, proof, score, prior, card and figures."""
     yield from dict.fromkeys(graph.file for _, graph in manifest.graphs.items())
     yield manifest.parity.file
     yield from manifest.score.files if manifest.score else ()
+    yield from (manifest.prior.file,) if manifest.prior else ()
     for name in manifest.files:
         if name == MODEL_CARD or PurePosixPath(name).match("figures/*.png"):
             yield name

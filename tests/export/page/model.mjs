@@ -1,7 +1,8 @@
 // Runs the page's modules in Node: the parity check, and explanations, of bundles in folders.
 //
 // Each line of the input is a job. {bundle, x, condition} is a folder, samples as lists of numbers,
-// and one condition or null; the answer is {report, explanations}. {manifest, rows} are rows of a
+// and one condition or null; the answer is {report, explanations}. {bundle, eps, chance} is a draw from
+// the bundle's mixture prior; the answer is {z}. {manifest, rows} are rows of a
 // table as text; the answer is {x, again}: samples, and the cells that they stand for. Arguments: the
 // folder of the page's source, and onnxruntime-web.
 
@@ -15,6 +16,7 @@ const load = (path) => import(pathToFileURL(path));
 globalThis.ort = await load(join(ortWeb, "dist/ort.wasm.bundle.min.mjs"));
 const { Graphs } = await load(join(source, "bundle/graphs.js"));
 const { readNpz } = await load(join(source, "bundle/npz.js"));
+const { drawFrom } = await load(join(source, "proof/mixture.js"));
 const { checkParity } = await load(join(source, "proof/parity.js"));
 const { explain } = await load(join(source, "samples/explanation.js"));
 const { decodeRow, encodeRow, parseRow } = await load(join(source, "samples/tables.js"));
@@ -34,12 +36,14 @@ async function open(folder) {
     scores: calibration.float32_scores?.data,
     elementMean: calibration.float32_element_mean,
     elementStd: calibration.float32_element_std,
+    mixture: manifest.prior ? await readNpz(await read(manifest.prior.file)) : null,
     novelty: score?.novelty ? await readNpz(await read(score.novelty.file)) : null,
   };
 }
 
-async function answer({ bundle: folder, x, condition }) {
+async function answer({ bundle: folder, x, condition, eps, chance }) {
   const bundle = await open(folder);
+  if (eps) return { z: drawFrom(bundle.mixture, eps, chance) };
   const Elements = bundle.manifest.input.dtype === "uint8" ? Uint8Array : Float32Array;
   const given = condition && Float32Array.from(condition);
   const report = await checkParity(bundle);

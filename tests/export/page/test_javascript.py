@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import vae_runtime
-from sealing import tamper
+from sealing import seal, tamper
 from vae_runtime.data.tables.encoding import ColumnEncoding, TableEncoding
+from vae_runtime.prior.mixture import Mixture
 
 PICTURE = {"score": "combined"}
 ROW = {"reconstruction": "gaussian", "shape": (6,), "score": "combined", "tails": "both"}
@@ -172,6 +173,32 @@ def test_a_dependence_on_the_batch_is_found(bundle, run_in_node):
     report = run_in_node(bundle)["report"]
     agrees = {row["graph"]: row["agrees"] for row in report["independence"]}
     assert agrees == {"encoder": False, "decoder": True, "loss": True, "score": True}
+
+
+@pytest.mark.parametrize("covariance", ["full", "diagonal"])
+def test_the_mixture_prior(covariance, bundle, run_in_node, modules):
+    """Its densities are those of Python, and draws are those that its definition gives."""
+    rng, diagonal = np.random.default_rng(0), covariance == "diagonal"
+    scales = np.tril(rng.normal(0, 0.3, (2, 3, 3))) + np.eye(3)
+    means, weights = rng.normal(size=(2, 3)), np.array([0.3, 0.7])
+    scales = np.abs(np.diagonal(scales, axis1=1, axis2=2)) if diagonal else scales
+    z = np.load(bundle / "parity.npz")["z"]
+    arrays = [array.astype(np.float32) for array in (weights, means, scales)]
+    log_density = Mixture(*arrays, np.zeros(len(z), np.float32)).log_densities(z)
+    mixture = Mixture(*arrays, log_density.astype(np.float32))
+    prior = {"file": "prior.npz", "components": 2, "covariance": covariance}
+    seal(bundle, "prior.npz", mixture.to_bytes(), lambda manifest: manifest.update(prior=prior))
+    (row,) = (r for r in run_in_node(bundle)["report"]["differences"] if r["graph"] == "prior")
+    assert row["output"] == "log_density" and row["agrees"]
+    for chance, component in ((0.0, 0), (0.29, 0), (0.31, 1), (0.999999, 1)):
+        eps = rng.normal(size=3)
+        found = modules.answer({"bundle": str(bundle), "eps": eps.tolist(), "chance": chance})
+        scale = np.diag(scales[component]) if diagonal else scales[component]
+        np.testing.assert_allclose(found["z"], means[component] + scale @ eps, rtol=1e-5, atol=1e-6)
+    wrong = Mixture(*arrays, (log_density + 0.01).astype(np.float32))
+    seal(bundle, "prior.npz", wrong.to_bytes())
+    report = run_in_node(bundle)["report"]
+    assert [row["graph"] for row in report["differences"] if not row["agrees"]] == ["prior"]
 
 
 AGE = ColumnEncoding("age", "number", fill=(40.5,), indicator=True)

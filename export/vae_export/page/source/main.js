@@ -10,7 +10,10 @@ import { LatentView } from "./views/latent.js";
 import { showProof } from "./views/proof.js";
 import { SampleView } from "./views/sample.js";
 
-/** Read the bundle: {manifest, files, graphs, reference, scores, elementMean, elementStd, novelty}. */
+/**
+ * Read the bundle: {manifest, files, graphs, reference, mixture}, and with a score
+ * {scores, elementMean, elementStd, novelty}.
+ */
 async function readBundle(facts) {
   const files = await readFiles(facts);
   const manifest = JSON.parse(new TextDecoder().decode(files.get("manifest.json")));
@@ -21,6 +24,7 @@ async function readBundle(facts) {
     files,
     graphs: Graphs.start(manifest, files, webassembly),
     reference: await readNpz(files.get(manifest.parity.file)),
+    mixture: manifest.prior ? await readNpz(files.get(manifest.prior.file)) : null,
   };
   if (!manifest.score) return bundle;
   const calibration = await readNpz(files.get(manifest.score.file));

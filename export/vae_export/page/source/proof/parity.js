@@ -4,6 +4,7 @@
 //     decoder      z        -> logits or values (not always), reconstruction
 //     loss         x, eps   -> reconstruction_loss, kl_loss, loss, per sample
 //     score        x        -> the losses at z = z_mean, score, p_value, activations (not always)
+//     prior        log density of z under the mixture, by this page (not always)
 //     javascript   z, the losses and the score again, computed by this page from the outputs
 //
 // A value agrees if |value - reference| <= atol + rtol * |reference|. A p-value is a count, so it
@@ -13,13 +14,14 @@
 import { sampleOf } from "../bundle/arrays.js";
 import { batchIndependence } from "./company.js";
 import { klTerms, LOSS_NAMES, lossOutputs, lossTerms, lossValues, sum } from "./losses.js";
+import { compareDensities } from "./mixture.js";
 import { elementTerms, pValue, pValueInterval, scoreOf, scoreParts } from "./score.js";
 import { allowedDifference, compare } from "./tolerances.js";
 
 /**
  * Run the parity check of a bundle.
  *
- * @param bundle {manifest, graphs, reference, scores, novelty}
+ * @param bundle {manifest, graphs, reference, scores, novelty, mixture}
  * @param onProgress called with the name of each graph before it runs
  * @returns {samples, differences, independence, meanLoss, meanLossReference, passed}
  */
@@ -35,6 +37,7 @@ export async function checkParity(bundle, onProgress = () => {}) {
     : null;
   const differences = graphs.names.flatMap((name) => graphDifferences(bundle, name, values[name]));
   differences.push(...ownDifferences(bundle, values, atMean));
+  if (bundle.mixture) differences.push(compareDensities(bundle.mixture, reference.z));
   const independence = [];
   for (const name of graphs.names) {
     onProgress(`${name} in other batches`);

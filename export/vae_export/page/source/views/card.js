@@ -41,6 +41,7 @@ function factList(manifest, facts) {
     Input: inputText(manifest),
     Loss: lossText(manifest.loss),
     Condition: conditionText(manifest.condition),
+    Prior: priorText(manifest.prior),
     Proof: `${manifest.parity.samples} samples, values by ${tensorflow(manifest)}`,
     Data: dataText(manifest.data),
     Training: trainingText(manifest.training),
@@ -80,6 +81,10 @@ function conditionText(condition) {
   return condition.categories
     ? `one of ${condition.categories.join(", ")}`
     : `numbers, ${shapeText(condition.shape)}`;
+}
+
+function priorText(prior) {
+  return prior && `N(0, I), or a mixture of ${prior.components} normal distributions`;
 }
 
 function dataText(data) {

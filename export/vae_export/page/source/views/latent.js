@@ -1,6 +1,7 @@
 // The section "Latent space": sliders, a plane to click in, a path between samples, and draws.
 
 import { sampleOf, stackRows } from "../bundle/arrays.js";
+import { drawFrom } from "../proof/mixture.js";
 import { conditions } from "../samples/explanation.js";
 import { kindOf, latentShape, reconstructedUnitValues } from "../samples/kinds.js";
 import { byId, drawing, element } from "./elements.js";
@@ -98,7 +99,8 @@ export class LatentView {
   }
 
   #tools() {
-    const { reference } = this.#bundle;
+    const { reference, mixture } = this.#bundle;
+    const fromMixture = () => drawFrom(mixture, Float64Array.from(this.z, normal), Math.random());
     const options = (chosen) =>
       Array.from({ length: reference.z_mean.shape[0] }, (_, i) =>
         element("option", { value: i, selected: i === chosen }, `sample ${i + 1}`),
@@ -132,14 +134,17 @@ export class LatentView {
       element("label", {}, "On the way", along),
       button("origin", "Origin", () => this.moveTo(this.z.fill(0))),
       button("own", "z_mean of the sample above", () => this.onOwn()),
-      button("draw", `Draw ${DRAWS} from the prior`, () => this.draw()),
+      button("draw", `Draw ${DRAWS} from N(0, I)`, () => this.draw(() => this.z.map(normal))),
+      ...(mixture
+        ? [button("draw-mixture", `Draw ${DRAWS} from the mixture`, () => this.draw(fromMixture))]
+        : []),
       ...this.#condition.fields(),
     ];
   }
 
-  /** Draw points from N(0, I), show them, and let the reader choose one. */
-  async draw() {
-    const points = Array.from({ length: DRAWS }, () => this.z.map(() => normal()));
+  /** Draw points from a prior, show them, and let the reader choose one. */
+  async draw(prior) {
+    const points = Array.from({ length: DRAWS }, prior);
     const decoded = await this.#decode(points);
     byId("latent-draws").classList.toggle(
       "lines",
