@@ -70,7 +70,7 @@ export function setBusy(id, isBusy) {
 /** Return a number or a node as it is shown. */
 export function shown(value) {
   if (typeof value !== "number") return value;
-  if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e6))
+  if (value !== 0 && (Math.abs(value) < 1e-4 || Math.abs(value) >= 1e6))
     return value.toExponential(2);
   return String(Number(value.toPrecision(5)));
 }

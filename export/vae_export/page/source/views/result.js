@@ -67,8 +67,8 @@ function showVerdict(manifest, { pValue }) {
   const strictest = alarms.at(-1);
   const share = `About ${percent(pValue)} of normal samples are at least as unusual`;
   const text = strictest
-    ? `Unusual: p-value ${shown(pValue)}, an alarm at a false-alarm rate of ${percent(strictest.alpha)}. ${share}.`
-    : `Usual: p-value ${shown(pValue)}. ${share}.`;
+    ? `Unusual: p-value ${shown(Number(pValue.toPrecision(3)))}, an alarm at a false-alarm rate of ${percent(strictest.alpha)}. ${share}.`
+    : `Usual: p-value ${shown(Number(pValue.toPrecision(3)))}. ${share}.`;
   const line = byId("p-value");
   line.hidden = false;
   line.textContent = text;
