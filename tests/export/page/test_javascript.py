@@ -129,7 +129,7 @@ def check_explanations(vae, x, found):
 
 def close(found, expected):
     scale = np.abs(expected).max()
-    np.testing.assert_allclose(found, expected.ravel(), rtol=1e-3, atol=2e-4 * max(scale, 1))
+    np.testing.assert_allclose(found, expected.ravel(), rtol=1e-4, atol=2e-5 * max(scale, 1))
 
 
 def test_a_wrong_weight_is_found(bundle, run_in_node):
