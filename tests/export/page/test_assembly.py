@@ -31,6 +31,7 @@ def test_the_joined_module_is_javascript(node, tmp_path):
     subprocess.run([node, "--check", path], check=True)
 
 
+@pytest.mark.slow
 def test_the_source_passes_eslint(node, node_modules, tmp_path):
     """Undefined names, unused names, == and shadowing; `npm install --no-save eslint globals`."""
     if not all((node_modules / name).is_dir() for name in ("eslint", "@eslint/js", "globals")):

@@ -255,6 +255,7 @@ def rows(exported):
     return exported(reconstruction="gaussian", shape=(6,), score="combined", tails="both")
 
 
+@pytest.mark.slow
 def test_a_pasted_row_has_the_loss_that_python_computes(browser, rows, page_of):
     x = np.array([[0.5, -1.25, 3, 0.1, 7, 1e-3]], np.float32)
     text = "; ".join(map(str, x[0].tolist()))
