@@ -4,25 +4,31 @@ import { unitValues } from "./kinds.js";
 
 const LUMA = [19595, 38470, 7471]; // of 65536, as Pillow's "L"
 
-/**
- * Return {x, note} of a picture: a file, a camera's frame, or any source that a canvas draws.
- *
- * The picture is resized if its size is not the model's; the note says so.
- */
-export async function readPicture(source, manifest) {
+/** Return {x, note} of a file. It is resized if its size is not the model's; the note says so. */
+export async function readPicture(file, manifest) {
+  const picture = await decoded(file);
+  return readArea(picture, [0, 0, picture.width, picture.height], manifest);
+}
+
+/** Return {x, note} of the middle of a video's frame, with the model's proportions. */
+export function readFrame(video, manifest) {
+  const [height, width] = manifest.input.shape;
+  const scale = Math.min(video.videoWidth / width, video.videoHeight / height);
+  const [ownWidth, ownHeight] = [Math.round(scale * width), Math.round(scale * height)];
+  const left = Math.floor((video.videoWidth - ownWidth) / 2);
+  const top = Math.floor((video.videoHeight - ownHeight) / 2);
+  return readArea(video, [left, top, ownWidth, ownHeight], manifest);
+}
+
+function readArea(picture, [left, top, ownWidth, ownHeight], manifest) {
   const [height, width, channels] = manifest.input.shape;
-  const picture = source instanceof Blob ? await decoded(source) : source;
-  const [ownWidth, ownHeight] = [
-    picture.videoWidth ?? picture.width,
-    picture.videoHeight ?? picture.height,
-  ];
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { colorSpace: "srgb" });
   context.fillRect(0, 0, width, height); // black
   const fits = ownWidth === width && ownHeight === height;
   context.imageSmoothingEnabled = !fits;
   context.imageSmoothingQuality = "high";
-  context.drawImage(picture, 0, 0, width, height);
+  context.drawImage(picture, left, top, ownWidth, ownHeight, 0, 0, width, height);
   const pixels = context.getImageData(0, 0, width, height).data;
   const note = fits ? "" : `resized from ${ownWidth} × ${ownHeight} to ${width} × ${height}`;
   return { x: fromPixels(pixels, channels, manifest), note };

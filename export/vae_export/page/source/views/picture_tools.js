@@ -1,7 +1,7 @@
 // Tools for pictures: open, drop, paste, camera, and a brush for mouse and keyboard.
 
 import { emptySample, unitValues } from "../samples/kinds.js";
-import { paintSpot, readPicture } from "../samples/pictures.js";
+import { paintSpot, readFrame, readPicture } from "../samples/pictures.js";
 import { byId, element } from "./elements.js";
 import { paint } from "./pictures.js";
 
@@ -130,7 +130,7 @@ function listenForFiles(open) {
   });
 }
 
-/** Return a button that shows the camera, and then takes a square picture of it. */
+/** Return a button that shows the camera, and then takes the middle of its picture. */
 function cameraButton(manifest, view) {
   const button = element("button", { type: "button", id: "camera" }, "Camera");
   const video = element("video", { muted: true, playsinline: true, hidden: true });
@@ -145,7 +145,7 @@ function cameraButton(manifest, view) {
   };
   button.addEventListener("click", () => {
     if (stream !== null) {
-      view.try(() => readPicture(video, manifest)).finally(stop);
+      view.try(async () => readFrame(video, manifest)).finally(stop);
       return;
     }
     navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } }).then(
