@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vae_runtime.cli.conditions import read_condition
 from vae_runtime.cli.options import combined
 from vae_runtime.errors import OptionError
+
+if TYPE_CHECKING:
+    from vae_runtime.cluster import Progress
 
 _ENGINES = ("local", "ray", "dask")
 
@@ -126,17 +129,23 @@ def _address(engine: str, given: dict[str, Any]) -> str | None:
 
 
 class _Line:
-    """One line on standard error that is written over, if that is a terminal."""
+    """One line on standard error that is written over; elsewhere only the first of a long wait."""
 
     def __init__(self, *, hidden: bool) -> None:
-        self._hidden = hidden or not sys.stderr.isatty()
+        self._hidden = hidden
         self._width = 0
+        self._has_warned = False
 
-    def show(self, progress: object) -> None:
-        if not self._hidden:
+    def show(self, progress: Progress) -> None:
+        if self._hidden:
+            return
+        if sys.stderr.isatty():
             text = str(progress)
             click.echo(f"\r{text.ljust(self._width)}", err=True, nl=False)
             self._width = len(text)
+        elif progress.waited is not None and not self._has_warned:
+            click.echo(str(progress), err=True)
+            self._has_warned = True
 
     def clear(self) -> None:
         if self._width:

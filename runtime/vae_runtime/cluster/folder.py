@@ -24,7 +24,7 @@ FORMAT = 1
 
 
 def begin(tree: Tree) -> bytes | None:
-    """Return what `job.json` holds, and None if the folder is new.
+    """Return what `job.json` holds, and None if the folder is new or has no finished part.
 
     Raises:
         InputError: the folder holds something else than results of this job.
@@ -36,6 +36,8 @@ def begin(tree: Tree) -> bytes | None:
                 f"{tree.location} holds {', '.join(sorted(names)[:3])}, expected an empty folder "
                 "or results of an earlier run: give another folder"
             )
+        return None
+    if not tree.names(PARTS):
         return None
     with tree.open(JOB_FILE) as file:
         return file.read()

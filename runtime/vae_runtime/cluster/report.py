@@ -16,20 +16,20 @@ class Progress:
         rows: rows that were scored in this run.
         total: rows that this run has to score.
         seconds: seconds since the engine was ready.
-        waits: whether no part has ended for a long time since the start.
+        waited: seconds since a part ended, if that is long ago.
     """
 
     rows: int
     total: int
     seconds: float
-    waits: bool = False
+    waited: float | None = None
 
     def __str__(self) -> str:
         """Return one line, with rows per second and the time left."""
-        if self.waits:
+        if self.waited is not None:
             return (
-                f"no part has ended in {self.seconds:.0f} s: check that the cluster has free "
-                "processors"
+                f"no part has ended for {self.waited:.0f} s: check that the cluster has processors "
+                "free"
             )
         line = f"{self.rows:,} of {self.total:,} rows"
         if not self.rows:

@@ -46,7 +46,7 @@ VISIBLE_SECONDS = 10.0
 """How long a shared folder may take to show the first part that a worker wrote."""
 
 PATIENCE_SECONDS = 60.0
-"""After so long without any part, a line says what to look at."""
+"""If no part ends for so long, a line says what to look at."""
 
 _ENGINES = {"local": "LocalEngine", "ray": "RayEngine", "dask": "DaskEngine"}
 ENGINES = tuple(_ENGINES)
@@ -203,13 +203,13 @@ class _Running:
         self._tries: Counter[str] = Counter()
         self._reason: str | None = None
         self._warned: set[str] = set()
-        self._started = time.monotonic()
+        self._started = self._last = time.monotonic()
         self._seconds = 0.0
 
     def run(self, start: Callable[[], Engine]) -> None:
         """Score all parts that wait."""
         engine = start()
-        self._started = time.monotonic()
+        self._started = self._last = time.monotonic()
         try:
             self._loop(engine)
         finally:
@@ -240,6 +240,7 @@ class _Running:
             outcome = engine.result(1.0)
             if outcome is not None:
                 held -= 1
+                self._last = time.monotonic()
                 self._take(outcome, capacity)
             self._tell()
 
@@ -296,10 +297,10 @@ class _Running:
             time.sleep(0.1)
 
     def _tell(self) -> None:
-        seconds = time.monotonic() - self._started
+        now = time.monotonic()
+        waited = now - self._last if now - self._last > PATIENCE_SECONDS else None
         if self._on_progress:
-            waits = not self._finished and seconds > PATIENCE_SECONDS
-            self._on_progress(Progress(self._rows, self._total, seconds, waits))
+            self._on_progress(Progress(self._rows, self._total, now - self._started, waited))
 
 
 def _stopped(failure: Failure) -> Exception:

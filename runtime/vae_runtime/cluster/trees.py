@@ -17,7 +17,7 @@ from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Protocol
 
-from vae_runtime.errors import InputError, MissingExtraError
+from vae_runtime.errors import BuildVaeError, InputError, MissingExtraError
 from vae_runtime.files.atomic_files import writer_is_gone, writer_tag
 from vae_runtime.files.paths import absolute
 
@@ -66,7 +66,10 @@ class Tree(Protocol):
         """Give the path of a file on this machine's disk, which is a copy if it is elsewhere."""
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a file that appears complete or not at all. Raises `OSError`."""
+        """Write a file that appears complete or not at all.
+
+        Raises `OSError`, or `InputError` for an object store.
+        """
 
     def remove(self, path: str) -> None:
         """Remove a file if it is there."""
@@ -285,12 +288,17 @@ def _listed(path: Path, name: str) -> SourceFile:
 
 @contextlib.contextmanager
 def _store_errors(where: str) -> Iterator[None]:
-    """Raise whatever the client of an object store raises as an `OSError` that names the place."""
+    """Raise whatever the client of an object store raises as an `InputError` of one line.
+
+    Its cause is an `OSError` that has the place as its file name.
+    """
     try:
         yield
-    except FileNotFoundError:
+    except (FileNotFoundError, BuildVaeError):
         raise
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         number = getattr(error, "errno", None) or 5  # EIO
-        raise OSError(number, reason, where) from error
+        raise InputError(
+            f"{where}: {reason}: check the address, the credentials and the network"
+        ) from OSError(number, reason, where)

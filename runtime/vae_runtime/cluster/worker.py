@@ -18,7 +18,7 @@ import numpy as np
 
 from vae_runtime.cluster.job import Job, Part, differing_versions, installed_versions
 from vae_runtime.cluster.part import Report, score_part
-from vae_runtime.cluster.trees import open_tree
+from vae_runtime.cluster.trees import is_url, open_tree
 from vae_runtime.data.numbers.rounding import InputWarning
 from vae_runtime.errors import BuildVaeError, EngineError, InputError
 from vae_runtime.inference.loading import load
@@ -149,8 +149,9 @@ def _failure(error: Exception, *, strict: bool) -> Failure:
     """Decide what is to be done after an error."""
     where = f"{_one_line(error)} (on {platform.node()})"
     cause = error if isinstance(error, OSError) else error.__cause__
-    if isinstance(error, OSError) and error.errno in _HOPELESS:
-        return Failure(STOP, where, error.errno)
+    may_be_result = error is cause or is_url(str(getattr(cause, "filename", "")))
+    if isinstance(cause, OSError) and cause.errno in _HOPELESS and may_be_result:
+        return Failure(STOP, where, cause.errno)
     if isinstance(cause, OSError | MemoryError):
         return Failure(RETRY, where)
     if isinstance(error, InputError):

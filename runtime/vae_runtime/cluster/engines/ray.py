@@ -97,6 +97,8 @@ class RayEngine:
             options["address"] = task.address
         with engine_errors("Ray", task.address):
             self._ray.init(**options)
+        # Ray prints the deaths of nodes to standard output, whatever `log_to_driver` says.
+        self._ray._private.worker._worker_logs_enabled = False
 
 
 def _score(name: str, task: list[Any], part: Part) -> Report | Failure:
