@@ -157,7 +157,7 @@ def score(
     if written is None:
         folder.write_job(tree, job)
     tree.tidy(all_writers=False)
-    running = _Running(parts, done, tree, on_progress)
+    running = _Running(parts, done, tree, on_progress, strict=strict)
     if running.waiting:
         shipped = _shipped(opened, by_path=engine == "local")
         task = Task(job, shipped, strict, workers, address, gpus)
@@ -192,7 +192,10 @@ class _Running:
         done: set[str],
         out: Tree,
         on_progress: Callable[[Progress], None] | None,
+        *,
+        strict: bool,
     ) -> None:
+        self._strict = strict
         self.waiting = deque(part for part in parts if part.name not in done)
         self.failed: list[SetAside] = []
         self._parts, self._out, self._on_progress = parts, out, on_progress
@@ -281,8 +284,10 @@ class _Running:
         if self._tries[part.name] < MAX_TRIES:
             self.waiting.append(part)
         else:
-            times = f"{self._tries[part.name]} times"
-            self.failed.append(SetAside(part.name, str(part), f"{reason} ({times})"))
+            reason = f"{reason} ({self._tries[part.name]} times)"
+            if self._strict:
+                raise EngineError(f"{part}: {reason}: finished parts are kept; use --resume")
+            self.failed.append(SetAside(part.name, str(part), reason))
 
     def _check_visible(self, part: Part) -> None:
         """Raise `EngineError` if workers write into a folder of their own."""

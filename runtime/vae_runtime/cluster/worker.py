@@ -91,7 +91,8 @@ class Worker:
             source, out = open_tree(job.reading.source), open_tree(job.out)
             report = score_part(self._vae, part, job, source, out, strict=self._strict)
         except Exception as error:
-            return _failure(error, strict=self._strict)
+            remote = is_url(job.reading.source)
+            return _failure(error, strict=self._strict, is_remote=remote)
         noted = tuple(dict.fromkeys(self._notes.lines))
         return Report(report.rows, report.bad, report.first_reason, noted)
 
@@ -145,14 +146,16 @@ def _ready(path: Path, sha256: str, job: Job) -> VAERuntime:
     return vae
 
 
-def _failure(error: Exception, *, strict: bool) -> Failure:
-    """Decide what is to be done after an error."""
+def _failure(error: Exception, *, strict: bool, is_remote: bool) -> Failure:
+    """Decide what is to be done after an error; what a network does to files may pass."""
     where = f"{_one_line(error)} (on {platform.node()})"
     cause = error if isinstance(error, OSError) else error.__cause__
     may_be_result = error is cause or is_url(str(getattr(cause, "filename", "")))
     if isinstance(cause, OSError) and cause.errno in _HOPELESS and may_be_result:
         return Failure(STOP, where, cause.errno)
-    if isinstance(cause, OSError | MemoryError):
+    # pyarrow raises an OSError without a number for a damaged file.
+    of_system = isinstance(cause, OSError) and cause.errno is not None
+    if of_system or isinstance(cause, MemoryError) or (cause is not None and is_remote):
         return Failure(RETRY, where)
     if isinstance(error, InputError):
         return Failure(STOP if strict else SET_ASIDE, _one_line(error), is_input=True)
