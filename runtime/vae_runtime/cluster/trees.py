@@ -211,9 +211,10 @@ class RemoteTree:
 
     def files(self) -> list[SourceFile]:
         """List the objects; one request for each thousand."""
-        with _store_errors(self.location):
+        found: dict[str, dict[str, Any]] = {}
+        with contextlib.suppress(FileNotFoundError), _store_errors(self.location):
             self._fs.invalidate_cache()
-            found: dict[str, dict[str, Any]] = self._fs.find(self._root, detail=True)
+            found = self._fs.find(self._root, detail=True)
         files = []
         for name, info in found.items():
             path = name.removeprefix(self._root).lstrip("/") or PurePosixPath(name).name
