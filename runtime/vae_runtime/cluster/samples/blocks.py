@@ -45,12 +45,20 @@ def rebatched(blocks: Iterable[Block], size: int) -> Iterator[Block]:
     kept: list[Block] = []
     count = 0
     for block in blocks:
-        kept.append(block)
-        count += len(block)
-        while count >= size:
-            whole = _joined(kept)
-            yield whole.taken(slice(0, size))
-            kept, count = [whole.taken(slice(size, None))], count - size
+        start = 0
+        if kept:  # only what is left over is copied
+            start = min(size - count, len(block))
+            kept.append(block.taken(slice(0, start)))
+            count += start
+            if count == size:
+                yield _joined(kept)
+                kept, count = [], 0
+        while len(block) - start >= size:
+            yield block.taken(slice(start, start + size))
+            start += size
+        if start < len(block):
+            kept.append(block.taken(slice(start, None)))
+            count += len(block) - start
     if count:
         yield _joined(kept)
 

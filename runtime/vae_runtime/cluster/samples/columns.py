@@ -92,24 +92,42 @@ def _flat(column: Any) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.bool
     """
     import pyarrow as pa
 
-    own_null = column.is_null().to_numpy(zero_copy_only=False)
-    if not _is_list(column.type):
-        t = pa.types
-        if not (
-            t.is_integer(column.type) or t.is_floating(column.type) or t.is_boolean(column.type)
-        ):
-            raise InputError(f"a list holds {column.type}, expected numbers: convert them")
-        zeros = column.fill_null(pa.scalar(0).cast(column.type)) if column.null_count else column
-        return zeros.to_numpy(zero_copy_only=False), np.ones(len(column), np.int64), own_null
-    values, counts, null = _flat(column.flatten())  # leaves out the lists that are null
+    null: NDArray[np.bool_] = column.is_null().to_numpy(zero_copy_only=False)
     if pa.types.is_fixed_size_list(column.type):
-        lengths = np.where(own_null, 0, column.type.list_size)
+        lengths = np.where(null, 0, column.type.list_size)
     else:
         lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    inner_null: Any
+    inner = column.flatten()  # leaves out the lists that are null
+    if _is_list(inner.type):
+        values, counts, inner_null = _flat(inner)
+        lengths_of_values = _sums(counts, lengths)
+    else:
+        values, lengths_of_values = _numbers(inner), lengths
+        inner_null = inner.is_null() if inner.null_count else None
+    if inner_null is not None:
+        null = null | (_sums(np.asarray(inner_null), lengths) > 0)
+    return values, lengths_of_values, null
+
+
+def _sums(values: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the sums of consecutive values, as many for each sum as `lengths` says."""
     ends = np.cumsum(lengths)
-    counted, nulls = (np.concatenate([[0], np.cumsum(each)]) for each in (counts, null))
-    has_null = nulls[ends] > nulls[ends - lengths]
-    return values, counted[ends] - counted[ends - lengths], own_null | has_null
+    sums = np.concatenate([[0], np.cumsum(values)])
+    return np.asarray(sums[ends] - sums[ends - lengths], np.int64)
+
+
+def _numbers(column: Any) -> NDArray[Any]:
+    """Return the numbers of an array that is no list, with 0 for a null."""
+    import pyarrow as pa
+
+    t = pa.types
+    if not any(is_kind(column.type) for is_kind in (t.is_integer, t.is_floating, t.is_boolean)):
+        raise InputError(f"a list holds {column.type}, expected numbers: convert them")
+    if column.null_count:
+        column = column.fill_null(pa.scalar(0).cast(column.type))
+    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    return values
 
 
 def _from_bytes(

@@ -25,7 +25,7 @@ from vae_runtime.data.tables.model_rows import ModelRows
 from vae_runtime.data.tables.names import quoted
 from vae_runtime.errors import InputError
 
-BATCH_BYTES = 1 << 25
+BATCH_BYTES = 1 << 24
 """Largest size of the samples that are decoded at a time, in bytes of float32."""
 
 
