@@ -11,13 +11,13 @@ if sys.platform != "linux":
     pytest.skip("reads /proc", allow_module_level=True)
 
 COMMAND = Path(__file__).parent / "cluster_kills.py"
-SHORT = ["--kills", "1", "--parts", "6", "--rows", "20000"]
+SHORT = ["--kind", "driver", "--kills", "1", "--parts", "6", "--rows", "20000"]
 
 
 @pytest.mark.parametrize(
     ("engine", "package", "words", "kills"),
     [
-        ("local", "pyarrow", SHORT, 2),
+        ("local", "pyarrow", SHORT, 1),
         pytest.param("local", "pyarrow", [], 40, marks=pytest.mark.slow),
         pytest.param("ray", "ray", [], 60, marks=pytest.mark.slow),
         pytest.param("dask", "distributed", [], 60, marks=pytest.mark.slow),

@@ -4,7 +4,28 @@ from pathlib import Path
 
 import numpy as np
 
+from vae_runtime.cluster.engines.protocol import Outcome
+from vae_runtime.cluster.worker import Worker
+
 FAULTS = Path(__file__).parent / "worker_faults"
+
+
+class InProcess:
+    """An engine that is a worker in this process, for tests of what all engines have in common."""
+
+    capacity = 1
+
+    def __init__(self, task):
+        self.worker = Worker(task.job, task.bundle, strict=task.strict)
+
+    def submit(self, part):
+        self.part = part
+
+    def result(self, timeout):
+        return Outcome(self.part, self.worker.score(self.part))
+
+    def close(self):
+        pass
 
 
 def write_images(path, x, ids=None, **options):

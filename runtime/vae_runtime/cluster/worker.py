@@ -93,7 +93,8 @@ class Worker:
         except Exception as error:
             remote = is_url(job.reading.source)
             return _failure(error, strict=self._strict, is_remote=remote)
-        noted = tuple(dict.fromkeys(self._notes.lines))
+        finally:
+            noted, self._notes.lines = tuple(dict.fromkeys(self._notes.lines)), None
         return Report(report.rows, report.bad, report.first_reason, noted)
 
     def _check_versions(self) -> None:

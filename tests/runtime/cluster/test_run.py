@@ -15,6 +15,7 @@ from vae_runtime.cluster.job import Job, Reading, Running
 from vae_runtime.cluster.plan import plan
 
 pytest.importorskip("pyarrow")
+pytestmark = pytest.mark.usefixtures("in_process")
 
 
 @pytest.fixture

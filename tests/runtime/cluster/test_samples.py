@@ -17,6 +17,8 @@ from vae_runtime.cluster.samples.columns import holds_samples, to_samples
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
+pytestmark = pytest.mark.usefixtures("in_process")
+
 X = random_images(5)
 FLAT = [x.ravel().tolist() for x in X]
 NESTED = X[..., 0].tolist()
