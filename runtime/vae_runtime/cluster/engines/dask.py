@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
+import signal
 import threading
 import warnings
 from typing import Any
@@ -129,6 +131,9 @@ def _plugin(name: str, task: Task) -> Any:
 
 def receive(name: str, task: Task) -> None:
     """Keep what the scheduler sent to this worker."""
+    if task.address is None:  # the worker is the driver's own, which Ctrl-C is for
+        with contextlib.suppress(ValueError):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
     _tasks.clear()
     _workers.clear()
     _tasks[name] = task
