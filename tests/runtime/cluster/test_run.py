@@ -9,7 +9,7 @@ import pytest
 
 from cluster_sources import content, random_images, read_parts, write_images
 from messages import one_line
-from vae_runtime import InputError, OptionError, cluster
+from vae_runtime import EngineError, InputError, OptionError, cluster
 from vae_runtime.bundle.bundle import Bundle
 from vae_runtime.cluster.job import Job, Reading, Running
 from vae_runtime.cluster.plan import plan
@@ -150,6 +150,26 @@ def test_new_files_are_added_to_what_is_there(exported, source, tmp_path):
     write_images(mine / "new.parquet", random_images(10))
     report = cluster.score(mine, exported(), tmp_path / "out", workers=1, resume=True)
     assert (report.rows, report.parts, report.resumed) == (1523, 4, 3)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_file_that_is_gone_is_tried_again_and_set_aside(exported, tmp_path, strict):
+    for name in ("a", "b", "c"):
+        write_images(tmp_path / "in" / f"{name}.parquet", random_images(20))
+    gone = tmp_path / "in" / "b.parquet"
+    options = {"on_progress": lambda progress: gone.unlink(missing_ok=True), "strict": strict}
+    arguments = (tmp_path / "in", exported(), tmp_path / "out")
+    if strict:
+        with pytest.raises(
+            EngineError, match=r"b\.parquet, rows 0 to 19: .* \(3 times\)"
+        ):
+            cluster.score(*arguments, **options)
+        return
+    report = cluster.score(*arguments, **options)
+    (failed,) = report.failed
+    assert failed.reason.startswith(f"{gone} cannot be read (No such file")
+    assert failed.reason.endswith("(3 times)")
+    assert (report.rows, report.parts) == (40, 3)
 
 
 def test_a_folder_that_holds_something_else(exported, source, tmp_path):
