@@ -160,9 +160,7 @@ def test_a_file_that_is_gone_is_tried_again_and_set_aside(exported, tmp_path, st
     options = {"on_progress": lambda progress: gone.unlink(missing_ok=True), "strict": strict}
     arguments = (tmp_path / "in", exported(), tmp_path / "out")
     if strict:
-        with pytest.raises(
-            EngineError, match=r"b\.parquet, rows 0 to 19: .* \(3 times\)"
-        ):
+        with pytest.raises(EngineError, match=r"b\.parquet, rows 0 to 19: .* \(3 times\)"):
             cluster.score(*arguments, **options)
         return
     report = cluster.score(*arguments, **options)
