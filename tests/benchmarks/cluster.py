@@ -21,6 +21,7 @@ memory  largest resident memory of the driver and its workers on a source larger
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -139,14 +140,19 @@ def run(words: list[str], out: Path, every: float = 10.0) -> Watch:
     return watch
 
 
+def emptied(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
+
+
 def rates(args: argparse.Namespace, home: Path) -> None:
     shape = vae_runtime.Bundle(args.bundle).manifest.input.shape
     files = 8
     source = make_source(home / f"source-{args.rows}", shape, files, args.rows // files)
     size, paths = str(default_batch_size(shape)), sorted(map(str, source.glob("*.parquet")))
     for turn in range(args.repeat):
-        out = home / f"plain-{turn}"
-        out.mkdir()
+        out = emptied(home / f"plain-{turn}")
         watch = Watch(out)
         halves = [paths[i::2] for i in range(2)]
         words = [sys.executable, "-c", PLAIN, args.bundle, str(out), size]
@@ -158,11 +164,10 @@ def rates(args: argparse.Namespace, home: Path) -> None:
         runs = {}
         more = ("--workers", "2", "--part-rows", str(GROUP_ROWS))
         for engine in args.engines:
-            out = home / f"{engine}-{turn}"
+            out = emptied(home / f"{engine}-{turn}")
             runs[engine] = run(command(args.bundle, source, out, engine, *more), out)
         if args.ray_data:
-            out = home / f"data-{turn}"
-            out.mkdir()
+            out = emptied(home / f"data-{turn}")
             words = [sys.executable, "-c", RAY_DATA, args.bundle, str(out), size, str(source)]
             runs["Ray Data"] = run(words, out)
         for name, each in runs.items():
@@ -182,7 +187,7 @@ def first(args: argparse.Namespace, home: Path) -> None:
     for engine in args.engines:
         seconds = []
         for turn in range(args.repeat):
-            out = home / f"first-{engine}-{turn}"
+            out = emptied(home / f"first-{engine}-{turn}")
             more = ("--workers", "2", "--part-rows", str(GROUP_ROWS))
             watch = run(command(args.bundle, source, out, engine, *more), out, 0.05)
             seconds.append(min(watch.seen.values()))
@@ -199,7 +204,7 @@ def parts(args: argparse.Namespace, home: Path) -> None:
             report = cluster.score(
                 path,
                 args.bundle,
-                home / f"parts-{engine}-{count}",
+                emptied(home / f"parts-{engine}-{count}"),
                 engine=engine,
                 workers=2,
                 part_rows=1,
