@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from vae_builder.model.vae import VAE
     from vae_builder.own_models.export import export_model, export_models
     from vae_builder.own_models.files import load_model
-    from vae_builder.run.runs import Source, load_run, resume_run, train_run
+    from vae_builder.run.record import Source
+    from vae_builder.run.runs import load_run, resume_run, train_run
     from vae_builder.trained_models import export_trained, plan_variants
     from vae_builder.training.checkpoint import Checkpoint, Epoch
     from vae_builder.training.evaluation import evaluate
@@ -41,7 +42,8 @@ _TENSORFLOW_MODULES = {
     "model.architectures": ("build_models",),
     "model.vae": ("VAE",),
     "trained_models": ("export_trained", "plan_variants"),
-    "run.runs": ("Source", "load_run", "resume_run", "train_run"),
+    "run.record": ("Source",),
+    "run.runs": ("load_run", "resume_run", "train_run"),
     "training.checkpoint": ("Checkpoint", "Epoch"),
     "training.evaluation": ("evaluate",),
     "training.loop": ("Progress",),
