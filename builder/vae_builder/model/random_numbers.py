@@ -16,6 +16,8 @@ from typing import Any
 
 import tensorflow as tf
 
+SCRAMBLING_KEY = 0x02461E293EC8F720
+"""Key with which `stateless_uniform` scrambles a seed."""
 BITS_PER_COUNT = 4
 """Numbers of 32 bits that Philox makes from one value of its counter."""
 
@@ -84,16 +86,24 @@ def _uniform(seed: int, step: Any, shape: Any) -> Any:
 
 def _uniform_from(seed: int, step: Any, start: int, size: int) -> Any:
     """Return `size` numbers of a flat `_uniform`, from `start` on, without the ones before."""
-    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=_key(seed, step))
+    # The key and the counter that `stateless_uniform` derives from the seed. TensorFlow's own
+    # operator for them, StatelessRandomGetKeyCounter, differs for negative seeds when compiled.
+    scrambling_key = tf.constant(SCRAMBLING_KEY, tf.uint64)
+    mixed = _philox(4, scrambling_key, tf.cast(_key(seed, step), tf.uint64))
+    key, high = (tf.bitcast(mixed[i : i + 2], tf.uint64) for i in (0, 2))
     skipped, extra = divmod(start, BITS_PER_COUNT)
-    bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
-        shape=[extra + size],
-        key=key,
-        counter=counter + tf.constant([skipped, 0], tf.uint64),
+    counter = tf.stack([tf.constant(skipped, tf.uint64), high])
+    return _from_bits(_philox(extra + size, key, counter)[extra:])
+
+
+def _philox(size: int, key: Any, counter: Any) -> Any:
+    return tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=[size],
+        key=tf.reshape(key, (1,)),
+        counter=counter,
         alg=tf.random.Algorithm.PHILOX.value,
         dtype=tf.uint32,
     )
-    return _from_bits(bits[extra:])
 
 
 def _key(seed: int, step: Any) -> Any:

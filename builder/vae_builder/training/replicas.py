@@ -120,11 +120,15 @@ class Replicas:
     @cached_property
     def _sum(self) -> Any:
         def on_replica(values: Any) -> Callable[[int], Any]:
-            return lambda place: self.total(values if place == 0 else tf.zeros_like(values))
+            # A sum needs tensors that were made on the replica's device.
+            return lambda place: self.total(
+                tf.identity(values) if place == 0 else tf.zeros_like(values)
+            )
 
         return tf.function(
             lambda values: self.run(on_replica(values)),
             input_signature=[tf.TensorSpec([None], tf.float32)],
+            autograph=False,
         )
 
     def from_chief(self, content: bytes) -> bytes:

@@ -115,14 +115,14 @@ def compile_shared_block(
 
         return replicas.run(on_replica)
 
-    @tf.function(input_signature=[tf.TensorSpec((), tf.int32), *inputs])
+    @tf.function(input_signature=[tf.TensorSpec((), tf.int32), *inputs], autograph=False)
     def run(steps: Any, *blocks: Any) -> Any:
-        total = tf.zeros(len(LOSS_NAMES))
-        for i in tf.range(steps):
-            # Workers must add up in the same order, so no two steps may overlap.
-            tf.autograph.experimental.set_loop_options(parallel_iterations=1)
-            total += step(i, blocks)
-        return total
+        return tf.while_loop(
+            lambda i, total: i < steps,
+            lambda i, total: (i + 1, total + step(i, blocks)),
+            (0, tf.zeros(len(LOSS_NAMES))),
+            parallel_iterations=1,  # workers add up in the same order, so no two steps may overlap
+        )[1]
 
     def run_block(*blocks: NDArray[np.generic]) -> NDArray[np.float32]:
         steps, own = len(blocks[0]), []
@@ -138,7 +138,8 @@ def compile_shared_block(
 
 def _traced(function: Callable[..., Any], signature: Sequence[tf.TensorSpec]) -> Any:
     """Return a compiled function with its graph."""
-    return tf.function(function, jit_compile=True).get_concrete_function(*signature)
+    compiled = tf.function(function, jit_compile=True, autograph=False)
+    return compiled.get_concrete_function(*signature)
 
 
 def _joined(parts: Sequence[Any]) -> Any:

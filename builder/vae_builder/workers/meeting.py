@@ -69,7 +69,8 @@ class Meeting:
                 f"port {port} of this worker cannot be opened ({error.strerror or error}): end the "
                 f"program that has it, or choose another one in {VARIABLE} of all workers"
             ) from None
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
         return self
 
     def __exit__(
@@ -86,7 +87,10 @@ class Meeting:
                 self._failure = _line({"failure": " ".join(reason.split())})
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._all_told(self._round), FAREWELL_SECONDS)
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes `accept`, which keeps the port
         self._listener.close()
+        self._acceptor.join()
 
     def exchange(self, message: Any) -> list[Any]:
         """Give a message, and return those of all workers in their order.
@@ -99,19 +103,21 @@ class Meeting:
         """
         with self._changed:
             self._round += 1
-            self._messages[self._round] = _line({"message": message})
+            self._messages[self._round] = own = _line({"message": message})
             self._changed.notify_all()
         deadline = time.monotonic() + self.timeout
-        own = self.cluster.index
         answers = [
-            message if index == own else self._ask(index, deadline)
+            json.loads(own)["message"]
+            if index == self.cluster.index
+            else self._ask(index, deadline)
             for index in range(len(self.cluster.addresses))
         ]
         # All have come to this round, so each will ask soon.
         with self._changed:
             if not self._changed.wait_for(lambda: self._all_told(self._round), self.timeout):
-                others = {*range(len(self.cluster.addresses))} - {own} - self._told[self._round]
-                raise self._missing(min(others), "it has not asked for this worker's answer")
+                told = {self.cluster.index, *self._told[self._round]}
+                silent = min({*range(len(self.cluster.addresses))} - told)
+                raise self._missing(silent, "it has not asked for this worker's answer")
         return answers
 
     def _all_told(self, number: int) -> bool:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import math
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -53,9 +55,16 @@ def visible_devices(devices: int | None) -> list[str]:
     return [f"GPU:{i}" for i in range(len(chosen))]
 
 
-def mirrored(devices: list[str]) -> Replicas:
+def mirrored(devices: Sequence[str]) -> Replicas:
     """Return replicas on devices of this machine, such as `["GPU:0", "GPU:1"]`."""
-    return Replicas(tf.distribute.MirroredStrategy(devices)) if len(devices) > 1 else ONE
+    return Replicas(_mirrored_strategy(tuple(devices))) if len(devices) > 1 else ONE
+
+
+@functools.cache
+def _mirrored_strategy(devices: tuple[str, ...]) -> Any:
+    # Kept, because a second strategy would number its sums as the first, and TensorFlow then finds
+    # that they have other shapes.
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def multi_worker(cluster: Cluster, timeout: float) -> Replicas:
