@@ -8,6 +8,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import signal
 import socket
 import sys
 import time
@@ -19,6 +20,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["vae_builder.run.on_workers", "vae_builder.cli.train"])
+
+
+DIE = "die"
+"""Setting that replaces a function by one that kills the process."""
 
 
 @dataclass
@@ -39,6 +44,10 @@ class Worker:
         return self.process.exitcode, self.out.read_text(), self.err.read_text()
 
 
+def _die(*_: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def free_ports(count: int) -> list[int]:
     """Return ports that nothing listens at."""
     with contextlib.ExitStack() as stack:
@@ -47,21 +56,26 @@ def free_ports(count: int) -> list[int]:
 
 
 def start(
-    folder: Path, words: list[list[Any]], ports: list[int] | None = None, **settings: Any
+    folder: Path, words: list[list[Any]], modules: list[dict[str, Any]] | None = None
 ) -> list[Worker]:
     """Start a worker for each list of words of `build-vae`; an empty list starts none.
 
-    `folder` takes their outputs. `settings` are attributes of modules, such as
-    `{"vae_builder.training.steps": {"MAX_BLOCK_STEPS": 2}}`.
+    `folder` takes their outputs. `modules` are settings of each worker, such as
+    `{"vae_builder.training.steps": {"MAX_BLOCK_STEPS": 2}}`; a value may be `DIE`.
     """
-    addresses = [f"localhost:{port}" for port in ports or free_ports(len(words))]
+    addresses = [f"localhost:{port}" for port in free_ports(len(words))]
     folder.mkdir(parents=True, exist_ok=True)
     workers = []
     for index, own in enumerate(words):
         task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
         files = [folder / f"{index}.{stream}" for stream in ("out", "err")]
         if own:
-            arguments = (json.dumps(task), [*map(str, own)], files, settings.get("modules", {}))
+            arguments = (
+                json.dumps(task),
+                [*map(str, own)],
+                files,
+                (modules or [{}] * len(words))[index],
+            )
             process = PROCESSES.Process(target=_run, args=arguments)
             process.start()
             workers.append(Worker(process, *files))
@@ -73,13 +87,13 @@ def _run(task: str, words: list[str], files: list[Path], modules: dict[str, Any]
     for number, file in enumerate(files, 1):
         opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(opened, number)
-    sys.stdout, sys.stderr = (open(number, "w", closefd=False, buffering=1) for number in (1, 2))  # noqa: PTH123, SIM115
+    sys.stdout, sys.stderr = (open(number, "w", closefd=False, buffering=1) for number in (1, 2))  # noqa: SIM115
     os.environ["TF_CONFIG"] = task
     from importlib import import_module
 
     for name, attributes in modules.items():
         for attribute, value in attributes.items():
-            setattr(import_module(name), attribute, value)
+            setattr(import_module(name), attribute, _die if value == DIE else value)
     from vae_runtime.cli.main import run
 
     sys.exit(run(words))

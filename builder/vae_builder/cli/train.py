@@ -20,6 +20,7 @@ from vae_builder.cli.progress import training_progress
 from vae_builder.cli.tensorflow import import_tensorflow
 from vae_builder.data import Dataset
 from vae_builder.workers.cluster import cluster_from_environment
+from vae_builder.workers.supervision import supervise
 from vae_runtime.cli.options import debug_option, quiet_option
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ def train_command(
         refuse_options(ctx, options, "--resume: the run keeps its own options")
         refuse_options(ctx, ["force"], "--resume: one starts again, the other continues")
     cluster = cluster_from_environment()
+    if cluster:
+        supervise()
     import_tensorflow(start=cluster is None and devices == 1)
     from vae_builder.run.on_workers import resume_run_on_workers, train_run_on_workers
     from vae_builder.run.runs import resume_run, train_run

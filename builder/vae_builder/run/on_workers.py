@@ -84,7 +84,7 @@ def train_run_on_workers(
         dataset = source if isinstance(source, Dataset) else source.load()
         record = new_record(source, dataset, config)
         _agree(meeting, record)
-    replicas = multi_worker(cluster, connect_timeout)
+    replicas = multi_worker(cluster)
     if cluster.is_chief:
         start_run(path, record)
         if on_data:
@@ -121,7 +121,7 @@ def resume_run_on_workers(
         dataset = load_again(path, record, dataset)
         checkpoint = last_checkpoint(path) if cluster.is_chief else None
         _agree(meeting, record)
-    replicas = multi_worker(cluster, connect_timeout)
+    replicas = multi_worker(cluster)
     if on_data and cluster.is_chief:
         on_data(dataset)
     return _train(path, record, dataset, checkpoint, on_progress, replicas)

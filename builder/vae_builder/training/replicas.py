@@ -146,25 +146,30 @@ class Replicas:
 
     def wait(self) -> None:
         """Wait until all workers have come here; raise TrainingError if one has ended."""
-        with self.named_losses():
+        with naming_lost_workers(self.cluster):
             self.sum_over_workers(np.zeros(1, np.float32))
-
-    @contextlib.contextmanager
-    def named_losses(self) -> Iterator[None]:
-        """Raise TrainingError if another worker ends inside the block."""
-        try:
-            yield
-        except LOST_WORKER as error:
-            if self.cluster is None:
-                raise
-            raise TrainingError(
-                f"{_lost(self.cluster, str(error))} has ended or cannot be reached: start all "
-                "workers again with --resume"
-            ) from error
 
 
 ONE = Replicas()
 """One replica: training without a strategy."""
+
+
+@contextlib.contextmanager
+def naming_lost_workers(cluster: Cluster | None) -> Iterator[None]:
+    """Raise TrainingError if another worker ends inside the block.
+
+    Args:
+        cluster: the workers; None for one, whose errors have another reason.
+    """
+    try:
+        yield
+    except LOST_WORKER as error:
+        if cluster is None:
+            raise
+        raise TrainingError(
+            f"{_lost(cluster, str(error))} has ended or cannot be reached: start all workers "
+            "again with --resume"
+        ) from error
 
 
 def _digits(number: int) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from vae_builder.training.checkpoint import Checkpoint, Epoch
 from vae_builder.training.defaults import config_for
 from vae_builder.training.evaluation import describe_latents, evaluate, explain, require_finite
 from vae_builder.training.loop import TEST_NOISE, Progress, Trainer
-from vae_builder.training.replicas import ONE, Replicas
+from vae_builder.training.replicas import ONE, Replicas, naming_lost_workers
 from vae_export.scoring.plan import ScorePlan
 from vae_runtime.bundle.fields import DataSpec
 from vae_runtime.data.samples.conditions import Conditions
@@ -151,7 +151,7 @@ def _in_range(dataset: Dataset, config: TrainConfig) -> Dataset:
 def _run(trainer: Trainer) -> Losses[float]:
     """Train from the state of worker 0, and return the losses of the test samples."""
     dataset, seed = trainer.dataset, (trainer.config.seed, TEST_NOISE)
-    with trainer.replicas.named_losses():
+    with naming_lost_workers(trainer.replicas.cluster):
         trainer.follow_chief()
         trainer.run()
         given = dataset.conditions_of("test")

@@ -50,7 +50,7 @@ class Meeting:
 
     def __init__(self, cluster: Cluster, timeout: float) -> None:
         self.cluster, self.timeout = cluster, timeout
-        self._round = 0
+        self._round, self._rounds_done = 0, 0
         self._messages: dict[int, bytes] = {}
         self._failure: bytes | None = None
         self._told: dict[int, set[int]] = defaultdict(set)
@@ -86,7 +86,8 @@ class Meeting:
             with self._changed:
                 self._failure = _line({"failure": " ".join(reason.split())})
                 self._changed.notify_all()
-                self._changed.wait_for(lambda: self._all_told(self._round), FAREWELL_SECONDS)
+                next_round = self._rounds_done + 1
+                self._changed.wait_for(lambda: self._all_told(next_round), FAREWELL_SECONDS)
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes `accept`, which keeps the port
         self._listener.close()
@@ -118,6 +119,7 @@ class Meeting:
                 told = {self.cluster.index, *self._told[self._round]}
                 silent = min({*range(len(self.cluster.addresses))} - told)
                 raise self._missing(silent, "it has not asked for this worker's answer")
+        self._rounds_done = self._round
         return answers
 
     def _all_told(self, number: int) -> bool:

@@ -1,34 +1,25 @@
 """The strategies of `tf.distribute`, and how they are started.
 
-`MultiWorkerMirroredStrategy` waits in its constructor for all workers, and TensorFlow catches
-SIGTERM there and for as long as the process lives. So a thread ends the process if the constructor
-takes too long, and gives SIGTERM back its usual effect.
+`MultiWorkerMirroredStrategy` waits in its constructor for all workers, without end, and neither
+Ctrl-C nor SIGTERM ends it. `vae_builder.workers.meeting` comes before it, and
+`vae_builder.workers.supervision` limits what is left.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import functools
-import math
-import os
-import signal
-import sys
-import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from vae_builder.training.replicas import ONE, Replicas
+from vae_builder.training.replicas import ONE, Replicas, naming_lost_workers
 from vae_builder.workers.cluster import Cluster
+from vae_builder.workers.supervision import limited
 from vae_runtime.errors import OptionError
 
-POLL_SECONDS = 0.002
-"""Time between two looks at the handler of SIGTERM."""
-UNFIT = 3
-"""Exit status of a process whose strategy cannot be started."""
+START_SECONDS = 45.0
+"""Maximum time in which TensorFlow connects workers that have just met."""
 
 
 def visible_devices(devices: int | None) -> list[str]:
@@ -67,14 +58,16 @@ def _mirrored_strategy(devices: tuple[str, ...]) -> Any:
     return tf.distribute.MirroredStrategy(devices)
 
 
-def multi_worker(cluster: Cluster, timeout: float) -> Replicas:
+def multi_worker(cluster: Cluster) -> Replicas:
     """Return replicas on all workers of a cluster, on the visible GPUs or else the CPU of each.
 
-    All workers call this, before TensorFlow has made any tensor.
+    All workers call this after their meeting, before TensorFlow has made any tensor.
 
     Args:
         cluster: the workers.
-        timeout: seconds after which the process ends with a line if not all of them are connected.
+
+    Raises:
+        TrainingError: another worker has ended.
     """
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec({"worker": [*cluster.addresses]}),
@@ -82,46 +75,6 @@ def multi_worker(cluster: Cluster, timeout: float) -> Replicas:
         task_id=cluster.index,
         rpc_layer="grpc",
     )
-    with _bounded(timeout):
+    with naming_lost_workers(cluster), limited(START_SECONDS):
         strategy = tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     return Replicas(strategy, cluster)
-
-
-@contextlib.contextmanager
-def _bounded(timeout: float) -> Iterator[None]:
-    """End the process with a line after a timeout, and meanwhile at once on SIGTERM."""
-    handler, done = signal.getsignal(signal.SIGTERM), threading.Event()
-    deadline = time.monotonic() + timeout
-
-    def watch() -> None:
-        while not done.wait(POLL_SECONDS):
-            if handler == signal.SIG_DFL:
-                _let_sigterm_end()
-            if time.monotonic() > deadline:
-                print(
-                    f"Error: not all workers are connected after {math.ceil(timeout)} s: look for "
-                    "the one that has ended, and start all again",
-                    file=sys.stderr,
-                    flush=True,
-                )
-                os._exit(UNFIT)
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
-        if handler == signal.SIG_DFL:
-            _let_sigterm_end()
-        elif threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)
-
-
-def _let_sigterm_end() -> None:
-    """Let SIGTERM end the process; `signal.signal` works only in the main thread, which waits."""
-    if os.name == "posix":
-        set_handler = ctypes.CDLL(None).signal
-        set_handler.argtypes, set_handler.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
-        set_handler(signal.SIGTERM, None)  # SIG_DFL is 0
