@@ -5,6 +5,9 @@ several seconds, and has not started it.
 """
 
 import contextlib
+import errno
+import hashlib
+import importlib
 import json
 import multiprocessing
 import os
@@ -24,6 +27,8 @@ PROCESSES.set_forkserver_preload(["vae_builder.run.on_workers", "vae_builder.cli
 
 DIE = "die"
 """Setting that replaces a function by one that kills the process."""
+FULL = "full"
+"""Setting that replaces a function by one that finds the disk full."""
 
 
 @dataclass
@@ -33,6 +38,10 @@ class Worker:
     process: Any
     out: Path
     err: Path
+
+    def seen(self) -> dict[str, Any]:
+        """Return what training left in the process: digest of the weights, samples read."""
+        return json.loads(self.out.with_suffix(".json").read_text())
 
     def end(self, seconds: float = 120.0) -> tuple[int, str, str]:
         """Wait for the end; return exit status, standard output and standard error."""
@@ -48,6 +57,10 @@ def _die(*_: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def _fail(*_: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "run")
+
+
 def free_ports(count: int) -> list[int]:
     """Return ports that nothing listens at."""
     with contextlib.ExitStack() as stack:
@@ -61,7 +74,7 @@ def start(
     """Start a worker for each list of words of `build-vae`; an empty list starts none.
 
     `folder` takes their outputs. `modules` are settings of each worker, such as
-    `{"vae_builder.training.steps": {"MAX_BLOCK_STEPS": 2}}`; a value may be `DIE`.
+    `{"vae_builder.training.steps": {"MAX_BLOCK_STEPS": 2}}`; a value may be `DIE` or `FULL`.
     """
     addresses = [f"localhost:{port}" for port in free_ports(len(words))]
     folder.mkdir(parents=True, exist_ok=True)
@@ -89,14 +102,33 @@ def _run(task: str, words: list[str], files: list[Path], modules: dict[str, Any]
         os.dup2(opened, number)
     sys.stdout, sys.stderr = (open(number, "w", closefd=False, buffering=1) for number in (1, 2))  # noqa: SIM115
     os.environ["TF_CONFIG"] = task
-    from importlib import import_module
-
     for name, attributes in modules.items():
         for attribute, value in attributes.items():
-            setattr(import_module(name), attribute, _die if value == DIE else value)
+            value = {DIE: _die, FULL: _fail}.get(value, value)
+            setattr(importlib.import_module(name), attribute, value)
+    _observe(files[0].with_suffix(".json"))
     from vae_runtime.cli.main import run
 
     sys.exit(run(words))
+
+
+def _observe(file: Path) -> None:
+    """Let training write what it leaves in this process: a digest of the weights, samples read."""
+    from vae_builder.training import loop
+
+    run, read, seen = loop.Trainer.run, loop.read_blocks, {"samples": 0}
+
+    def counted(*arguments: Any) -> Any:
+        for block in read(*arguments):
+            seen["samples"] += block.shape[0] * block.shape[1]
+            yield block
+
+    def observed(trainer: Any) -> None:
+        run(trainer)
+        sha = hashlib.sha256(b"".join(w.numpy().tobytes() for w in trainer.vae.weights))
+        file.write_text(json.dumps({**seen, "weights": sha.hexdigest()}))
+
+    loop.Trainer.run, loop.read_blocks = observed, counted
 
 
 def wait_for(path: Path, worker: Worker, seconds: float = 60.0) -> None:
