@@ -121,11 +121,13 @@ class Trainer:
     def _compile(self) -> Callable[..., NDArray[np.float32]]:
         config, dataset, given = self.config, self.dataset, self.conditions
         batch_shape, dtype = (config.batch_size, *dataset.input_shape), dataset.train.dtype
-        condition_shape = given.spec.shape if given else None
+        condition_shape = (given.spec.shape,) if given else ()
         if self.replicas.count == 1:
-            return compile_block(self.vae, batch_shape, dtype, self.average, condition_shape)
+            return compile_block(self.vae, batch_shape, dtype, self.average, *condition_shape)
         self.rows = self.replicas.rows(config.batch_size)
-        return compile_shared_block(self.models, self.replicas, batch_shape, dtype, condition_shape)
+        return compile_shared_block(
+            self.models, self.replicas, batch_shape, dtype, *condition_shape
+        )
 
     def _build_on(self, device: str | None) -> tuple[VAE, MovingAverage]:
         """Return the model of a replica and the average of its weights."""

@@ -1,6 +1,11 @@
 """`TF_CONFIG`: whom it names, and what is refused."""
 
 import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -62,3 +67,18 @@ def test_what_cannot_be_used_is_refused_with_an_example(monkeypatch, content, re
     with pytest.raises(OptionError, match=r"TF_CONFIG .*host1:2222") as refused:
         read(monkeypatch, content)
     assert reason in str(refused.value)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize("index", [0, 1])
+def test_the_script_of_the_readme_names_all_workers(monkeypatch, tmp_path, index):
+    """With a `build-vae` that prints what it was given."""
+    readme = (Path(__file__).parents[3] / "builder" / "README.md").read_text("utf-8")
+    (script,) = re.findall(r"^```bash\n(#!/bin/bash\n# worker.sh.*?)^```$", readme, re.S | re.M)
+    (tmp_path / "worker.sh").write_text(script)
+    (tmp_path / "build-vae").write_text('#!/bin/bash\necho "$TF_CONFIG"\n')
+    (tmp_path / "build-vae").chmod(0o755)
+    words = ["bash", str(tmp_path / "worker.sh"), str(index), "node0", "node1"]
+    path = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    out = subprocess.run(words, capture_output=True, text=True, check=True, env=path).stdout
+    assert read(monkeypatch, out) == Cluster(("node0:2222", "node1:2222"), index)
