@@ -41,7 +41,7 @@ def visible_devices(devices: int | None) -> list[str]:
             "give fewer, or all"
         )
     chosen = found if devices is None else found[:devices]
-    if chosen:
+    if chosen != found:
         tf.config.set_visible_devices(chosen, "GPU")
     return [f"GPU:{i}" for i in range(len(chosen))]
 

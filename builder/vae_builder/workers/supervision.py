@@ -25,6 +25,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from types import FrameType
+from typing import NoReturn
 
 UNFIT = 3
 """Exit status if the limit was exceeded; that of `vae_runtime.cli.main`."""
@@ -46,8 +47,8 @@ def supervise() -> None:
     if not hasattr(os, "fork"):
         return
     receiving, sending = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()  # or both processes would write what is left
     parent = os.getpid()
     with warnings.catch_warnings():
         # Python warns of threads: those of NumPy's library are prepared for a fork.
@@ -92,7 +93,7 @@ def _die_with(parent: int) -> None:
         os._exit(UNFIT)
 
 
-def _end_as(child: int, announcements: int) -> None:
+def _end_as(child: int, announcements: int) -> NoReturn:
     """Wait for the child, and end as it ends."""
     terminated = False
 
@@ -114,7 +115,8 @@ def _end_as(child: int, announcements: int) -> None:
         name = signal.Signals(-status).name
         _tell(f"training was ended by {name}: start all workers again with --resume")
     if status < 0:
-        signal.signal(-status, signal.SIG_DFL) if -status != signal.SIGKILL else None
+        with contextlib.suppress(OSError):  # SIGKILL has no handler
+            signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     os._exit(status)
 
@@ -144,5 +146,5 @@ def _wait(child: int, announcements: int) -> int:
 
 
 def _tell(reason: str) -> None:
-    sys.stderr.write(f"Error: {reason}\n")
-    sys.stderr.flush()
+    if sys.stderr is not None:  # closed by the caller
+        print(f"Error: {reason}", file=sys.stderr, flush=True)
