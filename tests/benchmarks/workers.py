@@ -40,10 +40,10 @@ def measure(preset: str, rounds: int, addresses: list[str], index: int) -> dict[
     """Time training in this process, as one worker of those that have the addresses."""
     from vae_builder import TrainConfig, load_dataset
     from vae_builder.training.loop import Trainer
-    from vae_builder.training.replicas import ONE
     from vae_builder.training.steps import read_blocks
     from vae_builder.workers.cluster import Cluster
     from vae_builder.workers.meeting import Meeting
+    from vae_builder.workers.replicas import ONE
     from vae_builder.workers.strategy import multi_worker
 
     replicas = ONE

@@ -28,11 +28,11 @@ from vae_builder.run.runs import (
 )
 from vae_builder.training.checkpoint import Checkpoint
 from vae_builder.training.loop import Progress
-from vae_builder.training.replicas import Replicas
 from vae_builder.training.train import Trained, assist
 from vae_builder.workers.agreement import require_same
 from vae_builder.workers.cluster import Cluster
 from vae_builder.workers.meeting import Meeting
+from vae_builder.workers.replicas import Replicas
 from vae_builder.workers.strategy import multi_worker, visible_devices
 from vae_runtime.errors import TrainingError
 from vae_runtime.files import strict_json

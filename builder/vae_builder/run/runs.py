@@ -39,8 +39,8 @@ from vae_builder.run.record import (
 )
 from vae_builder.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from vae_builder.training.loop import Progress
-from vae_builder.training.replicas import ONE, Replicas
 from vae_builder.training.train import Trained, train
+from vae_builder.workers.replicas import ONE, Replicas
 from vae_export.saved_models import translated_write_errors
 from vae_runtime.errors import ExportError, InputError
 from vae_runtime.files import strict_json

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vae_builder.data import Dataset, Samples
 from vae_builder.model.vae import VAE
-from vae_builder.training.replicas import ONE, Replicas
+from vae_builder.workers.replicas import ONE, Replicas
 from vae_export.graphs.functions import call_model
 from vae_runtime.data.samples.conditions import Conditions
 from vae_runtime.data.samples.inputs import to_scaled_float32

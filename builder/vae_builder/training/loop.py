@@ -40,9 +40,9 @@ from vae_builder.training.checkpoint import (
     save_checkpoint,
 )
 from vae_builder.training.evaluation import evaluate, require_finite
-from vae_builder.training.replicas import ONE, Replicas
 from vae_builder.training.shared_steps import compile_shared_block
 from vae_builder.training.steps import ALL_ROWS, compile_block, read_blocks
+from vae_builder.workers.replicas import ONE, Replicas
 from vae_runtime.data.numbers.standardization import Standardization, standardize
 from vae_runtime.data.samples.inputs import to_scaled_float32
 from vae_runtime.errors import InputError

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from vae_builder.model.random_numbers import Share
 from vae_builder.model.vae import VAE, BatchMeans
 from vae_builder.training.averaging import MovingAverage
-from vae_builder.training.replicas import Replicas
 from vae_builder.training.steps import padded, steps_per_block
+from vae_builder.workers.replicas import Replicas
 from vae_runtime.loss import LOSS_NAMES
 
 

@@ -16,7 +16,7 @@ from vae_builder.training.checkpoint import Checkpoint, Epoch
 from vae_builder.training.defaults import config_for
 from vae_builder.training.evaluation import describe_latents, evaluate, explain, require_finite
 from vae_builder.training.loop import TEST_NOISE, Progress, Trainer
-from vae_builder.training.replicas import ONE, Replicas, naming_lost_workers
+from vae_builder.workers.replicas import ONE, Replicas, naming_lost_workers
 from vae_export.scoring.plan import ScorePlan
 from vae_runtime.bundle.fields import DataSpec
 from vae_runtime.data.samples.conditions import Conditions

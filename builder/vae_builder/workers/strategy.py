@@ -13,8 +13,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from vae_builder.training.replicas import ONE, Replicas, naming_lost_workers
 from vae_builder.workers.cluster import Cluster
+from vae_builder.workers.replicas import ONE, Replicas, naming_lost_workers
 from vae_builder.workers.supervision import limited
 from vae_runtime.errors import OptionError
 

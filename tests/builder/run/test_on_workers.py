@@ -76,7 +76,7 @@ def train_both(file, data, cases):
     logical = [tf.config.LogicalDeviceConfiguration()] * 2
     tf.config.set_logical_device_configuration(cpu, logical)
     from vae_builder import LossSpec, Source, TrainConfig, train
-    from vae_builder.training.replicas import ONE
+    from vae_builder.workers.replicas import ONE
     from vae_builder.workers.strategy import mirrored
 
     found = {}
