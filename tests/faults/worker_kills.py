@@ -83,7 +83,11 @@ def kill_one(folder: Path, words: list[str], victim: int, wait: float) -> float 
         return None
     assert status == -signal.SIGKILL, f"status {status} of the killed worker"
     # If the run was complete but for the end of the killed worker, the other ends well.
-    lines = [line for line in err.splitlines() if not line.startswith(("x.npy: ", "epoch ", "Warning: the"))]
+    lines = [
+        line
+        for line in err.splitlines()
+        if not line.startswith(("x.npy: ", "epoch ", "Warning: the"))
+    ]
     if other == 0:
         assert not any("Error" in line for line in lines), lines
         return seconds

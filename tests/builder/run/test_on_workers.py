@@ -284,7 +284,7 @@ def test_three_workers_repeat_themselves(data, tmp_path):
         workers = start(tmp_path / str(i), [command] * 3)
         assert [worker.end()[0] for worker in workers] == [0, 0, 0]
         found += [worker.seen()["weights"] for worker in workers]
-        assert [w.seen()["samples"] for w in workers] == [5 * 258 // BATCH * EPOCHS] * 3
+        assert [w.seen()["samples"] for w in workers] == [5 * (258 // BATCH) * EPOCHS] * 3
     assert len({*found}) == 1
 
 
