@@ -1,17 +1,45 @@
-"""Export of an encoder and a decoder as a bundle: SavedModel, ONNX, reference values, manifest."""
+"""Export of an encoder and a decoder as a bundle: SavedModel, ONNX, reference values, manifest.
 
-from vae_export.adoption.adopt import Adopted, adopt
-from vae_export.bundle import Exported, ExportOptions, export
-from vae_export.bundle_writer import Provenance
-from vae_export.card.plots import Curve
-from vae_export.edge_forms.check.check import check_edge_forms
-from vae_export.edge_forms.check.report import EdgeCheck
-from vae_export.edge_forms.check.running import require_runtime
-from vae_export.edge_forms.write import EdgeForms, edge
-from vae_export.prior.fit import PriorSamples, fit_prior
-from vae_export.scoring.plan import ScorePlan
-from vae_export.variants.plan import VariantOutcome, VariantPlan
-from vae_export.variants.quantize import quantize
+`import vae_export` does not import TensorFlow. It is imported when you first use a name that needs
+it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from vae_export.page.write import Page, write_page
+
+if TYPE_CHECKING:
+    from vae_export.adoption.adopt import Adopted, adopt
+    from vae_export.bundle import Exported, ExportOptions, export
+    from vae_export.bundle_writer import Provenance
+    from vae_export.card.plots import Curve
+    from vae_export.edge_forms.check.check import check_edge_forms
+    from vae_export.edge_forms.check.report import EdgeCheck
+    from vae_export.edge_forms.check.running import require_runtime
+    from vae_export.edge_forms.write import EdgeForms, edge
+    from vae_export.prior.fit import PriorSamples, fit_prior
+    from vae_export.scoring.plan import ScorePlan
+    from vae_export.variants.plan import VariantOutcome, VariantPlan
+    from vae_export.variants.quantize import quantize
+
+_TENSORFLOW_MODULES = {
+    "adoption.adopt": ("Adopted", "adopt"),
+    "bundle": ("Exported", "ExportOptions", "export"),
+    "bundle_writer": ("Provenance",),
+    "card.plots": ("Curve",),
+    "edge_forms.check.check": ("check_edge_forms",),
+    "edge_forms.check.report": ("EdgeCheck",),
+    "edge_forms.check.running": ("require_runtime",),
+    "edge_forms.write": ("EdgeForms", "edge"),
+    "prior.fit": ("PriorSamples", "fit_prior"),
+    "scoring.plan": ("ScorePlan",),
+    "variants.plan": ("VariantOutcome", "VariantPlan"),
+    "variants.quantize": ("quantize",),
+}
+"""Modules that need TensorFlow, and the names that `__getattr__` takes from them."""
 
 __all__ = [
     "Adopted",
@@ -20,6 +48,7 @@ __all__ = [
     "EdgeForms",
     "ExportOptions",
     "Exported",
+    "Page",
     "PriorSamples",
     "Provenance",
     "ScorePlan",
@@ -32,4 +61,14 @@ __all__ = [
     "fit_prior",
     "quantize",
     "require_runtime",
+    "write_page",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    module = next((m for m, names in _TENSORFLOW_MODULES.items() if name in names), None)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from page_files import fake_ort_web
+
 ROOT = Path(__file__).parents[2]
 HEAVY = ("tensorflow", "keras", "onnx", "tf2onnx", "PIL", "matplotlib", "h5py", "vae_export")
 
@@ -69,6 +71,17 @@ for words in (
     assert run(words.split()) == 0, words
 """
     assert heavy_modules_after(code, cwd=folder) == "[]"
+
+
+def test_a_page_needs_no_tensorflow(folder):
+    fake_ort_web(folder)
+    code = """
+from vae_runtime.cli.main import run
+import vae_export, vae_builder
+assert run(["page", "bundle", "-o", "page.html"]) == 0
+"""
+    heavy = {*HEAVY, "onnxruntime"} - {"vae_export"}
+    assert heavy_modules_after(code, cwd=folder, heavy=tuple(heavy)) == "[]"
 
 
 @pytest.mark.slow

@@ -1,1 +1,1 @@
-"""The commands that build: export, train, quantize and edge."""
+"""The commands that build: export, train, search, quantize, edge and page."""

@@ -1,9 +1,10 @@
 """Commands and functions that the builder adds to `build-vae`, found through entry points.
 
-The runtime never names the builder. `pyproject.toml` registers two groups of entry points:
+The runtime never names the builder. `pyproject.toml` registers three groups of entry points:
 
-    build_vae.commands      subcommands that need TensorFlow: export, train, quantize, edge
-    build_vae.tensorflow    TensorFlow's part in commands of the runtime: bench, verify
+    build_vae.commands          subcommands that need TensorFlow: export, train, quantize, edge
+    build_vae.light_commands    subcommands that do not: page
+    build_vae.tensorflow        TensorFlow's part in commands of the runtime: bench, verify
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from vae_runtime.errors import MissingExtraError
 
 COMMANDS = "build_vae.commands"
+LIGHT_COMMANDS = "build_vae.light_commands"
 TENSORFLOW = "build_vae.tensorflow"
 
 
@@ -23,16 +25,16 @@ def has_tensorflow() -> bool:
     return find_spec("tensorflow") is not None
 
 
-def command_names() -> list[str]:
-    """Return the names of the subcommands that need TensorFlow."""
-    return sorted(entry_points(group=COMMANDS).names)
+def command_names(group: str = COMMANDS) -> list[str]:
+    """Return the names of the subcommands of a group: `COMMANDS` or `LIGHT_COMMANDS`."""
+    return sorted(entry_points(group=group).names)
 
 
 def load_extension(group: str, name: str, *, purpose: str) -> Any:
     """Import what the builder registers under a name.
 
     Args:
-        group: `COMMANDS` or `TENSORFLOW`.
+        group: `COMMANDS`, `LIGHT_COMMANDS` or `TENSORFLOW`.
         name: name of the entry point.
         purpose: what it is needed for, for the error message.
 
@@ -40,9 +42,9 @@ def load_extension(group: str, name: str, *, purpose: str) -> Any:
         The command or the function.
 
     Raises:
-        MissingExtraError: TensorFlow is not installed.
+        MissingExtraError: it needs TensorFlow, which is not installed.
     """
-    if not has_tensorflow():
+    if group != LIGHT_COMMANDS and not has_tensorflow():
         raise MissingExtraError(purpose, "tensorflow", "build")
     (found,) = entry_points(group=group, name=name)
     return found.load()

@@ -26,7 +26,13 @@ from vae_runtime.cli.bundles import inspect_command, pack_command, sign_command
 from vae_runtime.cli.calibrate import calibrate_command
 from vae_runtime.cli.evaluate import evaluate_command
 from vae_runtime.cli.explain import explain_command
-from vae_runtime.cli.extensions import COMMANDS, command_names, has_tensorflow, load_extension
+from vae_runtime.cli.extensions import (
+    COMMANDS,
+    LIGHT_COMMANDS,
+    command_names,
+    has_tensorflow,
+    load_extension,
+)
 from vae_runtime.cli.monitor import monitor_command
 from vae_runtime.cli.samples import reconstruct_command, sample_command
 from vae_runtime.cli.score import score_command
@@ -50,17 +56,22 @@ REMEDIES = {
 
 
 class _Commands(click.Group):
-    """The runtime's subcommands and, if TensorFlow is installed, the builder's."""
+    """The runtime's subcommands and the builder's; of these, some need TensorFlow."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*self.commands, *(command_names() if has_tensorflow() else ())])
+        with_tensorflow = command_names(COMMANDS) if has_tensorflow() else []
+        return sorted([*self.commands, *command_names(LIGHT_COMMANDS), *with_tensorflow])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        own = self.commands.get(cmd_name)
-        if own is not None or cmd_name not in command_names():
-            return own
-        command: click.Command = load_extension(COMMANDS, cmd_name, purpose=f"build-vae {cmd_name}")
-        return command
+        if cmd_name in self.commands:
+            return self.commands[cmd_name]
+        for group in (COMMANDS, LIGHT_COMMANDS):
+            if cmd_name in command_names(group):
+                command: click.Command = load_extension(
+                    group, cmd_name, purpose=f"build-vae {cmd_name}"
+                )
+                return command
+        return None
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
