@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from vae_builder.model.vae import VAE
     from vae_builder.own_models.export import export_model, export_models
     from vae_builder.own_models.files import load_model
-    from vae_builder.run.runs import Source, load_run, resume_run, train_run
+    from vae_builder.run.record import Source
+    from vae_builder.run.runs import load_run, resume_run, train_run
     from vae_builder.search.records import load_best
     from vae_builder.search.search import SearchResult, search_options
     from vae_builder.trained_models import export_trained, plan_variants
@@ -45,7 +46,8 @@ _TENSORFLOW_MODULES = {
     "trained_models": ("export_trained", "plan_variants"),
     "search.records": ("load_best",),
     "search.search": ("SearchResult", "search_options"),
-    "run.runs": ("Source", "load_run", "resume_run", "train_run"),
+    "run.record": ("Source",),
+    "run.runs": ("load_run", "resume_run", "train_run"),
     "training.checkpoint": ("Checkpoint", "Epoch"),
     "training.evaluation": ("evaluate",),
     "training.loop": ("Progress",),

@@ -18,6 +18,7 @@ from vae_runtime.data.numbers.rounding import InputWarning
 from vae_runtime.errors import (
     BuildVaeError,
     BundleError,
+    EngineError,
     ExportError,
     InputError,
     MeasurementError,
@@ -65,6 +66,7 @@ __all__ = [
     "DriftMonitor",
     "DriftReport",
     "Encoding",
+    "EngineError",
     "Evaluation",
     "Explanation",
     "ExportError",

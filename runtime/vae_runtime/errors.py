@@ -9,6 +9,7 @@ BuildVaeError
 ├── TrainingError        training that cannot continue
 ├── ExportError          a model that cannot be exported, or a target that cannot be written
 ├── MeasurementError     times that cannot be measured, or are too noisy to be used
+├── EngineError          workers of a cluster that cannot be reached, or fail
 └── MissingExtraError    a missing package that an extra of build-vae installs
 ```
 
@@ -56,6 +57,10 @@ class ExportError(BuildVaeError):
 
 class MeasurementError(BuildVaeError):
     """Times cannot be measured here, or are too noisy to be used."""
+
+
+class EngineError(BuildVaeError):
+    """The workers of a cluster cannot be reached, do not fit the job, or fail."""
 
 
 class MissingExtraError(BuildVaeError, ImportError):

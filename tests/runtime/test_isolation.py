@@ -102,6 +102,15 @@ def test_import_does_not_load_the_benchmark():
     assert heavy_modules_after("import vae_runtime", cwd=ROOT, heavy=late) == "[]"
 
 
+def test_the_cluster_is_loaded_only_where_it_is_used(folder):
+    late = ("vae_runtime.cluster", "multiprocessing", "concurrent", "pyarrow", "fsspec")
+    code = """
+from vae_runtime.cli.main import run
+assert run("score bundle x.npy -o scores.csv --threads 1".split()) == 0
+"""
+    assert heavy_modules_after(code, cwd=folder, heavy=late) == "[]"
+
+
 def test_the_check_finds_a_heavy_import(folder):
     assert heavy_modules_after("import onnx", cwd=folder) == "['onnx']"
 
@@ -165,4 +174,5 @@ def test_packages_that_the_runtime_needs():
     always = packages_of(files, when_loaded=True) - set(sys.stdlib_module_names)
     assert always == {"numpy", "msgspec", "click", "vae_runtime"}
     optional = packages_of(files) - always - set(sys.stdlib_module_names)
-    assert optional == {"onnxruntime", "PIL", "pyarrow", "scipy", "h5py", "zarr"}
+    engines = {"ray", "dask", "distributed", "fsspec"}
+    assert optional == {"onnxruntime", "PIL", "pyarrow", "scipy", "h5py", "zarr"} | engines

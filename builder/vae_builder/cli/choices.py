@@ -15,7 +15,7 @@ from vae_runtime.errors import OptionError
 from vae_runtime.loss import LossSpec
 
 if TYPE_CHECKING:
-    from vae_builder.run.runs import Source
+    from vae_builder.run.record import Source
     from vae_builder.training.train import Trained
 
 DATA_OPTIONS = (
@@ -85,7 +85,7 @@ def suited_config(dataset: Dataset, choices: dict[str, Any], *, quiet: bool) -> 
 
 def data_source(options: dict[str, Any]) -> Source:
     """Return the data source of parsed options."""
-    from vae_builder.run.runs import Source
+    from vae_builder.run.record import Source
 
     return Source(options["data"], **{name: options[name] for name in DATA_OPTIONS})
 

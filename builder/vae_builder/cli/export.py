@@ -38,7 +38,7 @@ from vae_runtime.cli.options import debug_option, file_option, names, quiet_opti
 from vae_runtime.errors import OptionError
 
 if TYPE_CHECKING:
-    from vae_builder.run.runs import Source
+    from vae_builder.run.record import Source
     from vae_builder.training.train import Trained
     from vae_export import Exported
     from vae_export.adoption.tracing.readings import Scale

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from vae_runtime.bundle.bundle import Bundle
 
 
-def import_tensorflow(purpose: str = "training and exporting") -> None:
+def import_tensorflow(purpose: str = "training and exporting", *, start: bool = True) -> None:
     """Import TensorFlow and the packages that export needs, without their messages.
 
     Args:
         purpose: what they are needed for, for the error message.
+        start: start its devices too. Choosing devices and connecting workers comes before that.
 
     Raises:
         MissingExtraError: a package of the `build` extra is not installed.
@@ -38,7 +39,8 @@ def import_tensorflow(purpose: str = "training and exporting") -> None:
 
             import vae_export  # noqa: F401
 
-            tf.constant(0.0)  # device libraries print with the first tensor
+            if start:
+                tf.constant(0.0)  # device libraries print with the first tensor
             tf.get_logger().setLevel("ERROR")  # its warnings are for whoever writes the layers
     except ModuleNotFoundError as error:
         raise MissingExtraError(purpose, str(error.name).partition(".")[0], "build") from None

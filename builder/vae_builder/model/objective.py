@@ -37,16 +37,29 @@ class Objective:
     free_bits: float = 0.0
     input_dropout: float = 0.0
 
-    def __call__(self, means: Losses[Any], kl_terms: Any, step: Any) -> Any:
+    def __call__(
+        self, means: Losses[Any], kl_units: Any, step: Any, whole_kl_units: Any = None
+    ) -> Any:
         """Return the scalar to minimize at a step, counted from 0.
 
-        `means` are the mean losses of the batch. `kl_terms` has shape `(batch, *latent_shape)`.
+        Args:
+            means: mean losses of the batch, or the part of a share in them.
+            kl_units: mean KL divergence of each latent dimension, shape `latent_shape`, or the part
+                of a share in it.
+            step: number of the step.
+            whole_kl_units: with a share, the means of the whole batch; None without free bits.
+
+        Returns:
+            The objective. For a share it is a scalar whose gradients, added up over the shares, are
+            those of the objective.
         """
         if not self.warmup_steps and not self.free_bits:
             return means.loss
         kl = means.kl_loss
-        if self.free_bits:
-            kl = tf.reduce_sum(tf.maximum(tf.reduce_mean(kl_terms, axis=0), self.free_bits))
+        if self.free_bits and whole_kl_units is not None:
+            kl = tf.reduce_sum(tf.where(whole_kl_units >= self.free_bits, kl_units, 0.0))
+        elif self.free_bits:
+            kl = tf.reduce_sum(tf.maximum(kl_units, self.free_bits))
         if self.warmup_steps:
             done = tf.cast(step + 1, tf.float32)
             kl *= tf.minimum(1.0, done / float(self.warmup_steps))

@@ -10,13 +10,14 @@ vae.fit(x_train, x_train, epochs=50, batch_size=128, validation_data=(x_test, x_
 
 and `vae_builder.training.loop` trains it in a faster loop. A conditional model takes a list of
 samples and conditions: `vae.fit([x_train, c_train], x_train)`. The loss is defined in
-`vae_runtime.loss`. Noise is a pure function of (seed, step), so training has no random state.
+`vae_runtime.loss`. Noise is a pure function of (seed, step, position in the batch), so training has
+no random state, and the shares of a batch get the same noise wherever they are trained on.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import keras
@@ -24,7 +25,7 @@ import tensorflow as tf
 
 from vae_builder.config import Variance
 from vae_builder.model.objective import Objective
-from vae_builder.model.random_numbers import dropout, standard_normal
+from vae_builder.model.random_numbers import Share, dropout, standard_normal
 from vae_export.graphs.functions import call_model, latent_shape
 from vae_runtime.data.numbers.standardization import Standardization, restore, standardize
 from vae_runtime.errors import OptionError
@@ -48,6 +49,17 @@ VARIANCES: tuple[Variance, ...] = ("fixed", "optimal", "learned")
 
 EVALUATION_STEP = -1
 """Step number of the noise in Keras's evaluation. Training never has this step."""
+
+
+@dataclass(frozen=True)
+class BatchMeans:
+    """Means over a whole batch that the gradient of one of its samples depends on.
+
+    `squared_error` is a scalar, `kl_units` has shape `latent_shape`.
+    """
+
+    squared_error: Any
+    kl_units: Any
 
 
 @keras.saving.register_keras_serializable("build_vae")
@@ -138,18 +150,19 @@ class VAE(keras.Model):
         """Keras metrics: running means of the loss and its parts."""
         return self._means
 
-    def noise(self, step: Any, count: Any) -> Any:
-        """Return the noise of one step, a pure function of (seed, step).
+    def noise(self, step: Any, count: Any, share: Share | None = None) -> Any:
+        """Return the noise of one step, a pure function of (seed, step, position in the batch).
 
         Args:
             step: number of the step, int32 or int64 scalar.
             count: number of samples.
+            share: which samples of the batch they are; by default all.
 
         Returns:
             N(0, I) noise, shape `(count, *latent_shape)`, float32; the same, up to rounding, on
             every device, compiled or not.
         """
-        eps = standard_normal(self.seed, step, count, self.latent_dim)
+        eps = standard_normal(self.seed, step, count, self.latent_dim, share)
         return tf.reshape(eps, (-1, *self.latent_shape))
 
     def losses_of(
@@ -169,28 +182,42 @@ class VAE(keras.Model):
         x = self.prepared(x)
         return self._losses_and_code(x, x, eps, condition, training=training)[0]
 
-    def _losses_and_code(
-        self, x: Any, encoder_input: Any, eps: Any, condition: Any, *, training: bool
-    ) -> tuple[Losses[Any], dict[str, Any]]:
-        """Return the losses of prepared samples x, and the encoder's outputs."""
+    def _outputs(
+        self, encoder_input: Any, eps: Any, condition: Any, *, training: bool
+    ) -> tuple[dict[str, Any], Any]:
+        """Return the outputs of the encoder and of the decoder."""
         given = () if condition is None else (condition,)
         code = call_model(self.encoder, encoder_input, *given, training=training)
         z = reparameterize(keras.ops, code["z_mean"], code["z_log_var"], eps)
-        output = call_model(self.decoder, z, *given, training=training)
+        return code, call_model(self.decoder, z, *given, training=training)
+
+    def _losses_and_code(
+        self,
+        x: Any,
+        encoder_input: Any,
+        eps: Any,
+        condition: Any,
+        *,
+        training: bool,
+        whole: BatchMeans | None = None,
+    ) -> tuple[Losses[Any], dict[str, Any]]:
+        """Return the losses of prepared samples x, and the encoder's outputs."""
+        code, output = self._outputs(encoder_input, eps, condition, training=training)
         if self.variance == "fixed":
             return losses(keras.ops, self._spec, x, output, **code), code
         squared_error, kl_loss, _ = losses(keras.ops, LossSpec("mse"), x, output, **code)
         elements = math.prod(x.shape[1:])
-        variance = self._current_variance(squared_error, elements, training=training)
+        mean_error = tf.reduce_mean(squared_error) if whole is None else whole.squared_error
+        variance = self._current_variance(mean_error, elements, training=training)
         likelihood = gaussian(keras.ops, squared_error, elements, variance)
         return Losses(likelihood, kl_loss, likelihood + self._spec.kl_weight * kl_loss), code
 
-    def _current_variance(self, squared_error: Any, elements: int, *, training: bool) -> Any:
+    def _current_variance(self, mean_error: Any, elements: int, *, training: bool) -> Any:
         """Return the variance for a batch; `optimal` updates its running mean in training."""
         running = tf.exp(self._log_variance)
         if self.variance == "learned" or not training:
             return self._clipped(running)
-        batch_variance = self._clipped(tf.reduce_mean(squared_error) / elements)
+        batch_variance = self._clipped(mean_error / elements)
         mean = VARIANCE_MOMENTUM * running + (1 - VARIANCE_MOMENTUM) * batch_variance
         self._log_variance.assign(tf.math.log(mean))
         return batch_variance
@@ -233,20 +260,61 @@ class VAE(keras.Model):
         Returns:
             The mean losses of the batch before the step, three scalars.
         """
-        step = self.optimizer.iterations
-        eps = self.noise(step, tf.shape(x)[0])
-        x = self.prepared(x)
-        encoder_input = dropout(self.seed, step, x, self.objective.input_dropout)
-        with tf.GradientTape() as tape:
-            per_sample, code = self._losses_and_code(
-                x, encoder_input, eps, condition, training=True
-            )
-            means = _mean(per_sample)
-            terms = kl_terms(keras.ops, code["z_mean"], code["z_log_var"])
-            objective = self.objective(means, terms, step)
-        gradients = tape.gradient(objective, self.trainable_variables)
+        means, gradients = self.gradients(x, condition)
         self.optimizer.apply(gradients, self.trainable_variables)
         return means
+
+    def gradients(
+        self,
+        x: Any,
+        condition: Any = None,
+        share: Share | None = None,
+        whole: BatchMeans | None = None,
+    ) -> tuple[Losses[Any], list[Any]]:
+        """Return the mean losses of a batch, and the gradients of the objective.
+
+        Args:
+            x: samples, shape `(batch, *input_shape)`, float32 or uint8.
+            condition: conditions of the samples; None if the model is not conditional.
+            share: which samples of a larger batch x holds; by default x is the batch.
+            whole: means over the larger batch, if `needs_batch_means`.
+
+        Returns:
+            Three scalars, and a gradient for each trainable variable. Those of a share are its part
+            in those of the batch: sums over all shares are the means and gradients of the batch.
+        """
+        step = self.optimizer.iterations
+        eps = self.noise(step, tf.shape(x)[0], share)
+        x = self.prepared(x)
+        encoder_input = dropout(self.seed, step, x, self.objective.input_dropout, share)
+        with tf.GradientTape() as tape:
+            per_sample, code = self._losses_and_code(
+                x, encoder_input, eps, condition, training=True, whole=whole
+            )
+            means = Losses(*(_mean_of(part, share) for part in per_sample))
+            units = _mean_of(kl_terms(keras.ops, code["z_mean"], code["z_log_var"]), share)
+            objective = self.objective(means, units, step, whole and whole.kl_units)
+        missing = "none" if share is None else "zero"
+        return means, tape.gradient(objective, self.trainable_variables, None, missing)
+
+    @property
+    def needs_batch_means(self) -> bool:
+        """Whether the gradient of a share depends on the other samples of the batch."""
+        return self.variance == "optimal" or self.objective.free_bits > 0
+
+    def batch_means(self, x: Any, condition: Any, share: Share) -> BatchMeans:
+        """Return the part of a share in the means over the batch, as for `gradients`."""
+        step = self.optimizer.iterations
+        eps = self.noise(step, tf.shape(x)[0], share)
+        x = self.prepared(x)
+        encoder_input = dropout(self.seed, step, x, self.objective.input_dropout, share)
+        code, output = self._outputs(encoder_input, eps, condition, training=True)
+        units = _mean_of(kl_terms(keras.ops, code["z_mean"], code["z_log_var"]), share)
+        error = tf.zeros(())
+        if self.variance == "optimal":
+            losses_of_values = losses(keras.ops, LossSpec("mse"), x, output, **code)
+            error = _mean_of(losses_of_values.reconstruction_loss, share)
+        return BatchMeans(error, units)
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Train on one batch of Keras's `fit`; y is ignored.
@@ -316,3 +384,10 @@ def _samples(data: Any) -> tuple[Any, Any]:
 
 def _mean(parts: Losses[Any]) -> Losses[Any]:
     return Losses(*map(tf.reduce_mean, parts))
+
+
+def _mean_of(values: Any, share: Share | None) -> Any:
+    """Return the mean of values over the samples, or the part of a share in that of its batch."""
+    if share is None:
+        return tf.reduce_mean(values, axis=0)
+    return tf.reduce_sum(values, axis=0) / share.batch

@@ -8,20 +8,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
-from importlib import metadata
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from vae_builder.config import TrainConfig
-from vae_builder.data import Dataset, load_dataset
-from vae_builder.data.loading import Condition
-from vae_builder.data.samples import Layout
-from vae_builder.data.splits import TEST_FRACTION, VALIDATION_FRACTION
+from vae_builder.data import Dataset
 from vae_builder.model.vae import VAE
 from vae_builder.run.folder import (
     CHECKPOINT_FILE,
@@ -35,86 +29,23 @@ from vae_builder.run.folder import (
 )
 from vae_builder.run.held_out import read_held_out, write_held_out
 from vae_builder.run.history import log_epoch, read_history, write_history
+from vae_builder.run.record import (
+    ResultRecord,
+    RunRecord,
+    Source,
+    new_record,
+    read_record,
+    write_json,
+)
 from vae_builder.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from vae_builder.training.defaults import config_for
 from vae_builder.training.loop import Progress
-from vae_builder.training.train import Trained, data_spec, train
+from vae_builder.training.train import Trained, train
+from vae_builder.workers.replicas import ONE, Replicas
 from vae_export.saved_models import translated_write_errors
-from vae_runtime.bundle.fields import DataSpec
-from vae_runtime.data.numbers.standardization import Standardization
-from vae_runtime.data.samples.conditions import ConditionSpec
-from vae_runtime.data.tables.encoding import Missing, UnknownCategory
 from vae_runtime.errors import ExportError, InputError
-from vae_runtime.explained import Explained
 from vae_runtime.files import strict_json
-from vae_runtime.files.atomic_files import remove_debris, replacing, replacing_path
+from vae_runtime.files.atomic_files import remove_debris, replacing_path
 from vae_runtime.files.paths import absolute
-from vae_runtime.latents import Latents
-from vae_runtime.loss import Losses
-
-
-@dataclass(frozen=True)
-class Source:
-    """Source of a data set: the arguments of `load_dataset`."""
-
-    source: str
-    key: str | None = None
-    image_size: tuple[int, int] | None = None
-    channels: int | None = None
-    skip_unreadable: bool = strict_json.optional(False)
-    keep_columns: tuple[str, ...] = strict_json.optional(())
-    drop: tuple[str, ...] = strict_json.optional(())
-    columns: tuple[str, ...] | None = strict_json.optional(None)
-    label: str | None = strict_json.optional(None)
-    categorical: tuple[str, ...] = strict_json.optional(())
-    missing: Missing = strict_json.optional("error")  # noqa: RUF009
-    unknown_category: UnknownCategory = strict_json.optional("error")  # noqa: RUF009
-    layout: Layout | None = strict_json.optional(None)  # noqa: RUF009
-    condition: Condition | None = strict_json.optional(None)  # noqa: RUF009
-    validation_fraction: float = VALIDATION_FRACTION
-    test_fraction: float = TEST_FRACTION
-    split_seed: int = 0
-
-    def load(self) -> Dataset:
-        """Load the data set; see `load_dataset` for the errors that it raises."""
-        return load_dataset(**asdict(self))
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """Content of `run.json`. `source` is null if the data was passed as a `Dataset`.
-
-    `folder` is the current folder at the start of training, if `source` is a path.
-    """
-
-    format: Literal["build-vae-run"]
-    format_version: Literal[1]
-    config: TrainConfig
-    source: Source | None
-    data: DataSpec
-    versions: dict[str, str]
-    folder: str | None = strict_json.optional(None)
-
-    def load_data(self) -> Dataset | None:
-        """Load the data set again, from another current folder too; None if there is no source."""
-        if self.source is None:
-            return None
-        at_start = Path(self.folder or "", self.source.source)
-        source = str(at_start) if self.folder and at_start.exists() else self.source.source
-        return replace(self.source, source=source).load()
-
-
-@dataclass(frozen=True)
-class ResultRecord:
-    """Content of `result.json`."""
-
-    validation: Losses[float]
-    test: Losses[float]
-    latents: Latents
-    seconds: float
-    standardization: Standardization | None
-    explained: Explained | None = strict_json.optional(None)  # noqa: RUF009
-    condition: ConditionSpec | None = strict_json.optional(None)  # noqa: RUF009
 
 
 def train_run(
@@ -125,6 +56,7 @@ def train_run(
     force: bool = False,
     on_data: Callable[[Dataset], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    replicas: Replicas = ONE,
 ) -> Trained:
     """Train a VAE in a run folder.
 
@@ -136,6 +68,7 @@ def train_run(
         force: delete the files of an existing run, and start again.
         on_data: called with the data set as soon as the run can be resumed.
         on_progress: called after each block of steps.
+        replicas: copies of the model on several devices of this machine; by default one.
 
     Returns:
         The trained model.
@@ -148,21 +81,12 @@ def train_run(
     """
     path = absolute(path)
     check_run_target(path, force=force)
-    recorded_source = None if isinstance(source, Dataset) else source
-    folder = None
-    if recorded_source and Path(recorded_source.source).exists():
-        folder = str(absolute("."))
     dataset = source if isinstance(source, Dataset) else source.load()
-    config = config or config_for
-    config, data = config(dataset) if callable(config) else config, data_spec(dataset)
-    config = config.for_samples(len(dataset.train))
-    record = RunRecord("build-vae-run", 1, config, recorded_source, data, _versions(), folder)
-    with _as_export_error(path, "start again"):
-        prepare_run_folder(path)
-        _write_json(path / RUN_FILE, record)
+    record = new_record(source, dataset, config)
+    start_run(path, record)
     if on_data:
         on_data(dataset)
-    return _train(path, record, dataset, None, on_progress)
+    return train_in(path, record, dataset, None, on_progress, replicas)
 
 
 def resume_run(
@@ -171,6 +95,7 @@ def resume_run(
     *,
     on_data: Callable[[Dataset], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    replicas: Replicas = ONE,
 ) -> Trained:
     """Resume a run that was interrupted. If the run has finished, return its model at once.
 
@@ -179,10 +104,11 @@ def resume_run(
         dataset: the data, if the run was started with a `Dataset`.
         on_data: called with the data set before training.
         on_progress: called after each block of steps.
+        replicas: copies of the model on several devices of this machine; by default one.
 
     Returns:
-        The trained model. On the same machine with the same versions, it is the same as without
-        the interruption.
+        The trained model. On the same machine with the same versions and number of replicas, it is
+        the same as without the interruption.
 
     Raises:
         InputError: the folder holds no run, a file is damaged, or the data has changed.
@@ -190,12 +116,27 @@ def resume_run(
         TrainingError: as `vae_builder.train`.
     """
     path = absolute(path)
-    record = _read_record(path)
+    record = read_record(path)
     remove_debris(path)
-    if (path / RESULT_FILE).exists():
-        with contextlib.suppress(OSError):  # left by a run that was killed just before its end
-            (path / CHECKPOINT_FILE).unlink()
+    if is_finished(path):
         return load_run(path)
+    dataset = load_again(path, record, dataset)
+    if on_data:
+        on_data(dataset)
+    return train_in(path, record, dataset, last_checkpoint(path), on_progress, replicas)
+
+
+def is_finished(path: Path) -> bool:
+    """Return whether a run has ended, and remove what is left of one that was killed then."""
+    if not (path / RESULT_FILE).exists():
+        return False
+    with contextlib.suppress(OSError):
+        (path / CHECKPOINT_FILE).unlink()
+    return True
+
+
+def load_again(path: Path, record: RunRecord, dataset: Dataset | None = None) -> Dataset:
+    """Return the data of a run; raise InputError if it cannot be loaded or has changed."""
     if dataset is None:
         dataset = record.load_data()
     if dataset is None:
@@ -205,11 +146,20 @@ def resume_run(
             f"the data of {path} has changed: SHA-256 {dataset.digest[:12]}..., the run began with "
             f"{record.data.sha256[:12]}...: restore the data, or start again with --force"
         )
-    if on_data:
-        on_data(dataset)
-    checkpoint_path = path / CHECKPOINT_FILE
-    checkpoint = read_checkpoint(checkpoint_path) if checkpoint_path.exists() else None
-    return _train(path, record, dataset, checkpoint, on_progress)
+    return dataset
+
+
+def last_checkpoint(path: Path) -> Checkpoint | None:
+    """Read the checkpoint of a run folder; None if it has none yet."""
+    file = path / CHECKPOINT_FILE
+    return read_checkpoint(file) if file.exists() else None
+
+
+def start_run(path: Path, record: RunRecord) -> None:
+    """Make the folder of a new run, after `check_run_target`; raise ExportError if that fails."""
+    with _as_export_error(path, "start again"):
+        prepare_run_folder(path)
+        write_json(path / RUN_FILE, record)
 
 
 def load_run(path: str | Path) -> Trained:
@@ -225,7 +175,7 @@ def load_run(path: str | Path) -> Trained:
         InputError: the folder holds no run, the run has not finished, or a file is damaged.
     """
     path = absolute(path)
-    record = _read_record(path)
+    record = read_record(path)
     result_path = path / RESULT_FILE
     if not result_path.is_file():
         raise InputError(
@@ -260,13 +210,15 @@ def load_run(path: str | Path) -> Trained:
     )
 
 
-def _train(
+def train_in(
     path: Path,
     record: RunRecord,
     dataset: Dataset,
     checkpoint: Checkpoint | None,
     on_progress: Callable[[Progress], None] | None,
+    replicas: Replicas = ONE,
 ) -> Trained:
+    """Train from a checkpoint, or from the beginning, in a folder that has its `run.json`."""
     with _as_export_error(path), translated_write_errors(path / TENSORBOARD_FOLDER):
         writer = tf.summary.create_file_writer(str(path / TENSORBOARD_FOLDER))
     logged_epochs = len(checkpoint.history) if checkpoint else 0
@@ -289,6 +241,7 @@ def _train(
         resume=checkpoint,
         on_progress=on_progress,
         on_checkpoint=on_checkpoint,
+        replicas=replicas,
     )
     with _as_export_error(path):
         with translated_write_errors(path / TENSORBOARD_FOLDER):
@@ -304,7 +257,7 @@ def _write_results(path: Path, trained: Trained, record: RunRecord) -> None:
             model.save(temporary)
     write_history(path / HISTORY_FILE, trained.history)  # a kill may have prevented its last row
     write_held_out(path, trained)
-    _write_json(path / RUN_FILE, replace(record, config=trained.config))
+    write_json(path / RUN_FILE, replace(record, config=trained.config))
     standardization = trained.vae.standardization
     result = ResultRecord(
         trained.validation,
@@ -315,19 +268,8 @@ def _write_results(path: Path, trained: Trained, record: RunRecord) -> None:
         trained.explained,
         trained.conditions.spec if trained.conditions else None,
     )
-    _write_json(path / RESULT_FILE, result)
+    write_json(path / RESULT_FILE, result)
     (path / CHECKPOINT_FILE).unlink(missing_ok=True)
-
-
-def _read_record(path: Path) -> RunRecord:
-    if not (path / RUN_FILE).is_file():
-        raise InputError(
-            f"{path} is not a run folder (no {RUN_FILE}): make one with build-vae train {path.name}"
-        )
-    try:
-        return strict_json.parse(RunRecord, strict_json.decode((path / RUN_FILE).read_bytes()))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path / RUN_FILE}: {error}: the file is damaged; train again") from None
 
 
 @contextlib.contextmanager
@@ -341,14 +283,3 @@ def _as_export_error(path: Path, remedy: str | None = None) -> Iterator[None]:
             f"{error.filename or path} cannot be written: {error.strerror or error}: free some "
             f"space or check the folder, then {remedy}"
         ) from error
-
-
-def _write_json(path: Path, record: RunRecord | ResultRecord) -> None:
-    with replacing(path) as file:
-        file.write(strict_json.encode(record))
-
-
-def _versions() -> dict[str, str]:
-    modules = {"tensorflow": tf, "keras": keras, "numpy": np}
-    versions = {name: str(module.__version__) for name, module in modules.items()}
-    return {**versions, "build-vae": metadata.version("build-vae")}

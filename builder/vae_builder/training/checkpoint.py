@@ -2,7 +2,8 @@
 
 A checkpoint is one npz file, replaced atomically. It holds the weights, the optimizer's variables,
 the averaged weights, the best weights so far, and the position as strict JSON. Noise is a function
-of (seed, step) and the order of samples one of (seed, epoch), so there is no random state to save.
+of (seed, step, position in the batch) and the order of samples one of (seed, epoch), so there is no
+random state to save.
 `tf.train.Checkpoint` writes several files instead, which cannot be replaced atomically.
 """
 
@@ -12,7 +13,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,31 +107,42 @@ class Checkpoint:
 
 def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint to an npz file, which it replaces atomically."""
+    with replacing(path) as file:
+        save_checkpoint(checkpoint, file)
+
+
+def save_checkpoint(checkpoint: Checkpoint, file: IO[bytes]) -> None:
+    """Write a checkpoint to an open file."""
     arrays: dict[str, Any] = {
         "position": np.frombuffer(strict_json.encode(checkpoint.position), np.uint8),
         "history": np.array([epoch_to_row(e) for e in checkpoint.history], np.float64),
     }
     for name in ARRAY_LISTS:
         arrays |= {f"{name}_{i:04}": array for i, array in enumerate(getattr(checkpoint, name))}
-    with replacing(path) as file:
-        np.savez(file, **arrays)
+    np.savez(file, **arrays)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint; raise InputError if it is missing or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        position = strict_json.decode(arrays.pop("position").tobytes())
-        return Checkpoint(
-            strict_json.parse(Position, position),
-            tuple(epoch_from_row(row) for row in arrays.pop("history").tolist()),
-            *(
-                [array for name, array in sorted(arrays.items()) if name.startswith(f"{prefix}_")]
-                for prefix in ARRAY_LISTS
-            ),
-        )
+        with path.open("rb") as file:
+            return load_checkpoint(file)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(
             f"{path} is not a usable checkpoint ({' '.join(str(error).split())[:120]}): train again"
         ) from None
+
+
+def load_checkpoint(file: IO[bytes]) -> Checkpoint:
+    """Read a checkpoint from an open file; NumPy raises whatever fits a damaged one."""
+    with np.load(file, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    position = strict_json.decode(arrays.pop("position").tobytes())
+    return Checkpoint(
+        strict_json.parse(Position, position),
+        tuple(epoch_from_row(row) for row in arrays.pop("history").tolist()),
+        *(
+            [array for name, array in sorted(arrays.items()) if name.startswith(f"{prefix}_")]
+            for prefix in ARRAY_LISTS
+        ),
+    )

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from vae_builder.data import Dataset, Samples
 from vae_builder.model.vae import VAE
+from vae_builder.workers.replicas import ONE, Replicas
 from vae_export.graphs.functions import call_model
 from vae_runtime.data.samples.conditions import Conditions
 from vae_runtime.data.samples.inputs import to_scaled_float32
 from vae_runtime.errors import TrainingError
 from vae_runtime.explained import Explained, mean_sample, measure_explained
 from vae_runtime.latents import Latents, measure_latents
-from vae_runtime.loss import Losses
+from vae_runtime.loss import LOSS_NAMES, Losses
 
 MAX_BATCH_SAMPLES = 500
 """Maximum number of samples in one batch."""
@@ -26,7 +27,12 @@ MAX_BATCH_ELEMENTS = 500 * 784
 
 
 def evaluate(
-    vae: VAE, x: Samples, *, seed: tuple[int, ...], conditions: Conditions | None = None
+    vae: VAE,
+    x: Samples,
+    *,
+    seed: tuple[int, ...],
+    conditions: Conditions | None = None,
+    replicas: Replicas = ONE,
 ) -> Losses[float]:
     """Return the mean losses of samples, with one z drawn for each sample.
 
@@ -35,17 +41,23 @@ def evaluate(
         x: samples, shape `(n, *input_shape)`, uint8 or float32.
         seed: seed of the noise. The noise of a sample does not depend on the batch size.
         conditions: conditions of the samples; None if the model is not conditional.
+        replicas: with several workers, which all call this, each evaluates some of the batches.
 
     Returns:
         Means over the samples.
     """
     rng = np.random.default_rng(seed)
     parts = []
-    for batch, *given in _batches(x, conditions):
-        eps = rng.standard_normal((len(batch), *vae.latent_shape), dtype=np.float32)
-        inputs = (tf.constant(array) for array in (batch, eps, *given))
-        parts.append(vae.test_losses(*inputs).numpy())
-    return Losses(*np.concatenate(parts, axis=1)).mean()
+    for i, rows in enumerate(_slices(x)):
+        count = rows.stop - rows.start
+        eps = rng.standard_normal((count, *vae.latent_shape), dtype=np.float32)
+        if replicas.is_mine(i):
+            batch, *given = _read(x, conditions, rows)
+            inputs = (tf.constant(array) for array in (batch, eps, *given))
+            parts.append(vae.test_losses(*inputs).numpy())
+        else:
+            parts.append(np.zeros((len(LOSS_NAMES), count), np.float32))
+    return Losses(*replicas.sum_over_workers(np.concatenate(parts, axis=1))).mean()
 
 
 def describe_latents(vae: VAE, x: Samples, conditions: Conditions | None = None) -> Latents:
@@ -81,7 +93,17 @@ def _batches(
     x: Samples, conditions: Conditions | None = None
 ) -> Iterator[tuple[NDArray[np.float32], ...]]:
     """Yield samples, and their conditions if there are any, in batches of bounded size."""
+    return (_read(x, conditions, rows) for rows in _slices(x))
+
+
+def _slices(x: Samples) -> Iterator[slice]:
+    """Yield which samples each batch holds."""
     size = max(1, min(MAX_BATCH_SAMPLES, MAX_BATCH_ELEMENTS // math.prod(x.shape[1:])))
-    for start in range(0, len(x), size):
-        given = () if conditions is None else (conditions.values[start : start + size],)
-        yield to_scaled_float32(x[start : start + size]), *given
+    return (slice(start, min(start + size, len(x))) for start in range(0, len(x), size))
+
+
+def _read(
+    x: Samples, conditions: Conditions | None, rows: slice
+) -> tuple[NDArray[np.float32], ...]:
+    given = () if conditions is None else (conditions.values[rows],)
+    return to_scaled_float32(x[rows]), *given

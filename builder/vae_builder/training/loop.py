@@ -4,12 +4,15 @@ The loop trains on one block of steps at a time (see `steps.py`), whose samples 
 use does not grow with the data, and Python is idle while a block is trained on.
 
 Everything random is a pure function of the seed and a position: initial weights of (seed), the
-order of samples of (seed, epoch), noise of (seed, step). The same seed, machine and versions give
-the same weights, whether the run was interrupted or not.
+order of samples of (seed, epoch), noise of (seed, step, position in the batch). The same seed,
+machine, versions and number of replicas give the same weights, whether the run was interrupted or
+not. Another number of replicas gives the same gradients up to rounding.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 import time
 from collections.abc import Callable
@@ -18,6 +21,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from vae_builder.config import Schedule, TrainConfig
@@ -28,9 +32,17 @@ from vae_builder.model.objective import Objective
 from vae_builder.model.table_model import start_from_factor_analysis
 from vae_builder.model.vae import VAE
 from vae_builder.training.averaging import MovingAverage
-from vae_builder.training.checkpoint import Checkpoint, Epoch, Position
+from vae_builder.training.checkpoint import (
+    Checkpoint,
+    Epoch,
+    Position,
+    load_checkpoint,
+    save_checkpoint,
+)
 from vae_builder.training.evaluation import evaluate, require_finite
-from vae_builder.training.steps import compile_block, read_blocks
+from vae_builder.training.shared_steps import compile_shared_block
+from vae_builder.training.steps import ALL_ROWS, compile_block, read_blocks
+from vae_builder.workers.replicas import ONE, Replicas
 from vae_runtime.data.numbers.standardization import Standardization, standardize
 from vae_runtime.data.samples.inputs import to_scaled_float32
 from vae_runtime.errors import InputError
@@ -75,6 +87,9 @@ class Progress:
 class Trainer:
     """A training run: the model, its optimizer and the position.
 
+    With several replicas, `models` are those of this worker, which are equal, and `vae` is the
+    first. A share of each batch, and in turn the batches of an evaluation, are this worker's.
+
     The model holds the weights that steps update. With `ema_momentum` it holds their average while
     it is evaluated and after the last step. No checkpoint is written meanwhile.
     """
@@ -85,25 +100,40 @@ class Trainer:
         config: TrainConfig,
         on_progress: Callable[[Progress], None] | None,
         on_checkpoint: Callable[[Checkpoint], None] | None,
+        replicas: Replicas = ONE,
     ) -> None:
-        self.dataset, self.config = dataset, config
+        self.dataset, self.config, self.replicas = dataset, config, replicas
         self.on_progress, self.on_checkpoint = on_progress, on_checkpoint
         self.steps_per_epoch = len(dataset.train) // config.batch_size
         assert config.epochs is not None, "TrainConfig.for_samples sets it"
         self.epochs = config.epochs
         self.steps = self.steps_per_epoch * self.epochs
         self.schedule = _learning_rate(config.learning_rate, self.steps, config.schedule)
-        self.vae = self._build()
-        self.average = MovingAverage(self.vae.trainable_variables, config.ema_momentum)
+        self.models = [self._build_on(device) for device in replicas.devices]
+        self.vae, self.average = self.models[0]
         self.conditions = dataset.conditions_of("train")
-        batch_shape = (config.batch_size, *dataset.input_shape)
-        given = (self.conditions.spec.shape,) if self.conditions else ()
-        self.run_block = compile_block(
-            self.vae, batch_shape, dataset.train.dtype, self.average, *given
-        )
+        self.rows = ALL_ROWS
+        self.run_block = self._compile()
         self.position = Position()
         self.history: tuple[Epoch, ...] = ()
         self.best: list[NDArray[Any]] = []
+
+    def _compile(self) -> Callable[..., NDArray[np.float32]]:
+        config, dataset, given = self.config, self.dataset, self.conditions
+        batch_shape, dtype = (config.batch_size, *dataset.input_shape), dataset.train.dtype
+        condition_shape = (given.spec.shape,) if given else ()
+        if self.replicas.count == 1:
+            return compile_block(self.vae, batch_shape, dtype, self.average, *condition_shape)
+        self.rows = self.replicas.rows(config.batch_size)
+        return compile_shared_block(
+            self.models, self.replicas, batch_shape, dtype, *condition_shape
+        )
+
+    def _build_on(self, device: str | None) -> tuple[VAE, MovingAverage]:
+        """Return the model of a replica and the average of its weights."""
+        with tf.device(device) if device else contextlib.nullcontext():
+            vae = self._build()
+            return vae, MovingAverage(vae.trainable_variables, self.config.ema_momentum)
 
     def _build(self) -> VAE:
         config, dataset, given = self.config, self.dataset, self.dataset.conditions_of("train", 0)
@@ -176,7 +206,7 @@ class Trainer:
         checkpointed = time.perf_counter()
         start = checkpointed - before.seconds  # as if nothing had interrupted the epoch
         order = _sample_order(self.config.seed, before.epoch, len(x))
-        for block in read_blocks(order, x, self.config.batch_size, before.step):
+        for block in read_blocks(order, x, self.config.batch_size, before.step, self.rows):
             given = self._given(order, self.position.step, len(block))
             sums = zip(self.position.sums, self.run_block(block, *given), strict=True)
             reconstruction, kl, loss = (float(total + more) for total, more in sums)
@@ -196,12 +226,12 @@ class Trainer:
     def _given(
         self, order: NDArray[np.int64], step: int, steps: int
     ) -> tuple[NDArray[np.float32], ...]:
-        """Return the conditions of a block, shape `(steps, batch_size, ...)`, if there are any."""
+        """Return the conditions of a block, shape `(steps, samples, ...)`, if there are any."""
         if self.conditions is None:
             return ()
         size = self.config.batch_size
         rows = order[step * size : (step + steps) * size].reshape(steps, size)
-        return (self.conditions.values[rows],)
+        return (self.conditions.values[rows[:, self.rows]],)
 
     def _end_epoch(self, start: float) -> None:
         """Evaluate and record an epoch; `start` is on the clock of `time.perf_counter`."""
@@ -209,7 +239,13 @@ class Trainer:
         with self.average.in_place():
             seed = (self.config.seed, VALIDATION_NOISE)
             given = self.dataset.conditions_of("validation")
-            validation = evaluate(self.vae, self.dataset.validation, seed=seed, conditions=given)
+            validation = evaluate(
+                self.vae,
+                self.dataset.validation,
+                seed=seed,
+                conditions=given,
+                replicas=self.replicas,
+            )
             require_finite(validation, epoch * self.steps_per_epoch)
             best = min((e.validation.loss for e in self.history), default=math.inf)
             improved = validation.loss < best
@@ -234,23 +270,36 @@ class Trainer:
 
     def _checkpoint(self) -> None:
         if self.on_checkpoint:
-            checkpoint = Checkpoint(
-                self.position,
-                self.history,
-                weights=_values(self.vae.weights),
-                optimizer=_values(self.vae.optimizer.variables),
-                best=self.best,
-                average=_values(self.average.values),
-            )
-            self.on_checkpoint(checkpoint)
+            self.on_checkpoint(self.state())
+
+    def state(self) -> Checkpoint:
+        """Return the state, which `restore` restores."""
+        return Checkpoint(
+            self.position,
+            self.history,
+            weights=_values(self.vae.weights),
+            optimizer=_values(self.vae.optimizer.variables),
+            best=self.best,
+            average=_values(self.average.values),
+        )
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Restore the state that a checkpoint holds."""
-        _assign(self.vae.weights, checkpoint.weights)
-        _assign(self.vae.optimizer.variables, checkpoint.optimizer)
-        _assign(self.average.values, checkpoint.average)
+        """Restore the state that a checkpoint holds, on each replica of this worker."""
+        for vae, average in self.models:
+            _assign(vae.weights, checkpoint.weights)
+            _assign(vae.optimizer.variables, checkpoint.optimizer)
+            _assign(average.values, checkpoint.average)
         self.position, self.history = checkpoint.position, checkpoint.history
         self.best = checkpoint.best
+
+    def follow_chief(self) -> None:
+        """Take the state of worker 0; all workers call this before `run`."""
+        if self.replicas.workers > 1:
+            content = io.BytesIO()
+            if self.replicas.is_chief:
+                save_checkpoint(self.state(), content)
+            content = io.BytesIO(self.replicas.from_chief(content.getvalue()))
+            self.restore(load_checkpoint(content))
 
 
 def _sample_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:

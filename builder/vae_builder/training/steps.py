@@ -27,6 +27,8 @@ MAX_BLOCK_STEPS = 64
 """Maximum number of steps in a block, which bounds the wait after Ctrl-C."""
 MAX_BLOCK_BYTES = 16 << 20
 """Maximum size of a block in bytes, unless one step needs more."""
+ALL_ROWS = slice(None)
+"""All samples of a batch."""
 
 
 def steps_per_block(batch_shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
@@ -36,14 +38,19 @@ def steps_per_block(batch_shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
 
 
 def read_blocks(
-    order: NDArray[np.int64], x: Samples, batch_size: int, first_step: int = 0
+    order: NDArray[np.int64],
+    x: Samples,
+    batch_size: int,
+    first_step: int = 0,
+    rows: slice = ALL_ROWS,
 ) -> Iterator[NDArray[np.generic]]:
     """Read the samples of an epoch in blocks, one block ahead of the caller.
 
     `order` is a permutation of the samples. Samples that do not fill a batch are left out. Each
     block has shape `(steps, batch_size, *input_shape)`. The first one begins with `first_step`.
+    With `rows`, only these samples of each batch are read.
     """
-    batches = order[: len(order) // batch_size * batch_size].reshape(-1, batch_size)
+    batches = order[: len(order) // batch_size * batch_size].reshape(-1, batch_size)[:, rows]
     size = steps_per_block((batch_size, *x.shape[1:]), x.dtype)
     with ThreadPoolExecutor(1) as reader:
         pending = None
@@ -89,14 +96,14 @@ def compile_block(
 
     def run_block(*blocks: NDArray[np.generic]) -> NDArray[np.float32]:
         steps = len(blocks[0])
-        full = [_padded(block, size) for block in blocks]
+        full = [padded(block, size) for block in blocks]
         sums: NDArray[np.float32] = run(tf.constant(steps), *map(tf.constant, full)).numpy()
         return sums
 
     return run_block
 
 
-def _padded(block: NDArray[np.generic], size: int) -> NDArray[np.generic]:
+def padded(block: NDArray[np.generic], size: int) -> NDArray[np.generic]:
     """Return a block of `size` steps: the program has one shape, the last block may be short."""
     if len(block) == size:
         return block

@@ -16,6 +16,7 @@ from vae_builder.training.checkpoint import Checkpoint, Epoch
 from vae_builder.training.defaults import config_for
 from vae_builder.training.evaluation import describe_latents, evaluate, explain, require_finite
 from vae_builder.training.loop import TEST_NOISE, Progress, Trainer
+from vae_builder.workers.replicas import ONE, Replicas, naming_lost_workers
 from vae_export.scoring.plan import ScorePlan
 from vae_runtime.bundle.fields import DataSpec
 from vae_runtime.data.samples.conditions import Conditions
@@ -73,6 +74,7 @@ def train(
     resume: Checkpoint | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_checkpoint: Callable[[Checkpoint], None] | None = None,
+    replicas: Replicas = ONE,
 ) -> Trained:
     """Train a VAE.
 
@@ -85,6 +87,8 @@ def train(
         on_progress: called after each block of steps.
         on_checkpoint: called after each epoch, or after every few if there are more than
             `MAX_EPOCH_CHECKPOINTS`, and within an epoch every `CHECKPOINT_SECONDS`.
+        replicas: copies of the model that train on shares of each batch; by default one. With
+            several workers, worker 0 calls this and the others call `assist`.
 
     Returns:
         The trained model with its history.
@@ -92,24 +96,21 @@ def train(
     Raises:
         InputError: the data is not finite or out of the range that the loss needs, or the
             checkpoint is of another model.
-        OptionError: the preset cannot take the data's shape.
-        TrainingError: the loss is no longer finite. The last checkpoint is good.
+        OptionError: the preset cannot take the data's shape, or a batch has fewer samples than
+            there are replicas.
+        TrainingError: the loss is no longer finite, or another worker has ended. The last
+            checkpoint is good.
         KeyboardInterrupt: Ctrl-C was pressed; it is raised between two blocks.
     """
     config = config or config_for(dataset)
     config = config.for_samples(len(dataset.train))
     data = data_spec(dataset)
-    if config.value_range:
-        dataset = dataset.undivided()
-    dataset.require_range(config.sample_range)
-    trainer = Trainer(dataset, config, on_progress, on_checkpoint)
+    dataset = _in_range(dataset, config)
+    trainer = Trainer(dataset, config, on_progress, on_checkpoint, replicas)
     if resume is not None:
         trainer.restore(resume)
-    trainer.run()
-    vae, history = trainer.vae, trainer.history
-    given = dataset.conditions_of("test")
-    test = evaluate(vae, dataset.test, seed=(config.seed, TEST_NOISE), conditions=given)
-    require_finite(test, int(vae.optimizer.iterations))
+    test = _run(trainer)
+    vae, history, given = trainer.vae, trainer.history, dataset.conditions_of("test")
     return Trained(
         vae=vae,
         config=replace(config, loss=vae.spec),
@@ -124,6 +125,43 @@ def train(
         conditions=dataset.held_out_conditions(),
         scoring=score_samples(dataset),
     )
+
+
+def assist(dataset: Dataset, config: TrainConfig, replicas: Replicas) -> None:
+    """Train as another worker than worker 0, which calls `train` with the same data and options.
+
+    Args:
+        dataset: the same data.
+        config: the same options.
+        replicas: replicas of this worker.
+
+    Raises:
+        InputError, OptionError, TrainingError: as `train`.
+    """
+    config = config.for_samples(len(dataset.train))
+    _run(Trainer(_in_range(dataset, config), config, None, None, replicas))
+
+
+def _in_range(dataset: Dataset, config: TrainConfig) -> Dataset:
+    """Return the data set as the model takes it; check the range of its values."""
+    if config.value_range:
+        dataset = dataset.undivided()
+    dataset.require_range(config.sample_range)
+    return dataset
+
+
+def _run(trainer: Trainer) -> Losses[float]:
+    """Train from the state of worker 0, and return the losses of the test samples."""
+    dataset, seed = trainer.dataset, (trainer.config.seed, TEST_NOISE)
+    with naming_lost_workers(trainer.replicas.cluster):
+        trainer.follow_chief()
+        trainer.run()
+        given = dataset.conditions_of("test")
+        test = evaluate(
+            trainer.vae, dataset.test, seed=seed, conditions=given, replicas=trainer.replicas
+        )
+    require_finite(test, int(trainer.vae.optimizer.iterations))
+    return test
 
 
 def data_spec(dataset: Dataset) -> DataSpec:

@@ -9,12 +9,18 @@ from typing import Any
 import click
 import numpy as np
 
+from vae_runtime.cli.cluster import (
+    CLUSTER_NAMES,
+    check_unused,
+    cluster_options,
+    score_into_folder,
+    wants_folder,
+)
 from vae_runtime.cli.conditions import condition_option
 from vae_runtime.cli.opening import open_parts, progress_bar
 from vae_runtime.cli.options import (
     bundle_argument,
     debug_option,
-    file_option,
     quiet_option,
     runtime_options,
     sha256_option,
@@ -22,6 +28,7 @@ from vae_runtime.cli.options import (
 )
 from vae_runtime.cli.outputs import check_output
 from vae_runtime.cli.score_files import score_writer
+from vae_runtime.errors import OptionError
 from vae_runtime.inference.decisions import ALARM, DISCOVERY, Decisions
 from vae_runtime.inference.scoring import ScoredPart, score_parts
 from vae_runtime.loss import LOSS_NAMES, Losses
@@ -33,13 +40,20 @@ PROGRESS_SAMPLES = 1 << 14
 @click.command("score", short_help="Compute loss, anomaly score and p-value of each sample.")
 @bundle_argument
 @click.argument("data")
-@file_option("-o", "--output", help="A .csv, .jsonl or .npz file [default: standard output].")
+@click.option(
+    "-o",
+    "--output",
+    metavar="PATH",
+    help="A .csv, .jsonl or .npz file, or a folder for scores in parts [default: standard output].",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each sample.")
 @click.option(
     "--id",
-    "id_column",
+    "ids",
+    multiple=True,
     metavar="COLUMN",
-    help="Column of a table that names its rows; the scores carry it.",
+    help="Column of a table that names its rows; the scores carry it. For a folder, you may repeat "
+    "the option.",
 )
 @click.option(
     "--alpha",
@@ -61,6 +75,7 @@ PROGRESS_SAMPLES = 1 << 14
     help="Write nothing if a sample cannot be scored. Without it, its loss is inf, and a warning "
     "names it.",
 )
+@cluster_options
 @source_options
 @condition_option(of_data=True)
 @sha256_option
@@ -70,15 +85,15 @@ PROGRESS_SAMPLES = 1 << 14
 def score_command(
     bundle: Path,
     data: str,
-    output: Path | None,
+    output: str | None,
     as_json: bool,
-    id_column: str | None,
+    ids: tuple[str, ...],
     alpha: float | None,
     fdr: float | None,
     strict: bool,
     quiet: bool,
     **options: Any,
-) -> None:
+) -> int | None:
     """Compute loss, anomaly score and p-value of each sample of DATA, at z = z_mean.
 
     Each line has the number of the sample (from 0), and the path of a picture in a folder or the
@@ -86,14 +101,63 @@ def score_command(
     unusual. A sample with values that the model cannot take has the loss inf (null in JSON) and the
     smallest p-value. Tables are read and scored in parts, so they may be larger than memory.
 
+    If -o is a folder, DATA may be a folder of many files (Parquet, .npz, .npy, pictures) or an
+    s3:// URL. Its parts are scored on all processors, or on a cluster of Ray or Dask. A part that
+    is there is finished. Status 1: some parts were set aside.
+
     \b
     Example:
         build-vae score digits-vae digits -o scores.csv
         build-vae score digits-vae digits --alpha 0.05 -o scores.csv
         build-vae score sensors-vae sensors.csv --id machine --json
+        build-vae score digits-vae s3://images/2026 --engine ray -o s3://scores/2026
     """
+    given = {name: options.pop(name) for name in CLUSTER_NAMES}
+    if wants_folder(output, given):
+        if as_json or fdr is not None:
+            flag = "--json" if as_json else "--fdr"
+            raise OptionError(f"{flag} is for scores in one place, not in a folder: leave it out")
+        return score_into_folder(
+            bundle,
+            data,
+            output,
+            ids,
+            alpha=alpha,
+            strict=strict,
+            quiet=quiet,
+            given=given,
+            options=options,
+        )
+    check_unused(given)
+    if ids[1:]:
+        raise OptionError("--id is given more than once: a file of scores has one, a folder more")
+    _score_into_file(
+        bundle,
+        data,
+        None if output is None else Path(output),
+        as_json,
+        ids[0] if ids else None,
+        Decisions(alpha, fdr),
+        strict,
+        quiet,
+        options,
+    )
+    return 0
+
+
+def _score_into_file(
+    bundle: Path,
+    data: str,
+    output: Path | None,
+    as_json: bool,
+    id_column: str | None,
+    decisions: Decisions,
+    strict: bool,
+    quiet: bool,
+    options: dict[str, Any],
+) -> None:
+    """Score in this process, into one file or onto standard output."""
     check_output(output, ".csv", ".jsonl", ".npz")
-    decisions = Decisions(alpha, fdr)
     vae, parts, count = open_parts(
         bundle, data, options, strict=strict, id_column=id_column, check=decisions.check
     )

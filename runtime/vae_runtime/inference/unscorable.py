@@ -42,6 +42,11 @@ class Unscorable:
         self._range, self._columns = value_range, columns
         self._reasons: dict[int, str] = {}  # threads add different samples
 
+    @property
+    def reasons(self) -> dict[int, str]:
+        """By the number of a sample, why it cannot be scored."""
+        return self._reasons
+
     def losses(self, inputs: dict[str, Array], first: int, run: Run) -> dict[str, Any]:
         """Run a graph that gives a number for each sample on a chunk, without its bad samples.
 

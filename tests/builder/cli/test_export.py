@@ -380,7 +380,7 @@ def test_interrupted_before_the_run_has_begun(data, tmp_path, call, monkeypatch,
     if force:
         run.mkdir()
         (run / "run.json").write_text("old")
-    monkeypatch.setattr("vae_builder.run.runs.load_dataset", interrupt)
+    monkeypatch.setattr("vae_builder.run.record.load_dataset", interrupt)
     status, out, err = call("train", run, "--data", data, *force, *FAST)
     assert (status, out, err.strip()) == (130, "", "Interrupted: nothing was written.")
     assert [path.read_text() for path in run.glob("*")] == ["old"] * len(force)

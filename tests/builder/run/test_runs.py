@@ -322,7 +322,7 @@ def test_force_removes_all_files_of_a_run(finished, tmp_path, monkeypatch):
         assert not [*run.iterdir()]
         raise StopError
 
-    monkeypatch.setattr(runs, "_write_json", stop)
+    monkeypatch.setattr(runs, "write_json", stop)
     with pytest.raises(StopError):
         train_run(run, Dataset.from_arrays("x", X), CONFIG, force=True)
 

@@ -254,7 +254,7 @@ def test_divergence_after_the_last_step_is_found():
 
 @pytest.mark.parametrize("stream", [VALIDATION_NOISE, TEST_NOISE])
 def test_validation_and_test_losses_must_be_finite(stream, monkeypatch, no_steps):
-    def evaluate(vae, x, *, seed, conditions=None):
+    def evaluate(vae, x, *, seed, conditions=None, replicas=None):
         value = math.nan if seed == (0, stream) else 1.0
         return Losses(value, 1.0, value)
 

@@ -11,10 +11,11 @@ Conventions:
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,6 +106,21 @@ def read_pictures(
     return Pictures(pixels.finish(), tuple(names), np.array(file_of, np.intp), tuple(notes))
 
 
+def read_picture(
+    content: bytes, name: str, image_size: tuple[int, int] | None, channels: int | None
+) -> list[NDArray[np.uint8]]:
+    """Read the pages of one picture whose file is in memory, of one size.
+
+    `name` is for messages; the other arguments and the errors are those of `read_pictures`.
+    """
+    _check_options(image_size, channels)
+    require_pillow("reading a picture")
+    pages = [*_decode(Path(name), image_size, channels, io.BytesIO(content))]
+    if any(page.shape != pages[0].shape for page in pages):
+        raise InputError(f"{name} has pages of several sizes: resize them, e.g. with --image-size")
+    return pages
+
+
 def _size_error(
     pixels: PixelArray, picture: NDArray[np.uint8], path: Path, names: list[str]
 ) -> InputError:
@@ -164,15 +180,18 @@ def _is_grey(image: Image.Image) -> bool:
 
 
 def _decode(
-    path: Path, image_size: tuple[int, int] | None, channels: int | None
+    path: Path,
+    image_size: tuple[int, int] | None,
+    channels: int | None,
+    content: IO[bytes] | None = None,
 ) -> Iterator[NDArray[np.uint8]]:
     """Read the pages of a picture one by one, each of shape `(height, width, channels)`.
 
-    By default each has its own channels.
+    By default each has its own channels. `content` is read instead of the file at `path`.
     """
     from PIL import Image
 
-    with wrap_read_errors(path, "picture"), Image.open(path) as image:
+    with wrap_read_errors(path, "picture"), Image.open(content or path) as image:
         for page in range(_page_count(image)):
             if page:
                 image.seek(page)

@@ -79,6 +79,7 @@ class ModelRows:
         texts: Sequence[str] = (),
         rows: int | None = None,
         remedy: str = REPAIR,
+        whole: bool = True,
     ) -> Iterator[Rows]:
         """Yield the samples, `rows` at a time.
 
@@ -90,6 +91,8 @@ class ModelRows:
             texts: names of other columns whose cells are given as text.
             rows: most rows in a chunk.
             remedy: what to do about such cells, for the error.
+            whole: with False these rows are some of a larger table. Without `strict`, there is then
+                neither an error nor a warning: the caller has to look at the samples.
         """
         others = self.find(texts, "of the columns that are asked for")
         wanted = [*self._positions, *others]
@@ -102,6 +105,8 @@ class ModelRows:
             yield Rows(x, dict(zip(texts, own, strict=True)))
         names = self.encoding.names
         warn_of_rounding(rounded, names, what=str(self._file.path), stacklevel=5)
+        if not (strict or whole):
+            return
         if faults and (strict or (good == 0 and total > 1)):
             raise InputError(faults.describe(remedy, expected=self._expected(faults)))
         if faults.names(missing=False):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -35,9 +35,21 @@ class ArrowFile:
     decimal: Decimal = "."
     notes: tuple[str, ...] = ()
 
-    def __init__(self, path: Path) -> None:
-        """Read the schema. Raises `InputError` if the file has no rows."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        row_groups: Sequence[int] | None = None,
+        opened: Callable[[], IO[bytes]] | None = None,
+    ) -> None:
+        """Read the schema. Raises `InputError` if the file has no rows.
+
+        Of a Parquet file, `row_groups` are those to read, by default all. `opened` opens the file
+        if it is not on a disk; `path` is then for messages.
+        """
         self.path = path
+        self._row_groups = row_groups
+        self._opened = opened or (lambda: path.open("rb"))
         with self._open() as (schema, rows, _):
             self.names = unique_names(schema.names)
             self._stored_names = list(schema.names)
@@ -85,13 +97,14 @@ class ArrowFile:
             import pyarrow.parquet
         except ImportError as error:
             raise MissingExtraError(f"reading {name}", "pyarrow", "parquet") from error
-        with wrap_read_errors(self.path, f"{name} file"), self.path.open("rb") as raw:
+        with wrap_read_errors(self.path, f"{name} file"), self._opened() as raw:
             if extension in PARQUET_EXTENSIONS:
-                with pa.parquet.ParquetFile(self.path) as file:
+                with pa.parquet.ParquetFile(raw) as file:
+                    groups = self._row_groups
                     yield (
                         file.schema_arrow,
                         file.metadata.num_rows,
-                        lambda names, size: file.iter_batches(size, columns=names),
+                        lambda names, size: file.iter_batches(size, groups, columns=names),
                     )
             elif extension == ".orc":
                 from pyarrow import orc

@@ -211,9 +211,18 @@ def _find_parts(folder: Path) -> Iterator[Path]:
 
 def _partition(folder: Path, part: Path) -> dict[str, str]:
     """Return the columns that the folders of a part give."""
+    return partition_columns(part.relative_to(folder).parts[:-1])
+
+
+def partition_columns(folders: Sequence[str]) -> dict[str, str]:
+    """Return the columns that folders such as `year=2024` give, as in Hive.
+
+    >>> partition_columns(["data", "year=2024", "city=S%C3%A3o"])
+    {'year': '2024', 'city': 'São'}
+    """
     from urllib.parse import unquote
 
-    pairs = [name.partition("=") for name in part.relative_to(folder).parts[:-1]]
+    pairs = [name.partition("=") for name in folders]
     values = {unquote(key): unquote(value) for key, mark, value in pairs if mark and key}
     return {k: "" if v == "__HIVE_DEFAULT_PARTITION__" else v for k, v in values.items()}
 
