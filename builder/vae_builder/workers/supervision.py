@@ -34,6 +34,13 @@ POLL_SECONDS = 0.2
 PR_SET_PDEATHSIG = 1
 """Linux: which signal a process gets when its parent ends."""
 
+_SIGNALS = [
+    getattr(signal, name)
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
+    if hasattr(signal, name)
+]
+"""Signals that the parent handles."""
+
 _announcements: int | None = None
 """In a child, the pipe on which it announces the seconds of a limit; 0 ends the limit."""
 
@@ -53,6 +60,7 @@ def supervise() -> None:
     with warnings.catch_warnings():
         # Python warns of threads: those of NumPy's library are prepared for a fork.
         warnings.simplefilter("ignore", DeprecationWarning)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until the parent can handle them
         child = os.fork()
     if child:
         os.close(sending)
@@ -60,6 +68,7 @@ def supervise() -> None:
     os.close(receiving)
     _announcements = sending
     _die_with(parent)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 @contextlib.contextmanager
@@ -105,9 +114,9 @@ def _end_as(child: int, announcements: int) -> NoReturn:
     def pass_on(number: int, frame: FrameType | None) -> None:
         os.kill(child, number)
 
-    signal.signal(signal.SIGTERM, terminate)
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, pass_on)
+    for number in _SIGNALS:
+        signal.signal(number, terminate if number == signal.SIGTERM else pass_on)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     status = _wait(child, announcements)
     if terminated:
         status = -signal.SIGTERM

@@ -17,16 +17,20 @@ START = f"""
 import os, runpy, signal, sys, time
 module = runpy.run_path({SPEC.origin!r})  # without its package, which imports NumPy
 limited, supervise = module["limited"], module["supervise"]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, if the tests run in background
 supervise()
-print(os.getpid(), flush=True)
 """
+READY = "print(os.getpid(), flush=True)\n"
 
 
 def run(code, *, act=lambda parent, child: None):
-    """Run code in a supervised child; return status and standard error of the parent."""
+    """Run code in a supervised child; return status and standard error of the parent.
+
+    The code has to print its process number before `act` is called.
+    """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
-        [sys.executable, "-c", START + code],
+        [sys.executable, "-c", START + (code if READY in code else READY + code)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -35,7 +39,10 @@ def run(code, *, act=lambda parent, child: None):
         child = int(parent.stdout.readline())
         assert child != parent.pid
         act(parent.pid, child)
-        _, err = parent.communicate(timeout=60)
+        try:
+            _, err = parent.communicate(timeout=60)
+        finally:
+            parent.kill()  # its child ends with it
         return parent.returncode, err, child
 
 
@@ -67,7 +74,7 @@ def test_sigterm_ends_a_child_that_ignores_it():
 
 
 def test_other_signals_reach_the_child():
-    code = "try:\n    time.sleep(600)\nexcept KeyboardInterrupt:\n    sys.exit(7)"
+    code = f"try:\n    {READY}    time.sleep(600)\nexcept KeyboardInterrupt:\n    sys.exit(7)"
     assert run(code, act=lambda parent, child: os.kill(parent, signal.SIGINT))[0] == 7
 
 
