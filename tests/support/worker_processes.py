@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -138,3 +140,32 @@ def wait_for(path: Path, worker: Worker, seconds: float = 60.0) -> None:
         assert worker.process.is_alive(), worker.end()
         assert time.monotonic() < end, f"no {path.name} after {seconds} s"
         time.sleep(0.01)
+
+
+def train_both(file, data, cases):
+    """Train with one replica and with two, in a process with two logical CPUs."""
+    import tensorflow as tf
+
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    logical = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(cpu, logical)
+    from vae_builder import LossSpec, Source, TrainConfig, train
+    from vae_builder.workers.replicas import ONE
+    from vae_builder.workers.strategy import mirrored
+
+    found = {}
+    for name, options in cases.items():
+        dataset = Source(str(data)).load()
+        if options.pop("conditional", False):
+            conditions = {s: np.arange(count) % 3 for s, count in dataset.counts.items()}
+            dataset = dataset.conditioned_on(conditions)
+        if loss := options.pop("loss", None):
+            options["loss"] = LossSpec(loss)
+        for replicas in (ONE, mirrored(["CPU:0", "CPU:1"])):
+            trained = train(dataset, TrainConfig(**options), replicas=replicas)
+            key = f"{name}/{replicas.count}"
+            found[f"{key}/validation"] = trained.history[-1].validation.loss
+            found[f"{key}/epochs"] = len(trained.history)
+            for i, weight in enumerate(trained.vae.weights):
+                found[f"{key}/weight {i:02}"] = weight.numpy()
+    np.savez(file, **found)

@@ -37,7 +37,7 @@ def import_tensorflow(purpose: str = "training and exporting", *, start: bool = 
         with _quiet_stderr():
             import tensorflow as tf
 
-            import vae_export  # noqa: F401
+            import vae_export.bundle  # noqa: F401
 
             if start:
                 tf.constant(0.0)  # device libraries print with the first tensor

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import worker_processes
-from worker_processes import PROCESSES, start, wait_for
+from worker_processes import PROCESSES, start, train_both, wait_for
 
 if not hasattr(os, "fork"):
     pytest.skip("needs fork and signals of POSIX", allow_module_level=True)
@@ -66,35 +66,6 @@ def weights(run):
         zipfile.ZipFile(run / f"{name}.keras").read("model.weights.h5")
         for name in ("encoder", "decoder")
     ]
-
-
-def train_both(file, data, cases):
-    """Train with one replica and with two, in a process with two logical CPUs."""
-    import tensorflow as tf
-
-    (cpu,) = tf.config.list_physical_devices("CPU")
-    logical = [tf.config.LogicalDeviceConfiguration()] * 2
-    tf.config.set_logical_device_configuration(cpu, logical)
-    from vae_builder import LossSpec, Source, TrainConfig, train
-    from vae_builder.workers.replicas import ONE
-    from vae_builder.workers.strategy import mirrored
-
-    found = {}
-    for name, options in cases.items():
-        dataset = Source(str(data)).load()
-        if options.pop("conditional", False):
-            conditions = {s: np.arange(count) % 3 for s, count in dataset.counts.items()}
-            dataset = dataset.conditioned_on(conditions)
-        if loss := options.pop("loss", None):
-            options["loss"] = LossSpec(loss)
-        for replicas in (ONE, mirrored(["CPU:0", "CPU:1"])):
-            trained = train(dataset, TrainConfig(**options), replicas=replicas)
-            key = f"{name}/{replicas.count}"
-            found[f"{key}/validation"] = trained.history[-1].validation.loss
-            found[f"{key}/epochs"] = len(trained.history)
-            for i, weight in enumerate(trained.vae.weights):
-                found[f"{key}/weight {i:02}"] = weight.numpy()
-    np.savez(file, **found)
 
 
 def in_child(tmp_path, data, cases):

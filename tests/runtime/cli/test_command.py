@@ -17,6 +17,7 @@ COMMANDS = (
     "inspect",
     "monitor",
     "pack",
+    "page",
     "quantize",
     "reconstruct",
     "sample",

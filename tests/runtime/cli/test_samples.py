@@ -31,7 +31,7 @@ def test_output_is_checked_before_the_work(words, suffixes, exported, tmp_path, 
 
 def test_output_that_is_a_folder(exported, data, tmp_path, call):
     (tmp_path / "a.npz").mkdir()
-    status, _, err = call("score", exported(), data, "-o", tmp_path / "a.npz")
+    status, _, err = call("reconstruct", exported(), data, "-o", tmp_path / "a.npz")
     assert status == 3
     one_line(err)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "images.npy"]
