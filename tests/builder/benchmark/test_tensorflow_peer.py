@@ -54,6 +54,7 @@ def test_a_process_answers_and_ends(exported):
     assert process.poll() is not None
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_an_error(exported):
     with tensorflow_peers(exported(), (1,)) as (peer,):
         peer._process.kill()

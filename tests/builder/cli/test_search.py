@@ -59,6 +59,7 @@ def test_the_best_trial_is_exported_and_named_in_the_manifest(call, table, tmp_p
     assert code == 0 and "trial 0:" not in err and again.splitlines()[0] == lines[0]
 
 
+@pytest.mark.slow
 def test_detection_is_the_objective(call, table, tmp_path):
     checked = write_table(tmp_path / "checked.csv", np.random.default_rng(1), faults=True)
     words = ("search", tmp_path / "runs", "--data", table, *GIVEN, "--trials", 1)

@@ -133,6 +133,7 @@ def test_the_chief_alone_writes_and_tells(pair):
     }
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_to_the_same_weights_after_a_kill(data, pair, tmp_path):
     run = tmp_path / "run"
     command = ["train", run, "--data", data, *words(EVERYTHING)]

@@ -161,6 +161,7 @@ def test_a_run_with_relative_paths_finds_its_data_from_any_folder(data, tmp_path
     assert [dataset.digest for dataset in found] == [Dataset.from_arrays("x", X).digest] * 2
 
 
+@pytest.mark.slow
 def test_a_run_stopped_while_the_average_is_evaluated_resumes_with_the_weights(
     data, tmp_path, often, monkeypatch
 ):
@@ -186,7 +187,8 @@ def test_a_checkpoint_without_an_average(tmp_path):
     assert (read.best, read.average) == ([], [])
 
 
-@pytest.mark.parametrize("momentum", [0.5, pytest.param(None, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("momentum", [0.5, None])
 def test_early_stopping_survives_a_resume(data, tmp_path, often, momentum):
     config = replace(CONFIG, epochs=40, learning_rate=0.2, schedule="constant", patience=2)
     config = replace(config, ema_momentum=momentum)

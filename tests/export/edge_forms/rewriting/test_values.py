@@ -72,7 +72,7 @@ def differences_of(bundle):
     return {key: value for key, value in found.items() if not value <= RTOL}
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", ["dense", "conv", pytest.param("mse", marks=pytest.mark.slow)])
 def test_every_target_gives_the_same_values(exported, name):
     assert differences_of(exported(**PRESETS[name])) == {}
 
