@@ -212,12 +212,20 @@ def test_errors_about_the_state(table, rows, tmp_path, call):
     assert call(*words, tmp_path / "t.json", "--delta", "0")[0] == 2
 
 
+MONITOR = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, if the tests run in background
+from vae_runtime.cli.main import main
+main()
+"""
+
+
 @pytest.fixture
 def process(table, tmp_path):
     """A monitor that waits for lines."""
     words = ("monitor", table, "-", "--state", tmp_path / "s.json")
     with subprocess.Popen(
-        [sys.executable, "-c", "from vae_runtime.cli.main import main; main()", *map(str, words)],
+        [sys.executable, "-c", MONITOR, *map(str, words)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
