@@ -259,7 +259,7 @@ def test_numbers_as_a_condition(tmp_path):
     assert m["condition"] == {"shape": [1, 2], "categories": None}
 
 
-@pytest.mark.parametrize("preset", ["dense", "conv"])
+@pytest.mark.parametrize("preset", [pytest.param("dense", marks=pytest.mark.slow), "conv"])
 def test_training(preset, tmp_path):
     """Samples are their label and a little noise: a condition leaves the latents nothing to say."""
     rng = np.random.default_rng(0)

@@ -196,7 +196,7 @@ def test_heads_in_the_wrong_order_are_refused(tmp_path):
         export_models(identity, swapped, Dataset.from_arrays("x", x), tmp_path / "a", loss=GAUSSIAN)
 
 
-@pytest.mark.parametrize("preset", ["dense", "conv"])
+@pytest.mark.parametrize("preset", [pytest.param("dense", marks=pytest.mark.slow), "conv"])
 def test_training_with_the_variance_of_the_decoder(preset, tmp_path):
     """Elements of different noise get different variances, and the likelihood is right."""
     rng = np.random.default_rng(0)

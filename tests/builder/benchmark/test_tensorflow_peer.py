@@ -17,13 +17,18 @@ from vae_runtime.data.numbers.standardization import Standardization
     [
         (("dense",), {}, (8, 8, 1)),
         (("conv", "bce", (9, 7, 3), 3, 0.75), {}, (9, 7, 3)),
-        (("dense", "mse", (12,)), {}, (12,)),
+        pytest.param(("dense", "mse", (12,)), {}, (12,), marks=pytest.mark.slow),
         (
             ("dense", "gaussian", (12,)),
             {"variance": 0.2, "standardization": Standardization((0.5,), (0.3,))},
             (12,),
         ),
-        (("dense", "bce", (8, 8, 1)), {"input_dtype": "uint8"}, (8, 8, 1)),
+        pytest.param(
+            ("dense", "bce", (8, 8, 1)),
+            {"input_dtype": "uint8"},
+            (8, 8, 1),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_timed_call_computes_the_same_loss(exported, arguments, options, shape):
