@@ -14,13 +14,13 @@ it.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from vae_builder.config import PRESETS, TrainConfig
 from vae_builder.data import Dataset, load_dataset
 from vae_runtime.data.sources import load_array
 from vae_runtime.errors import MissingExtraError
+from vae_runtime.lazy_names import by_name, load_name
 from vae_runtime.loss import LossSpec
 
 if TYPE_CHECKING:
@@ -38,22 +38,24 @@ if TYPE_CHECKING:
     from vae_builder.training.loop import Progress
     from vae_builder.training.train import Trained, train
 
-_TENSORFLOW_MODULES = {
-    "own_models.export": ("export_model", "export_models"),
-    "own_models.files": ("load_model",),
-    "model.architectures": ("build_models",),
-    "model.vae": ("VAE",),
-    "trained_models": ("export_trained", "plan_variants"),
-    "search.records": ("load_best",),
-    "search.search": ("SearchResult", "search_options"),
-    "run.record": ("Source",),
-    "run.runs": ("load_run", "resume_run", "train_run"),
-    "training.checkpoint": ("Checkpoint", "Epoch"),
-    "training.evaluation": ("evaluate",),
-    "training.loop": ("Progress",),
-    "training.train": ("Trained", "train"),
-}
-"""Modules that import TensorFlow, and the names that `__getattr__` takes from them."""
+_TENSORFLOW_MODULES = by_name(
+    {
+        "own_models.export": ("export_model", "export_models"),
+        "own_models.files": ("load_model",),
+        "model.architectures": ("build_models",),
+        "model.vae": ("VAE",),
+        "trained_models": ("export_trained", "plan_variants"),
+        "search.records": ("load_best",),
+        "search.search": ("SearchResult", "search_options"),
+        "run.record": ("Source",),
+        "run.runs": ("load_run", "resume_run", "train_run"),
+        "training.checkpoint": ("Checkpoint", "Epoch"),
+        "training.evaluation": ("evaluate",),
+        "training.loop": ("Progress",),
+        "training.train": ("Trained", "train"),
+    }
+)
+"""Names that need TensorFlow, and their modules."""
 
 __all__ = [
     "PRESETS",
@@ -86,14 +88,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    module = next((m for m, names in _TENSORFLOW_MODULES.items() if name in names), None)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+        return load_name(__name__, _TENSORFLOW_MODULES, name)
     except ModuleNotFoundError as error:
         missing = str(error.name).partition(".")[0]
         extra = "search" if missing == "optuna" else "build"
         raise MissingExtraError("building a model", missing, extra) from None
-    globals()[name] = value
-    return value

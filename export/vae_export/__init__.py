@@ -6,10 +6,11 @@ it.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from vae_export.page.write import Page, write_page
+from vae_runtime.errors import MissingExtraError
+from vae_runtime.lazy_names import by_name, load_name
 
 if TYPE_CHECKING:
     from vae_export.adoption.adopt import Adopted, adopt
@@ -25,21 +26,23 @@ if TYPE_CHECKING:
     from vae_export.variants.plan import VariantOutcome, VariantPlan
     from vae_export.variants.quantize import quantize
 
-_TENSORFLOW_MODULES = {
-    "adoption.adopt": ("Adopted", "adopt"),
-    "bundle": ("Exported", "ExportOptions", "export"),
-    "bundle_writer": ("Provenance",),
-    "card.plots": ("Curve",),
-    "edge_forms.check.check": ("check_edge_forms",),
-    "edge_forms.check.report": ("EdgeCheck",),
-    "edge_forms.check.running": ("require_runtime",),
-    "edge_forms.write": ("EdgeForms", "edge"),
-    "prior.fit": ("PriorSamples", "fit_prior"),
-    "scoring.plan": ("ScorePlan",),
-    "variants.plan": ("VariantOutcome", "VariantPlan"),
-    "variants.quantize": ("quantize",),
-}
-"""Modules that need TensorFlow, and the names that `__getattr__` takes from them."""
+_TENSORFLOW_MODULES = by_name(
+    {
+        "adoption.adopt": ("Adopted", "adopt"),
+        "bundle": ("Exported", "ExportOptions", "export"),
+        "bundle_writer": ("Provenance",),
+        "card.plots": ("Curve",),
+        "edge_forms.check.check": ("check_edge_forms",),
+        "edge_forms.check.report": ("EdgeCheck",),
+        "edge_forms.check.running": ("require_runtime",),
+        "edge_forms.write": ("EdgeForms", "edge"),
+        "prior.fit": ("PriorSamples", "fit_prior"),
+        "scoring.plan": ("ScorePlan",),
+        "variants.plan": ("VariantOutcome", "VariantPlan"),
+        "variants.quantize": ("quantize",),
+    }
+)
+"""Names that need TensorFlow, and their modules."""
 
 __all__ = [
     "Adopted",
@@ -66,9 +69,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    module = next((m for m, names in _TENSORFLOW_MODULES.items() if name in names), None)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    globals()[name] = value
-    return value
+    try:
+        return load_name(__name__, _TENSORFLOW_MODULES, name)
+    except ModuleNotFoundError as error:
+        missing = str(error.name).partition(".")[0]
+        raise MissingExtraError("exporting a model", missing, "build") from None

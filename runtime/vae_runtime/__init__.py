@@ -7,7 +7,6 @@ at each start.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from vae_runtime.bundle.bundle import Bundle
@@ -31,6 +30,7 @@ from vae_runtime.explanation.explanation import Explanation
 from vae_runtime.inference.loading import load
 from vae_runtime.inference.runtime import Encoding, VAERuntime
 from vae_runtime.latents import Latents
+from vae_runtime.lazy_names import load_name
 from vae_runtime.loss import Losses, LossSpec
 from vae_runtime.proof.differences import Difference
 from vae_runtime.proof.parity import VerifyReport
@@ -96,8 +96,4 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY_MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_LAZY_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
+    return load_name(__name__, _LAZY_MODULES, name)

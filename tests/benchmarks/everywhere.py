@@ -32,13 +32,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peers.edge import EDGE_PEERS
-from peers.runtime import DECISION_NAMES, LOSS_NAMES, Arrays, NotAvailableError, Peer, batches
+from peers.runtime import (
+    DECISION_NAMES,
+    LOSS_NAMES,
+    Arrays,
+    NotAvailableError,
+    Peer,
+    batches,
+    graph_spec,
+)
 from peers.runtimes import PEERS
 from peers.web import peers as web_peers
 from vae_export.edge_forms.allowed import LOSS_RTOL, SCORE_RTOL, allowed_elsewhere
 from vae_export.edge_forms.check.check import counted_p_values
 from vae_runtime import Bundle
-from vae_runtime.bundle.graph_fields import GraphSpec
 from vae_runtime.bundle.scores import P_VALUE, SCORE
 from vae_runtime.bundle.variants import FLOAT32
 from vae_runtime.decision.calibration import read_calibration
@@ -133,7 +140,7 @@ def compare(peer: Peer, bundles: Sequence[Bundle]) -> Row:
             if graph not in peer.graphs:
                 parts += [None] * len(columns)
                 continue
-            names = [tensor.name for tensor in _spec(bundle, graph).inputs]
+            names = [tensor.name for tensor in graph_spec(bundle, graph).inputs]
             try:
                 inputs = batches({name: reference[name] for name in names})
                 version, found = peer.run(bundle, graph, inputs)
@@ -193,10 +200,6 @@ def _graphs(bundle: Bundle) -> dict[str, tuple[str, ...]]:
     """Return the columns of each graph that the bundle has."""
     names = dict(bundle.manifest.graphs.items())
     return {graph: columns for graph, columns in COLUMNS.items() if graph in names}
-
-
-def _spec(bundle: Bundle, graph: str) -> GraphSpec:
-    return dict(bundle.manifest.graphs.items())[graph]
 
 
 def table(rows: Sequence[Row], columns: Sequence[str]) -> str:

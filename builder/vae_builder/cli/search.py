@@ -19,6 +19,8 @@ from vae_runtime.errors import InputError, MissingExtraError, OptionError
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+    from vae_builder.search.records import Objective
+
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -82,7 +84,7 @@ def search_command(
     runs: Path,
     trials: int,
     timeout: float | None,
-    objective: str,
+    objective: Objective,
     labelled: str | None,
     labels: str | None,
     normal: tuple[str, ...],
@@ -105,7 +107,7 @@ def search_command(
     detect = _detection(objective, labelled, labels, normal, options)
     import_tensorflow("searching")
     try:
-        from vae_builder.search.report import trials_table, write_report
+        from vae_builder.search.report import describe_trial, trials_table, write_report
         from vae_builder.search.search import search_options
     except ModuleNotFoundError as error:
         missing = str(error.name).partition(".")[0]
@@ -121,7 +123,7 @@ def search_command(
 
     def on_trial(trial: FrozenTrial) -> None:
         if not quiet:
-            click.echo(_describe(trial, objective), err=True)
+            click.echo(describe_trial(trial, objective), err=True)
 
     with training_progress(quiet) as on_progress:
         result = search_options(
@@ -143,7 +145,7 @@ def search_command(
 
 
 def _detection(
-    objective: str,
+    objective: Objective,
     labelled: str | None,
     labels: str | None,
     normal: tuple[str, ...],
@@ -157,7 +159,7 @@ def _detection(
         return None
     if labelled is None:
         raise OptionError("--objective auroc needs --labelled: give normal and anomalous samples")
-    if labelled == options["data"]:
+    if Path(labelled).resolve() == Path(options["data"]).resolve():
         raise OptionError(
             f"--labelled and --data are both {labelled}: give other samples, or the search sees "
             "the test samples"
@@ -186,12 +188,3 @@ def _detection(
         return found.detection.auroc
 
     return detect
-
-
-def _describe(trial: FrozenTrial, objective: str) -> str:
-    """Return a line about a trial that has ended."""
-    if trial.state.name == "COMPLETE":
-        return f"trial {trial.number}: {objective} {trial.values[0]:.4f}"
-    if reason := trial.user_attrs.get("reason"):
-        return f"trial {trial.number}: failed: {reason}"
-    return f"trial {trial.number}: stopped, because others are better at this epoch"

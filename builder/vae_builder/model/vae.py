@@ -284,9 +284,7 @@ class VAE(keras.Model):
             in those of the batch: sums over all shares are the means and gradients of the batch.
         """
         step = self.optimizer.iterations
-        eps = self.noise(step, tf.shape(x)[0], share)
-        x = self.prepared(x)
-        encoder_input = dropout(self.seed, step, x, self.objective.input_dropout, share)
+        x, encoder_input, eps = self._training_inputs(x, share)
         with tf.GradientTape() as tape:
             per_sample, code = self._losses_and_code(
                 x, encoder_input, eps, condition, training=True, whole=whole
@@ -297,6 +295,13 @@ class VAE(keras.Model):
         missing = "none" if share is None else "zero"
         return means, tape.gradient(objective, self.trainable_variables, None, missing)
 
+    def _training_inputs(self, x: Any, share: Share | None) -> tuple[Any, Any, Any]:
+        """Return prepared samples, what the encoder sees of them in this step, and the noise."""
+        step = self.optimizer.iterations
+        eps = self.noise(step, tf.shape(x)[0], share)
+        x = self.prepared(x)
+        return x, dropout(self.seed, step, x, self.objective.input_dropout, share), eps
+
     @property
     def needs_batch_means(self) -> bool:
         """Whether the gradient of a share depends on the other samples of the batch."""
@@ -304,10 +309,7 @@ class VAE(keras.Model):
 
     def batch_means(self, x: Any, condition: Any, share: Share) -> BatchMeans:
         """Return the part of a share in the means over the batch, as for `gradients`."""
-        step = self.optimizer.iterations
-        eps = self.noise(step, tf.shape(x)[0], share)
-        x = self.prepared(x)
-        encoder_input = dropout(self.seed, step, x, self.objective.input_dropout, share)
+        x, encoder_input, eps = self._training_inputs(x, share)
         code, output = self._outputs(encoder_input, eps, condition, training=True)
         units = _mean_of(kl_terms(keras.ops, code["z_mean"], code["z_log_var"]), share)
         error = tf.zeros(())

@@ -13,6 +13,7 @@ import optuna
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from vae_builder.search.records import Objective
 from vae_builder.search.search import SearchResult
 from vae_builder.search.storage import REASON, RETRY_OF
 from vae_runtime.files.atomic_files import replacing, replacing_path
@@ -59,6 +60,15 @@ def trials_table(result: SearchResult, most: int = 10) -> str:
     counts["finished"] = len(finished)
     lines.append(", ".join(f"{count} {word}" for word, count in counts.items() if count))
     return "\n".join(lines)
+
+
+def describe_trial(trial: FrozenTrial, objective: Objective) -> str:
+    """Return a line about a trial that has ended."""
+    if trial.state is TrialState.COMPLETE:
+        return f"trial {trial.number}: {objective} {trial.values[0]:.4f}"
+    if reason := trial.user_attrs.get(REASON):
+        return f"trial {trial.number}: failed: {reason}"
+    return f"trial {trial.number}: stopped, because others are better at this epoch"
 
 
 def write_report(result: SearchResult) -> list[Path]:

@@ -58,10 +58,18 @@ def write_best(path: Path, study: Study, record: SearchRecord) -> None:
 
 
 def count_trials(study: Study) -> int:
-    """Return the number of trials that ran, run or failed by themselves: not interrupted ones."""
-    ran = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-    trials = study.get_trials(deepcopy=False)
-    return sum(trial.state in ran or REASON in trial.user_attrs for trial in trials)
+    """Return the number of trials that run, have ended, or failed by themselves.
+
+    Interrupted ones do not count, unless their parameters were tried too often: a model that is too
+    large for the memory would end every process that tries it.
+    """
+    return sum(_counts(trial) for trial in study.get_trials(deepcopy=False))
+
+
+def _counts(trial: FrozenTrial) -> bool:
+    if trial.state is TrialState.FAIL:
+        return REASON in trial.user_attrs or trial.user_attrs.get(RETRIES, 0) >= MAX_RETRIES
+    return trial.state is not TrialState.WAITING
 
 
 def has_queued_trial(study: Study) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import tensorflow as tf
 from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.samplers import TPESampler
@@ -34,6 +35,7 @@ from vae_builder.search.storage import (
 )
 from vae_builder.trained_models import export_trained
 from vae_builder.training.loop import Progress
+from vae_export.graphs.convert import one_line
 from vae_runtime.errors import TrainingError
 
 STARTUP_TRIALS: Final = 6
@@ -101,8 +103,8 @@ class Worker:
         except _StopTrial as stop:
             if not stop.late:
                 state, again = TrialState.PRUNED, False
-        except TrainingError as error:
-            trial.set_user_attr(REASON, str(error))
+        except (TrainingError, MemoryError, tf.errors.ResourceExhaustedError) as error:
+            trial.set_user_attr(REASON, one_line(error))
             again = False
         finally:
             ended = self._tell(trial, value, state, again=again)

@@ -12,7 +12,7 @@ import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
 import numpy as np
 
@@ -68,10 +68,7 @@ class Worker:
 
     def __init__(self, job: Job, bundle: Shipped, *, strict: bool) -> None:
         self._job, self._strict = job, strict
-        self._notes = threading.local()
-        warnings.simplefilter("always", InputWarning)
-        self._show_others = warnings.showwarning
-        warnings.showwarning = self._note  # type: ignore[assignment]
+        _take_notes()
         self.failure: Failure | None = None
         self._vae: VAERuntime | None = None
         try:
@@ -86,7 +83,7 @@ class Worker:
             assert self.failure is not None
             return self.failure
         job = self._job
-        self._notes.lines = []
+        _NOTES.lines = []
         try:
             source, out = open_tree(job.reading.source), open_tree(job.out)
             report = score_part(self._vae, part, job, source, out, strict=self._strict)
@@ -94,7 +91,7 @@ class Worker:
             remote = is_url(job.reading.source)
             return _failure(error, strict=self._strict, is_remote=remote)
         finally:
-            noted, self._notes.lines = tuple(dict.fromkeys(self._notes.lines)), None
+            noted, _NOTES.lines = tuple(dict.fromkeys(_NOTES.lines)), None
         return Report(report.rows, report.bad, report.first_reason, noted)
 
     def _check_versions(self) -> None:
@@ -116,12 +113,38 @@ class Worker:
             path.write_bytes(bundle.content)
             return _ready(path, bundle.sha256, self._job)
 
-    def _note(self, message: Warning | str, category: type[Warning], *place: Any) -> None:
-        lines = getattr(self._notes, "lines", None)
-        if lines is not None and issubclass(category, InputWarning):
-            lines.append(" ".join(str(message).split()))
-        else:
-            self._show_others(message, category, *place)
+
+class _Notes(threading.local):
+    """What was noticed about the values of the part that this thread scores; None between parts."""
+
+    lines: list[str] | None = None
+
+
+_NOTES = _Notes()
+_show_others = warnings.showwarning
+"""What shows all other warnings."""
+
+
+def _take_notes() -> None:
+    """Keep input warnings for the report of their part, from now on and in the whole process."""
+    global _show_others
+    warnings.simplefilter("always", InputWarning)
+    if warnings.showwarning is not _note:
+        _show_others, warnings.showwarning = warnings.showwarning, _note
+
+
+def _note(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    if _NOTES.lines is not None and issubclass(category, InputWarning):
+        _NOTES.lines.append(" ".join(str(message).split()))
+    else:
+        _show_others(message, category, filename, lineno, file, line)
 
 
 def _ready(path: Path, sha256: str, job: Job) -> VAERuntime:

@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from vae_runtime import Bundle
+from vae_runtime.bundle.graph_fields import GraphSpec
 
 Arrays = dict[str, NDArray[Any]]
 """Inputs or outputs of a graph, by name."""
@@ -50,6 +51,11 @@ def batches(arrays: Arrays) -> list[Arrays]:
     return [arrays, *({name: a[i : i + 1] for name, a in arrays.items()} for i in samples)]
 
 
-def graph_file(bundle: Bundle, graph: str) -> str:
-    """Return the name of the file of a graph."""
-    return dict(bundle.manifest.graphs.items())[graph].file
+def graph_spec(bundle: Bundle, graph: str) -> GraphSpec:
+    """Return file, inputs and outputs of a graph."""
+    return dict(bundle.manifest.graphs.items())[graph]
+
+
+def graph_bytes(bundle: Bundle, graph: str) -> bytes:
+    """Return a graph as an ONNX file."""
+    return bundle.read(graph_spec(bundle, graph).file)

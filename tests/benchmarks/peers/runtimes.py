@@ -18,7 +18,7 @@ from vae_runtime.data.numbers.standardization import standardize
 from vae_runtime.data.samples.inputs import to_scaled_float32
 from vae_runtime.loss import numpy_losses, reparameterize
 
-from .runtime import LOSS_NAMES, OUTPUTS, Arrays, NotAvailableError, Peer, graph_file
+from .runtime import LOSS_NAMES, OUTPUTS, Arrays, NotAvailableError, Peer, graph_bytes
 
 CUDA = "CUDAExecutionProvider"
 
@@ -46,7 +46,7 @@ def cuda_with_tf32(bundle: Bundle, graph: str, inputs: list[Arrays]) -> tuple[st
     """Run a graph with ONNX Runtime on CUDA and its defaults, which round factors to 10 bits."""
     ort = _onnxruntime("cuda")
     session = ort.InferenceSession(
-        bundle.read(graph_file(bundle, graph)), providers=[(CUDA, {"use_tf32": "1"})]
+        graph_bytes(bundle, graph), providers=[(CUDA, {"use_tf32": "1"})]
     )
 
     def run(batch: Arrays) -> Arrays:
@@ -61,7 +61,7 @@ def openvino(
     """Run a graph with OpenVINO on the CPU."""
     ov = module("openvino", 'pip install ".[peers]"')
     core = ov.Core()
-    model = core.read_model(bundle.read(graph_file(bundle, graph)))
+    model = core.read_model(graph_bytes(bundle, graph))
     compiled = core.compile_model(model, "CPU", options)
 
     def run(batch: Arrays) -> Arrays:

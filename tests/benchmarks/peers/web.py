@@ -23,7 +23,7 @@ import numpy as np
 
 from vae_runtime import Bundle
 
-from .runtime import Arrays, NotAvailableError, Peer, graph_file
+from .runtime import Arrays, NotAvailableError, Peer, graph_bytes
 
 HERE = Path(__file__).parent / "web"
 TIMEOUT = 120
@@ -182,7 +182,7 @@ def _job(bundle: Bundle, graph: str, inputs: list[Arrays]) -> bytes:
         data = np.ascontiguousarray(value, value.dtype.newbyteorder("<")).tobytes()
         return {"type": value.dtype.name, "dims": value.shape, "data": _text(data)}
 
-    model = bundle.read(graph_file(bundle, graph))
+    model = graph_bytes(bundle, graph)
     batches = [{name: tensor(value) for name, value in batch.items()} for batch in inputs]
     return json.dumps({"model": _text(model), "batches": batches}).encode()
 

@@ -8,12 +8,15 @@ import sys
 import time
 
 import pytest
+import tensorflow as tf
 from optuna.trial import TrialState
 
 from quick_training import DIVERGES_ABOVE, quick_train_run, random_dataset
 from vae_builder import load_best, search_options
 from vae_builder.search import trials as trials_module
 from vae_builder.search.records import run_folder
+from vae_builder.search.space import config_of, search_space, usual_params
+from vae_builder.search.storage import MAX_RETRIES
 from vae_runtime import ExportError, InputError, OptionError, TrainingError
 
 PROCESS = """
@@ -124,6 +127,38 @@ def test_a_trial_that_fails_does_not_end_the_search(quick, tmp_path):
     assert failed and all(t.params["learning_rate"] > 0.99 * DIVERGES_ABOVE for t in failed)
     assert all(t.user_attrs["reason"] == "the loss is nan at step 1" for t in failed)
     assert not any(run_folder(tmp_path / "runs", t.number).exists() for t in failed)
+
+
+def test_too_little_memory_is_a_failure_of_the_trial(tmp_path, monkeypatch):
+    def large(path, data, config, *, force, on_progress):
+        if config.latent_dim > 7:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
+        return quick_train_run(path, data, config, force=force, on_progress=on_progress)
+
+    monkeypatch.setattr(trials_module, "train_run", large)
+    result = search_options(tmp_path / "runs", dataset(), trials=8)
+    failed = [t for t in result.study.trials if t.params["latent_dim"] > 7]
+    assert failed and all("OOM" in t.user_attrs["reason"] for t in failed)
+    assert len(ended(result.study)) == 8
+
+
+def test_what_ends_every_process_is_not_tried_for_ever(tmp_path, monkeypatch):
+    """The first trial, with the default options, interrupts each call."""
+
+    def interrupted(path, data, config, *, force, on_progress):
+        if config == usual:
+            raise KeyboardInterrupt
+        return quick_train_run(path, data, config, force=force, on_progress=on_progress)
+
+    monkeypatch.setattr(trials_module, "train_run", interrupted)
+    data = dataset()
+    space = search_space(data, {}, with_kl_weight=False)
+    usual = config_of(usual_params(space, data, {})[0], data, {})
+    for _ in range(MAX_RETRIES + 1):
+        with pytest.raises(KeyboardInterrupt):
+            search_options(tmp_path / "runs", data, trials=4)
+    result = search_options(tmp_path / "runs", data, trials=4)
+    assert result.ran == 3  # the one that was given up counts
 
 
 def test_if_every_trial_fails_the_reason_is_said(quick, tmp_path):

@@ -10,7 +10,6 @@ import contextlib
 import multiprocessing
 import os
 import signal
-from collections import deque
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -28,7 +27,6 @@ class LocalEngine:
     def __init__(self, task: Task) -> None:
         self._task = task
         count = task.workers or max(1, usable_processors() // task.job.running.threads)
-        self._waiting: deque[Part] = deque()
         self._processes = [_Process(task) for _ in range(count)]
 
     @property
@@ -43,18 +41,19 @@ class LocalEngine:
 
     def result(self, timeout: float) -> Outcome | None:
         """Wait for a process that has ended its part, or has died."""
-        busy = {process.pipe: process for process in self._processes if process.part is not None}
-        for pipe in wait([*busy], timeout):
-            process = busy[pipe]  # type: ignore[index]
-            part, process.part = process.part, None
-            assert part is not None
-            try:
-                return Outcome(part, process.pipe.recv())
-            except (EOFError, OSError):
-                code = process.end()
-                self._processes[self._processes.index(process)] = _Process(self._task)
-                return Outcome(part, Died(_how_it_ended(code)))
-        return None
+        busy = [process for process in self._processes if process.part is not None]
+        ready = wait([process.pipe for process in busy], timeout)
+        process = next((process for process in busy if process.pipe in ready), None)
+        if process is None:
+            return None
+        part, process.part = process.part, None
+        assert part is not None
+        try:
+            return Outcome(part, process.pipe.recv())
+        except (EOFError, OSError):
+            code = process.end()
+            self._processes[self._processes.index(process)] = _Process(self._task)
+            return Outcome(part, Died(_how_it_ended(code)))
 
     def close(self) -> None:
         """End all processes, also those that are busy: a part that is not complete is not there."""
